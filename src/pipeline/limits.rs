@@ -1,0 +1,22 @@
+//! What an image may cost. Every number has a name, a default and a setting.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of one run; breaking one is [`super::Error::TooLarge`], never an abort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Most pixels of the source's canvas (width × height). Default 100,000,000.
+    pub pixels_max: u64,
+    /// Most pixels a side, of sources and of outputs. Default 16,384.
+    pub side_max: u32,
+    /// Most frames of an animated source. Default 500.
+    pub frames_max: u32,
+    /// Most bytes of memory one job may be planned for, decoder and outputs together.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { pixels_max: 100_000_000, side_max: 16_384, frames_max: 500, memory_bytes_max: 4 << 30 }
+    }
+}

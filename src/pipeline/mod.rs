@@ -1,0 +1,21 @@
+//! The image pipeline: bytes and parameters in, bytes out.
+//!
+//! Owns decoding, the operations, encoding and the planning that decides scale and memory before any pixel is touched. It is pure: no
+//! tokio, no files, no network, no clock; a [`Control`] handed in answers "go on?" and is told which stage runs, and the caller keeps
+//! the time. Called by `worker` (to run), `server` (to probe and plan at submit) and `api` (to read operations and output options).
+
+pub mod control;
+pub mod error;
+pub mod format;
+pub mod limits;
+pub mod output;
+pub mod params;
+pub mod plan;
+
+pub use control::{Control, Interrupt, Stage};
+pub use error::{Code, Error};
+pub use format::Format;
+pub use limits::Limits;
+pub use output::{Encoded, OutputFormat, OutputSpec};
+pub use params::{Kind, Param, Problem};
+pub use plan::{Header, Plan, PlannedOutput, Warning};
