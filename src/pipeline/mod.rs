@@ -19,3 +19,10 @@ pub use limits::Limits;
 pub use output::{Encoded, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning};
+pub mod ops;
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Pipeline {
+    pub auto_orient: bool,
+    pub operations: Vec<ops::Operation>,
+    pub outputs: Vec<OutputSpec>,
+}

@@ -1,0 +1,185 @@
+//! Webhook deliveries: one event of one job to one URL, with its attempts.
+
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::JobId;
+use crate::clock::Timestamp;
+
+/// What may be told to a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Event {
+    /// Every output was made and stored.
+    #[serde(rename = "job.succeeded")]
+    Succeeded,
+    /// The job was given up.
+    #[serde(rename = "job.failed")]
+    Failed,
+    /// The job was stopped on request.
+    #[serde(rename = "job.cancelled")]
+    Cancelled,
+}
+
+impl Event {
+    /// All of them: what a webhook hears unless it chooses.
+    pub const ALL: [Event; 3] = [Event::Succeeded, Event::Failed, Event::Cancelled];
+
+    /// The name in specs and bodies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Event::Succeeded => "job.succeeded",
+            Event::Failed => "job.failed",
+            Event::Cancelled => "job.cancelled",
+        }
+    }
+
+    /// The event with this name.
+    pub fn from_name(name: &str) -> Option<Event> {
+        Event::ALL.into_iter().find(|event| event.name() == name)
+    }
+
+    /// The event that a job's end is, if it has ended.
+    pub fn of(status: super::Status) -> Option<Event> {
+        match status {
+            super::Status::Succeeded => Some(Event::Succeeded),
+            super::Status::Failed => Some(Event::Failed),
+            super::Status::Cancelled => Some(Event::Cancelled),
+            super::Status::Queued | super::Status::Running => None,
+        }
+    }
+}
+
+/// Identifies a delivery over all its attempts: the `webhook-id` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(Uuid);
+
+impl DeliveryId {
+    /// A new id.
+    pub fn new() -> DeliveryId {
+        DeliveryId(Uuid::now_v7())
+    }
+
+    /// The sixteen bytes, as stored.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// From the stored sixteen bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> DeliveryId {
+        DeliveryId(Uuid::from_bytes(bytes))
+    }
+}
+
+impl Default for DeliveryId {
+    fn default() -> DeliveryId {
+        DeliveryId::new()
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "msg_{}", self.0.as_simple())
+    }
+}
+
+impl FromStr for DeliveryId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<DeliveryId, uuid::Error> {
+        Uuid::parse_str(text.strip_prefix("msg_").unwrap_or("")).map(DeliveryId)
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeliveryStatus {
+    /// Waiting for its next attempt, or being sent.
+    Pending,
+    /// A receiver answered 2xx.
+    Delivered,
+    /// The schedule ended, or the receiver answered 410.
+    Failed,
+}
+
+impl DeliveryStatus {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeliveryStatus::Pending => "pending",
+            DeliveryStatus::Delivered => "delivered",
+            DeliveryStatus::Failed => "failed",
+        }
+    }
+
+    /// The status with this name.
+    pub fn from_name(name: &str) -> Option<DeliveryStatus> {
+        [DeliveryStatus::Pending, DeliveryStatus::Delivered, DeliveryStatus::Failed]
+            .into_iter()
+            .find(|status| status.name() == name)
+    }
+}
+
+/// A delivery to be stored in the transaction that ends its job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDelivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The event.
+    pub event: Event,
+    /// Where to.
+    pub url: String,
+    /// Scheme, host and port of `url`: what shares its patience with others.
+    pub receiver: String,
+    /// The body, fixed at the time of the event.
+    pub body: Bytes,
+}
+
+/// A delivery whose attempt is due; claimed under a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its job.
+    pub job: JobId,
+    /// The event.
+    pub event: Event,
+    /// Where to.
+    pub url: String,
+    /// Scheme, host and port of `url`.
+    pub receiver: String,
+    /// The body.
+    pub body: Bytes,
+    /// This attempt's number, from 1; also the fence of [`crate::store::JobStore::finish_delivery`].
+    pub attempt: u32,
+}
+
+/// How a delivery attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryResult {
+    /// Where the delivery stands now.
+    pub status: DeliveryStatus,
+    /// The receiver's HTTP status, if it answered.
+    pub response_status: Option<u16>,
+    /// What went wrong, for people; without internal addresses.
+    pub error: Option<String>,
+    /// When to try again, while pending.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// What a job shows of its last delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookState {
+    /// Where it stands; `None` until the job has ended with an event that the webhook wants.
+    pub status: Option<DeliveryStatus>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The receiver's last HTTP status.
+    pub last_status: Option<u16>,
+    /// When the next attempt is due.
+    pub next_attempt_at: Option<Timestamp>,
+}

@@ -1,0 +1,23 @@
+//! The vocabulary of jobs: ids, specs, records, leases, outcomes, deliveries. No I/O and no locks.
+//!
+//! The state machine lives here as pure methods of [`Job`] ([`transition`]); every engine of `store` loads a job, calls one of them and
+//! saves it, so that two engines can't disagree about what a verb means. `serde` on these types is the *stored* form, pinned by the wire
+//! tests; what clients see are the types of `api`.
+
+pub mod delivery;
+pub mod failure;
+pub mod id;
+pub mod probe;
+pub mod record;
+pub mod spec;
+pub mod status;
+pub mod transition;
+
+pub use delivery::{Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, NewDelivery, WebhookState};
+pub use failure::{Code, Failure};
+pub use id::JobId;
+pub use probe::{Probe, Readiness};
+pub use record::{Job, Output, SourceInfo, Timings, Warning};
+pub use spec::{Header, JobSpec, SourceSpec, WebhookSpec};
+pub use status::Status;
+pub use transition::{Attempt, Lease, Outcome, Render, Retention};

@@ -1,0 +1,137 @@
+//! The record of a job.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, JobId, JobSpec, Status, WebhookState};
+use crate::clock::Timestamp;
+use crate::pipeline::Format;
+
+/// Milliseconds spent in each part of the last attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// From being due to being claimed.
+    pub queued: u64,
+    /// Fetching `source.url`.
+    pub fetch: u64,
+    /// Decoding.
+    pub decode: u64,
+    /// All operations.
+    pub operations: u64,
+    /// All encoders.
+    pub encode: u64,
+    /// Storing the outputs.
+    pub store: u64,
+}
+
+/// What is known of a stored source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceInfo {
+    /// Format by content.
+    pub format: Format,
+    /// Stored width in pixels, before orientation.
+    pub width: u32,
+    /// Stored height in pixels, before orientation.
+    pub height: u32,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hex SHA-256 of the bytes.
+    pub sha256: String,
+    /// Frames; 1 for a still image.
+    pub frames: u32,
+    /// Whether the bytes live in the store's own transaction rather than among the blobs.
+    pub inline: bool,
+}
+
+/// A stored result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Name from the spec.
+    pub name: String,
+    /// Format of the bytes.
+    pub format: Format,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hex SHA-256 of the bytes.
+    pub sha256: String,
+    /// Quality used, for lossy formats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u8>,
+    /// File name offered to who downloads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filename: Option<String>,
+    /// Attempt that made it: part of its key among the blobs.
+    pub attempt: u32,
+    /// Whether the bytes live in the store's own transaction rather than among the blobs.
+    pub inline: bool,
+}
+
+/// Something a person may want to know although the job succeeded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Stable snake_case code.
+    pub code: String,
+    /// Sentence for people.
+    pub detail: String,
+    /// Output concerned, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+}
+
+impl From<crate::pipeline::Warning> for Warning {
+    fn from(warning: crate::pipeline::Warning) -> Warning {
+        Warning { code: warning.code.to_owned(), detail: warning.detail, output: warning.output }
+    }
+}
+
+/// The record of a job: what was asked, where it stands, what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Grows with every change; see [`super::transition`] for how live progress fits in.
+    pub version: u64,
+    /// Where it stands.
+    pub status: Status,
+    /// What was asked; shared, since it never changes but for its erased source headers.
+    pub spec: Arc<JobSpec>,
+    /// Attempts begun.
+    pub attempt: u32,
+    /// Attempts among them that don't count: before a manual retry, given back by a drain, ended by the process's death.
+    pub forgiven: u32,
+    /// Crashes of the process counted against this job.
+    pub crashes: u32,
+    /// Stages done over stages planned in the running attempt; 1 once succeeded. Live only, never stored in between.
+    pub progress: f32,
+    /// Bytes of memory that an attempt is planned to need; 0 while unknown (a source not yet fetched).
+    pub memory_bytes: u64,
+    /// Whether cancelling was asked for while an attempt runs.
+    pub cancel_requested: bool,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// Not before this moment: `run_at` of the spec, or the next attempt's time.
+    pub run_at: Timestamp,
+    /// When the last attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// When it will be removed.
+    pub expires_at: Option<Timestamp>,
+    /// Of the last attempt.
+    pub timings: Timings,
+    /// The source, once stored.
+    pub source: Option<SourceInfo>,
+    /// Published results; empty unless succeeded.
+    pub outputs: Vec<Output>,
+    /// What differs from what one may have expected.
+    pub warnings: Vec<Warning>,
+    /// Why it failed, or why the last attempt did.
+    pub error: Option<Failure>,
+    /// The last webhook delivery, if a webhook was asked for.
+    pub webhook: Option<WebhookState>,
+}

@@ -1,0 +1,304 @@
+//! The state machine: every change of a job is one of these pure methods, run by a store inside one transaction.
+//!
+//! `version` grows with every change. Progress inside a running attempt is published live without a transaction, as the stored version
+//! plus at most [`LIVE_VERSIONS`] − 1; therefore every change made to a running job adds [`LIVE_VERSIONS`], and what a client has
+//! seen never goes backwards, not even across a crash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::delivery::{DeliveryResult, NewDelivery};
+use super::{
+    DeliveryId, DeliveryStatus, Event, Failure, Job, JobId, Output, SourceInfo, SourceSpec, Status, Timings,
+    Warning, WebhookState,
+};
+use crate::clock::Timestamp;
+
+/// Versions that live progress of one attempt may use up between two stored ones.
+pub const LIVE_VERSIONS: u64 = 1000;
+
+/// Deaths of the process that a job may be held to account for; the last one fails it.
+pub const CRASHES_MAX: u32 = 3;
+
+/// The right to run one attempt until a time. `(job, attempt)` is the fence: whoever holds an older attempt is told so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: u32,
+    /// Fresh per boot: who holds it.
+    pub worker: uuid::Uuid,
+}
+
+/// What an attempt has to show, whatever its outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where the time went.
+    pub timings: Timings,
+    /// What the pipeline remarked.
+    pub warnings: Vec<Warning>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Every output was made and stored.
+    Succeeded(Vec<Output>),
+    /// Given up.
+    Failed(Failure),
+    /// A transient failure; try again at this moment.
+    Retry(Failure, Timestamp),
+    /// The attempt was given back unused (a drain): it doesn't count.
+    Released,
+    /// Stopped on request.
+    Cancelled,
+}
+
+/// Makes the body of a webhook from the job as it ended; handed to the store so that the body is fixed inside the transaction.
+pub type Render = Arc<dyn Fn(&Job, Event, Timestamp) -> Bytes + Send + Sync>;
+
+/// How long ended jobs are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Succeeded jobs that name no time of their own. Default 24 h.
+    pub succeeded: Duration,
+    /// Failed and cancelled jobs. Default 7 d.
+    pub failed: Duration,
+    /// Tombstones of removed jobs, answered with 410. Default 30 d.
+    pub tombstones: Duration,
+    /// Ended deliveries. Default 7 d.
+    pub deliveries: Duration,
+    /// Idempotency keys. Default 24 h.
+    pub idempotency_keys: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Retention {
+            succeeded: DAY,
+            failed: 7 * DAY,
+            tombstones: 30 * DAY,
+            deliveries: 7 * DAY,
+            idempotency_keys: DAY,
+        }
+    }
+}
+
+impl Job {
+    /// A new job, queued. `source` and `memory_bytes` are known when the image came with the request.
+    pub fn submitted(
+        id: JobId,
+        spec: Arc<super::JobSpec>,
+        source: Option<SourceInfo>,
+        memory_bytes: u64,
+        warnings: Vec<Warning>,
+        now: Timestamp,
+    ) -> Job {
+        let webhook = spec.webhook.as_ref().map(|_| WebhookState {
+            status: None,
+            attempts: 0,
+            last_status: None,
+            next_attempt_at: None,
+        });
+        Job {
+            id,
+            version: 1,
+            status: Status::Queued,
+            attempt: 0,
+            forgiven: 0,
+            crashes: 0,
+            progress: 0.0,
+            memory_bytes,
+            cancel_requested: false,
+            created_at: now,
+            run_at: spec.run_at.unwrap_or(now).max(now),
+            started_at: None,
+            finished_at: None,
+            expires_at: None,
+            timings: Timings::default(),
+            source,
+            outputs: Vec::new(),
+            warnings,
+            error: None,
+            webhook,
+            spec,
+        }
+    }
+
+    /// Whether the bytes must be fetched before the pipeline can run.
+    pub fn needs_fetch(&self) -> bool {
+        self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. })
+    }
+
+    /// Whether this lease still holds.
+    pub fn is_held_by(&self, lease: &Lease) -> bool {
+        self.id == lease.job && self.status == Status::Running && self.attempt == lease.attempt
+    }
+
+    /// An attempt begins.
+    pub fn claim(&mut self, now: Timestamp) {
+        self.version += 1;
+        self.status = Status::Running;
+        self.attempt += 1;
+        self.progress = 0.0;
+        self.timings = Timings {
+            queued: u64::try_from(now.since(self.run_at).as_millis()).unwrap_or(u64::MAX),
+            ..Timings::default()
+        };
+        self.started_at = Some(now);
+        self.cancel_requested = false;
+    }
+
+    /// The running attempt has fetched and stored the source: its headers are erased, its needs known.
+    pub fn set_source(&mut self, source: SourceInfo, memory_bytes: u64) {
+        self.version += LIVE_VERSIONS;
+        self.source = Some(source);
+        self.memory_bytes = memory_bytes;
+        if let SourceSpec::Url { headers, .. } = &self.spec.source
+            && !headers.is_empty()
+        {
+            let mut spec = (*self.spec).clone();
+            if let SourceSpec::Url { headers, .. } = &mut spec.source {
+                headers.clear();
+            }
+            self.spec = Arc::new(spec);
+        }
+    }
+
+    /// The running attempt ends. A cancel that was asked for meanwhile turns a retry or a release into the end; an attempt that
+    /// succeeded all the same stays a success.
+    pub fn finish(&mut self, outcome: Outcome, attempt: Attempt, retention: &Retention, now: Timestamp) {
+        self.version += LIVE_VERSIONS;
+        self.timings = Timings { queued: self.timings.queued, ..attempt.timings };
+        if !attempt.warnings.is_empty() {
+            self.warnings = attempt.warnings;
+        }
+        let cancel_requested = std::mem::take(&mut self.cancel_requested);
+        match outcome {
+            Outcome::Succeeded(outputs) => {
+                self.progress = 1.0;
+                self.outputs = outputs;
+                self.error = None;
+                self.end(Status::Succeeded, retention, now);
+            }
+            Outcome::Failed(failure) => {
+                self.error = Some(failure);
+                self.end(Status::Failed, retention, now);
+            }
+            Outcome::Cancelled => self.end(Status::Cancelled, retention, now),
+            Outcome::Retry(..) | Outcome::Released if cancel_requested => {
+                self.end(Status::Cancelled, retention, now);
+            }
+            Outcome::Retry(failure, at) => {
+                self.error = Some(failure);
+                self.requeue(at);
+            }
+            Outcome::Released => {
+                self.forgiven += 1;
+                self.requeue(now);
+            }
+        }
+    }
+
+    /// The attempt's lease ran out, or its process died: back to the queue, without blame.
+    pub fn reap(&mut self, retention: &Retention, now: Timestamp) {
+        self.version += LIVE_VERSIONS;
+        if std::mem::take(&mut self.cancel_requested) {
+            self.end(Status::Cancelled, retention, now);
+        } else {
+            self.forgiven += 1;
+            self.requeue(now);
+        }
+    }
+
+    /// Attempts that count against `max_attempts`.
+    pub fn attempts_counted(&self) -> u32 {
+        self.attempt.saturating_sub(self.forgiven)
+    }
+
+    /// Cancels: at once while queued, by asking the attempt while running; `false` when the job had ended or was asked before.
+    pub fn cancel(&mut self, retention: &Retention, now: Timestamp) -> bool {
+        match self.status {
+            Status::Queued => {
+                self.version += 1;
+                self.end(Status::Cancelled, retention, now);
+                true
+            }
+            Status::Running if !self.cancel_requested => {
+                self.version += LIVE_VERSIONS;
+                self.cancel_requested = true;
+                true
+            }
+            Status::Running | Status::Succeeded | Status::Failed | Status::Cancelled => false,
+        }
+    }
+
+    /// Puts a failed or cancelled job back into the queue with its attempts counted from zero again; `false` in any other state.
+    pub fn retry(&mut self, now: Timestamp) -> bool {
+        if !matches!(self.status, Status::Failed | Status::Cancelled) {
+            return false;
+        }
+        self.version += 1;
+        self.crashes = 0;
+        self.forgiven = self.attempt;
+        self.error = None;
+        self.finished_at = None;
+        self.expires_at = None;
+        self.timings = Timings::default();
+        self.requeue(now);
+        if let Some(webhook) = &mut self.webhook {
+            *webhook = WebhookState { status: None, attempts: 0, last_status: None, next_attempt_at: None };
+        }
+        true
+    }
+
+    /// The delivery that this job's end calls for, if its webhook wants the event. Part of the change that ends the job.
+    pub fn announce(&mut self, render: &Render, now: Timestamp) -> Option<NewDelivery> {
+        let event = Event::of(self.status)?;
+        let webhook = self.spec.webhook.clone().filter(|webhook| webhook.events.contains(&event))?;
+        self.webhook = Some(WebhookState {
+            status: Some(DeliveryStatus::Pending),
+            attempts: 0,
+            last_status: None,
+            next_attempt_at: Some(now),
+        });
+        let receiver = match url::Url::parse(&webhook.url) {
+            Ok(url) => url.origin().ascii_serialization(),
+            Err(_) => webhook.url.clone(),
+        };
+        let body = render(self, event, now);
+        Some(NewDelivery { id: DeliveryId::new(), event, url: webhook.url, receiver, body })
+    }
+
+    /// A delivery of this job has made its `attempts`-th attempt.
+    pub fn delivery_attempted(&mut self, attempts: u32, result: &DeliveryResult) {
+        self.version += 1;
+        self.webhook = Some(WebhookState {
+            status: Some(result.status),
+            attempts,
+            last_status: result.response_status,
+            next_attempt_at: result.next_attempt_at,
+        });
+    }
+
+    fn requeue(&mut self, at: Timestamp) {
+        self.status = Status::Queued;
+        self.progress = 0.0;
+        self.run_at = at;
+    }
+
+    fn end(&mut self, status: Status, retention: &Retention, now: Timestamp) {
+        self.status = status;
+        self.finished_at = Some(now);
+        let kept = match status {
+            Status::Succeeded => self.spec.expires_in.unwrap_or(retention.succeeded),
+            _ => retention.failed,
+        };
+        self.expires_at = Some(now.plus(kept));
+    }
+}

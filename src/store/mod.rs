@@ -1,0 +1,295 @@
+//! The truth about jobs: one trait, and the engines that keep it.
+//!
+//! Every method is exactly one transaction: when it returns `Ok`, the change is on stable storage; when it returns `Err`, nothing has
+//! changed. What a verb means is decided by the pure methods of [`Job`]; an engine loads, calls, saves and keeps its indexes. Called by
+//! `queue` (and built by `app`), by nobody else. No handle to the engine, no SQL and no open transaction ever leaves this room.
+
+pub mod memory;
+pub mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::job::{
+    Attempt, Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Outcome, Render, Retention, SourceInfo,
+    Status,
+};
+
+/// Why a transaction did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No space left where the store lives. Nothing was changed; may work again once there is room.
+    #[error("no space left for the job store")]
+    Full,
+    /// The store can't commit. After a failed fsync it stays so until a restart.
+    #[error("the job store is unavailable: {0}")]
+    Unavailable(String),
+    /// A stored row can't be read: damage, or a newer version's work.
+    #[error("a stored job can't be read: {0}")]
+    Corrupt(String),
+    /// The store can't be opened; the text says what to do.
+    #[error("{0}")]
+    Open(String),
+}
+
+/// Shorthand of this room.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// An idempotency key that comes with a submit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The client's key.
+    pub key: String,
+    /// SHA-256 over the canonical spec and every part's digest.
+    pub fingerprint: [u8; 32],
+}
+
+/// A job to be inserted.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// The record, as [`Job::submitted`] made it.
+    pub job: Job,
+    /// The source's bytes when `job.source.inline`.
+    pub inline_source: Option<Bytes>,
+    /// Commits with the job.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// What became of an insert.
+#[derive(Clone, Debug)]
+pub enum Inserted {
+    /// It is stored.
+    Created(Job),
+    /// The same key and fingerprint were there before: the job as it is now.
+    Duplicate(Job),
+    /// The same key and fingerprint were there before, and the job is gone.
+    DuplicateGone(JobId),
+    /// The same key was used for something else.
+    Mismatch,
+}
+
+/// A job that is there, or was.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// The record.
+    Job(Box<Job>),
+    /// Deleted or expired; remembered for [`Retention::tombstones`].
+    Gone,
+}
+
+/// Which jobs to list; newest first.
+#[derive(Clone, Debug, Default)]
+pub struct ListFilter {
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Only this tag.
+    pub tag: Option<String>,
+    /// Only jobs older (smaller id) than this one.
+    pub before: Option<JobId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What the runner has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRequest {
+    /// Fresh per boot: who claims.
+    pub worker: uuid::Uuid,
+    /// Most jobs whose source is stored.
+    pub ready_max: usize,
+    /// Most jobs whose source must be fetched first.
+    pub fetch_max: usize,
+    /// Bytes of memory the ready jobs may sum up to. The head of the line is never passed over: where it does not fit, nothing is claimed.
+    pub memory_bytes_max: u64,
+    /// How long the lease runs.
+    pub lease_duration: Duration,
+}
+
+/// A claimed job with its right to run.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The record, running.
+    pub job: Job,
+    /// The fence.
+    pub lease: Lease,
+    /// The source's bytes when `job.source.inline`.
+    pub inline_source: Option<Bytes>,
+}
+
+/// What an extended lease is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extended {
+    /// It runs on.
+    Held,
+    /// It runs on, and somebody asked for the job to be cancelled.
+    CancelRequested,
+    /// It is no longer the job's lease: stop, publish nothing.
+    Lost,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The fence.
+    pub lease: Lease,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it has to show.
+    pub attempt: Attempt,
+    /// Bytes of the outputs marked `inline`, by name.
+    pub inline_outputs: Vec<(String, Bytes)>,
+}
+
+/// Which bytes of a job live in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InlineKey {
+    /// The source.
+    Source,
+    /// The output of this name.
+    Output(String),
+}
+
+/// What became of a retry.
+#[derive(Clone, Debug)]
+pub enum Retried {
+    /// Queued again.
+    Queued(Box<Job>),
+    /// Not failed or cancelled; or its source was never stored and can't be had again.
+    WrongState(Box<Job>),
+    /// Deleted or expired.
+    Gone,
+    /// Never heard of.
+    Unknown,
+}
+
+/// A job that was removed: what must go with it.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    /// The record as it was.
+    pub job: Job,
+}
+
+/// Which running jobs to take back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reap {
+    /// Those whose lease ran out.
+    Expired,
+    /// Those of every worker but this one: at boot of the only process on the store. Claimed deliveries become due again, too.
+    OthersThan(uuid::Uuid),
+}
+
+/// What the gauges show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Jobs by status, in the order of [`Status::ALL`].
+    pub jobs: [u64; 5],
+    /// Deliveries that are pending, delivered, failed.
+    pub deliveries: [u64; 3],
+}
+
+/// When something becomes due without anybody asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NextDue {
+    /// Earliest `run_at` of a queued job that lies in the future.
+    pub job: Option<Timestamp>,
+    /// Earliest next attempt of a delivery.
+    pub delivery: Option<Timestamp>,
+}
+
+/// A job in the waiting line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The job.
+    pub id: JobId,
+    /// Its priority.
+    pub priority: i8,
+    /// Since when it has been due.
+    pub run_at: Timestamp,
+}
+
+/// The truth about jobs.
+#[async_trait]
+pub trait JobStore: Send + Sync + 'static {
+    /// Stores a new job; an idempotency key decides between created and duplicate.
+    async fn insert(&self, new: NewJob) -> Result<Inserted>;
+    /// The job, or that it is gone, or that it was never there.
+    async fn get(&self, id: JobId) -> Result<Option<Found>>;
+    /// Jobs, newest first.
+    async fn list(&self, filter: ListFilter) -> Result<Vec<Job>>;
+    /// Bytes that live in the store.
+    async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>>;
+    /// Jobs that are queued, in the order in which they will be claimed (priority, then age); also those due later.
+    async fn waiting(&self) -> Result<Vec<Waiting>>;
+    /// Hands out due jobs, highest priority first, then oldest.
+    async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
+    /// Extends leases to `now + lease_duration`; one answer each, in order.
+    async fn extend(
+        &self,
+        leases: Vec<Lease>,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Extended>>;
+    /// The running attempt has fetched its source. `None`: the lease is lost.
+    async fn set_source(
+        &self,
+        lease: Lease,
+        source: SourceInfo,
+        inline: Option<Bytes>,
+        memory_bytes: u64,
+    ) -> Result<Option<Job>>;
+    /// Ends an attempt, and with it perhaps the job and its announcement. `None`: the lease is lost, drop the outputs.
+    async fn finish(
+        &self,
+        finish: Finish,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Option<Job>>;
+    /// Cancels; the job as it is then.
+    async fn cancel(
+        &self,
+        id: JobId,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Option<Found>>;
+    /// Queues a failed or cancelled job again.
+    async fn retry(&self, id: JobId, now: Timestamp) -> Result<Retried>;
+    /// Removes a job in any state, leaving a tombstone. `None`: never heard of it, or gone before.
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Option<Removed>>;
+    /// Takes running jobs back whose attempt has died.
+    async fn reap(
+        &self,
+        reap: Reap,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Vec<Job>>;
+    /// Removes at most `limit` expired jobs (not before their deliveries have ended), and old tombstones, deliveries and keys.
+    async fn purge(&self, retention: Retention, limit: usize, now: Timestamp) -> Result<Vec<Removed>>;
+    /// Hands out at most `limit` due deliveries, oldest due first, none for the receivers named. Until `now + lease_duration` nobody else gets them.
+    async fn claim_deliveries(
+        &self,
+        limit: usize,
+        except_receivers: Vec<String>,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>>;
+    /// Records an attempt; the job with its webhook state, or `None` when the job is gone or the attempt is not the current one.
+    async fn finish_delivery(
+        &self,
+        id: DeliveryId,
+        attempt: u32,
+        result: DeliveryResult,
+        now: Timestamp,
+    ) -> Result<Option<Job>>;
+    /// Gauges; costs the same however many jobs there are.
+    async fn counts(&self) -> Result<Counts>;
+    /// What becomes due next, later than `now`.
+    async fn next_due(&self, now: Timestamp) -> Result<NextDue>;
+    /// Commits something and reads it back.
+    async fn check(&self) -> Result<()>;
+}
