@@ -1,0 +1,12 @@
+//! The JSON of the HTTP contract, shared by server and client.
+//!
+//! Owns the spelling of requests, answers, problems and webhook bodies, and the JSON Schemas derived from them. Does no I/O and knows no
+//! status codes beyond the numbers that a problem carries. The stored forms are other types (`job`), on purpose: a row must stay
+//! readable when the contract grows. Called by `server`, `client`, `queue` (through a render function that `app` hands in) and `cli`.
+
+pub mod view;
+
+pub use view::{
+    AttemptError, JobList, JobView, Links, OutputView, SourceView, TimingsView, WarningView, WebhookBody,
+    WebhookView,
+};
