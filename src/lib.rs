@@ -6,3 +6,4 @@ pub mod clock;
 pub mod job;
 pub mod pipeline;
 pub mod store;
+pub mod telemetry;
