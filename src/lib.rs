@@ -6,5 +6,6 @@ pub mod blob;
 pub mod clock;
 pub mod job;
 pub mod pipeline;
+pub mod queue;
 pub mod store;
 pub mod telemetry;
