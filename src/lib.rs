@@ -1,4 +1,6 @@
 //! Minilab: a fire-and-forget image job server.
 //!
 //! Submit an image and what to do with it, get a job id at once, collect the results later. See `ARCHITECTURE.md` for the map of the rooms.
+pub mod egress;
 pub mod pipeline;
+pub mod webhook;
