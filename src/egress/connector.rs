@@ -58,7 +58,7 @@ impl Connector {
     pub(super) fn new(guard: Arc<Guard>, resolver: Resolver, trust: Trust, timeout: Duration) -> Connector {
         let dialer = Dialer { guard, resolver };
         let tls = HttpsConnectorBuilder::new()
-            .with_tls_config(Arc::unwrap_or_clone(trust.config))
+            .with_tls_config(trust.config)
             .https_or_http()
             .enable_http1()
             .wrap_connector(dialer);

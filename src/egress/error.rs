@@ -33,6 +33,11 @@ impl Refused {
     pub(super) fn forbidden(reason: impl Into<String>) -> Refused {
         Refused { kind: RefusedKind::Forbidden, reason: reason.into() }
     }
+
+    /// The same refusal of a URL that a source redirected to: whoever named the source has never seen it.
+    pub(super) fn behind_redirect(self) -> Refused {
+        Refused::forbidden(format!("the source redirects to a URL that is not followed: {}", self.reason))
+    }
 }
 
 /// Which part of a request ran out of time.

@@ -17,13 +17,13 @@ pub const URL_BYTES_MAX: usize = 8192;
 
 /// Decides where requests may go. Cheap to ask: a few comparisons per address.
 #[derive(Clone, Debug, Default)]
-pub struct Guard {
+pub(super) struct Guard {
     allow: Vec<IpNet>,
 }
 
 impl Guard {
     /// A guard that lets requests into `allow` as well as to public addresses.
-    pub fn new(allow: Vec<IpNet>) -> Guard {
+    pub(super) fn new(allow: Vec<IpNet>) -> Guard {
         Guard { allow }
     }
 
@@ -31,7 +31,7 @@ impl Guard {
     ///
     /// # Errors
     /// The kind of address it is ("a loopback address"), when it is neither public nor in an allowed range.
-    pub fn check(&self, address: IpAddr) -> Result<(), &'static str> {
+    pub(super) fn check(&self, address: IpAddr) -> Result<(), &'static str> {
         let verdict = match address {
             IpAddr::V4(v4) => special_v4(v4),
             IpAddr::V6(v6) => special_v6(v6),
@@ -50,7 +50,7 @@ impl Guard {
     /// # Errors
     /// [`Refused`] for another scheme than http(s), a missing host, credentials in the URL, a URL over [`URL_BYTES_MAX`], or a literal
     /// address that [`Guard::check`] forbids.
-    pub fn vet(&self, url: &Url) -> Result<(), Refused> {
+    pub(super) fn vet(&self, url: &Url) -> Result<(), Refused> {
         if url.as_str().len() > URL_BYTES_MAX {
             return Err(Refused::malformed(format!("the URL is longer than {URL_BYTES_MAX} bytes")));
         }
@@ -83,7 +83,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Refused`], also for text that is no URL.
-    pub fn vet_text(&self, text: &str) -> Result<Url, Refused> {
+    pub(super) fn vet_text(&self, text: &str) -> Result<Url, Refused> {
         let mut url =
             Url::parse(text).map_err(|error| Refused::malformed(format!("not an absolute URL: {error}")))?;
         url.set_fragment(None);

@@ -82,3 +82,74 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now = httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()?;
     until.duration_since(now).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vet(name: &str, value: &str) -> Result<HeaderMap, Refused> {
+        vet_headers(&[(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn ordinary_headers_pass_in_order_and_repeatedly() {
+        let pairs =
+            [("Authorization", "Bearer s3cret"), ("X-Tag", "a"), ("x-tag", "b"), ("user-agent", "me/1")];
+        let vetted = vet_headers(&pairs.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
+        assert_eq!(vetted["authorization"], "Bearer s3cret");
+        assert_eq!(vetted.get_all("x-tag").iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(!format!("{vetted:?}").contains("s3cret"), "secrets must not reach the log");
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_broken_ones_are_refused_without_their_value() {
+        for name in RESERVED {
+            let refused = vet(&name.to_uppercase(), "s3cret").unwrap_err();
+            assert!(refused.reason.contains(name) && !refused.reason.contains("s3cret"), "{refused}");
+        }
+        for (name, value) in [
+            ("", "v"),
+            ("two words", "v"),
+            ("colon:", "v"),
+            ("new\nline", "v"),
+            ("ümlaut", "v"),
+            ("x-a", "one\r\nx-b: two"),
+            ("x-a", "nul\0"),
+            ("x-a", "bell\u{7}"),
+        ] {
+            assert!(vet(name, value).is_err(), "{name:?}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn number_and_size_are_limited() {
+        let many = |count| vec![("x-a".to_owned(), "v".to_owned()); count];
+        assert!(vet_headers(&many(HEADERS_MAX)).is_ok());
+        assert!(vet_headers(&many(HEADERS_MAX + 1)).is_err());
+        assert!(vet("x-a", &"v".repeat(HEADER_BYTES_MAX - 3)).is_ok());
+        assert!(vet("x-a", &"v".repeat(HEADER_BYTES_MAX - 2)).is_err());
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_or_as_a_date_from_the_answers_own_clock() {
+        let read = |retry: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, retry.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(header::DATE, date.parse().unwrap());
+            }
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        let noon = Some("Sun, 06 Nov 1994 12:00:00 GMT");
+        assert_eq!(read("120", None), Some(120));
+        assert_eq!(read(" 0 ", None), Some(0));
+        assert_eq!(read("99999999999999999999", None), Some(u32::MAX.into()));
+        assert_eq!(read("Sun, 06 Nov 1994 12:02:00 GMT", noon), Some(120));
+        assert_eq!(read("Sun, 06 Nov 1994 11:59:00 GMT", noon), None);
+        assert_eq!(read("Sun, 06 Nov 1994 12:02:00 GMT", None), None);
+        for nonsense in ["", "-5", "+5", "1.5", "soon"] {
+            assert_eq!(read(nonsense, noon), None, "{nonsense:?}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}

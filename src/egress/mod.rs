@@ -12,6 +12,8 @@ mod guard;
 mod headers;
 mod post;
 mod tls;
+#[cfg(test)]
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +67,6 @@ pub struct Egress {
 struct Inner {
     guard: Arc<Guard>,
     client: Client<Connector, Full<Bytes>>,
-    connect_timeout: Duration,
 }
 
 impl Egress {
@@ -101,7 +102,7 @@ impl Egress {
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .http1_max_buf_size(ANSWER_HEAD_BYTES_MAX)
             .build(connector);
-        Ok(Egress { inner: Arc::new(Inner { guard, client, connect_timeout: config.connect_timeout }) })
+        Ok(Egress { inner: Arc::new(Inner { guard, client }) })
     }
 
     /// Parses a URL and judges what its text tells, without any lookup: scheme http or https, a host, no credentials, no literal address

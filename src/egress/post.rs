@@ -178,3 +178,152 @@ impl Parts {
         whole.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{Step, Wire, egress};
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.0/8";
+
+    fn post(url: Url) -> Post {
+        let headers =
+            [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))].into_iter().collect();
+        let timeout = Duration::from_secs(10);
+        Post { url, headers, body: r#"{"type":"job.succeeded"}"#.into(), timeout, answer_bytes_max: 1000 }
+    }
+
+    fn send(text: impl Into<String>) -> Step {
+        Step::Send(text.into())
+    }
+
+    #[tokio::test]
+    async fn one_post_arrives_whole_and_its_answer_comes_back() {
+        let wire =
+            Wire::answering("HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 5\r\n\r\nlater").await;
+        let answer = egress(LOOPBACK).post(post(wire.url("/hook?a=b#part"))).await.unwrap();
+        assert_eq!((answer.status, &answer.body[..], answer.truncated), (503, &b"later"[..], false));
+        assert_eq!(answer.retry_after, Some(Duration::from_secs(7)));
+        let requests = wire.requests();
+        assert_eq!(requests.len(), 1);
+        assert!(requests[0].starts_with("POST /hook?a=b HTTP/1.1\r\n"), "{}", requests[0]);
+        assert!(requests[0].contains(&format!("host: {}\r\n", wire.address)), "{}", requests[0]);
+        assert!(requests[0].contains("content-length: 24\r\n"));
+        assert!(requests[0].contains("user-agent: minilab/"));
+        assert!(requests[0].ends_with("\r\n\r\n{\"type\":\"job.succeeded\"}"));
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_alive() {
+        let wire = Wire::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+        let egress = egress(LOOPBACK);
+        for _ in 0..20 {
+            assert_eq!(egress.post(post(wire.url("/"))).await.unwrap().status, 200);
+        }
+        assert_eq!((wire.requests().len(), wire.connections()), (20, 1));
+    }
+
+    #[tokio::test]
+    async fn redirects_are_an_answer_and_not_followed() {
+        let wire =
+            Wire::serve(|_| vec![send("HTTP/1.1 307 Go\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n")]).await;
+        assert_eq!(egress(LOOPBACK).post(post(wire.url("/"))).await.unwrap().status, 307);
+        assert_eq!(wire.requests().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn long_and_endless_answers_are_cut_and_their_connection_closed() {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 9999999999\r\n\r\n";
+        let endless = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        for steps in [
+            vec![send(head), Step::Flood("gigabyte")],
+            vec![send(endless), Step::Flood("4\r\nwave\r\n")],
+            vec![send("HTTP/1.1 200 OK\r\n\r\n"), Step::Flood("until close")],
+        ] {
+            let wire = Wire::serve(move |_| steps.clone()).await;
+            let answer = egress(LOOPBACK).post(post(wire.url("/"))).await.unwrap();
+            assert_eq!((answer.status, answer.body.len(), answer.truncated), (200, 1000, true));
+            wire.closed().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_exactly_the_limit_is_whole() {
+        let body = "x".repeat(1000);
+        let wire = Wire::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{body}")).await;
+        let answer = egress(LOOPBACK).post(post(wire.url("/"))).await.unwrap();
+        assert_eq!((answer.body.len(), answer.truncated), (1000, false));
+    }
+
+    #[tokio::test]
+    async fn hanging_and_dripping_answers_end_with_the_deadline() {
+        for (steps, status) in [
+            (vec![Step::Hang], None),
+            (vec![send("HTTP/1.1 200"), Step::Hang], None),
+            (vec![send("HTTP/1.1 200 OK\r\nx-drip: "), Step::Drip], None),
+            (vec![send("HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n"), Step::Drip], Some(200)),
+            (vec![send("HTTP/1.1 410 Gone\r\ncontent-length: 500\r\n\r\nhalf"), Step::Hang], Some(410)),
+        ] {
+            let wire = Wire::serve(move |_| steps.clone()).await;
+            let timeout = Duration::from_millis(150);
+            let started = Instant::now();
+            let result = egress(LOOPBACK).post(Post { timeout, ..post(wire.url("/")) }).await;
+            assert!(started.elapsed() < Duration::from_secs(5));
+            match status {
+                Some(status) => {
+                    let answer = result.unwrap();
+                    assert_eq!((answer.status, answer.truncated), (status, true));
+                    assert!(answer.latency >= timeout);
+                }
+                None => {
+                    let error = result.unwrap_err();
+                    assert!(matches!(error, EgressError::Timeout { phase: Phase::Answer, .. }), "{error:?}");
+                    assert!(error.is_transient());
+                }
+            }
+            wire.closed().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn broken_answers_are_named_and_do_not_spoil_the_next_request() {
+        let wire = Wire::serve(|request| match request.split(' ').nth(1).unwrap() {
+            "/closed" => vec![Step::Close],
+            "/half" => vec![send("HTTP/1.1 200 OK\r\ncont"), Step::Close],
+            "/nonsense" => vec![send("SSH-2.0-OpenSSH_9.9\r\n\r\n")],
+            "/heads" => vec![send("HTTP/1.1 200 OK\r\n"), Step::Flood("x-padding: aaaaaaaaaaaaaaaa\r\n")],
+            "/early" => vec![send("HTTP/1.1 202 OK\r\ncontent-length: 10\r\n\r\nhalf"), Step::Close],
+            _ => vec![send("HTTP/1.1 204 No Content\r\n\r\n")],
+        })
+        .await;
+        let egress = egress(LOOPBACK);
+        for path in ["/closed", "/half"] {
+            let error = egress.post(post(wire.url(path))).await.unwrap_err();
+            assert!(matches!(error, EgressError::Interrupted(_)), "{path}: {error:?}");
+            assert!(error.is_transient());
+        }
+        for path in ["/nonsense", "/heads"] {
+            let error = egress.post(post(wire.url(path))).await.unwrap_err();
+            assert!(matches!(error, EgressError::Protocol(_)), "{path}: {error:?}");
+            assert!(!error.is_transient());
+        }
+        let early = egress.post(post(wire.url("/early"))).await.unwrap();
+        assert_eq!((early.status, &early.body[..], early.truncated), (202, &b"half"[..], true));
+        let fine = egress.post(post(wire.url("/fine"))).await.unwrap();
+        assert_eq!((fine.status, fine.body.len(), fine.truncated), (204, 0, false));
+    }
+
+    #[tokio::test]
+    async fn a_url_from_other_times_is_judged_again() {
+        let wire = Wire::answering("").await;
+        for url in [
+            wire.url("/"),
+            "http://user:pass@example.com/".parse().unwrap(),
+            "ftp://example.com/".parse().unwrap(),
+        ] {
+            let error = egress("10.0.0.0/8").post(post(url)).await.unwrap_err();
+            assert!(matches!(error, EgressError::Forbidden(_)), "{error:?}");
+        }
+        assert_eq!(wire.connections(), 0);
+    }
+}

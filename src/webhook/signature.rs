@@ -161,3 +161,120 @@ pub fn verify(
     }
     if bool::from(matches) { Ok(()) } else { Err(VerifyError::Mismatch) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use hyper::HeaderMap;
+
+    use super::*;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const BODY: &[u8] = br#"{"type":"job.succeeded","data":{}}"#;
+
+    fn secret(fill: u8) -> Secret {
+        Secret::generate([fill; 32])
+    }
+
+    fn now() -> i64 {
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64
+    }
+
+    fn headers(id: &str, timestamp: i64, signature: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert("webhook-id", id.parse().unwrap());
+        headers.insert("webhook-timestamp", timestamp.to_string().parse().unwrap());
+        headers.insert("webhook-signature", signature.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn the_published_vector_is_met() {
+        // From the documentation of the reference libraries.
+        let signature = Secret::parse(SECRET).unwrap().sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn the_reference_library_accepts_ours_and_no_tampered_one() {
+        let ours = secret(7);
+        let judge = standardwebhooks::Webhook::new(&ours.reveal()).unwrap();
+        let signature = sign_with_all(&[secret(9), ours.clone()], "msg_1", now(), BODY);
+        assert_eq!(signature.split(' ').count(), 2);
+        judge.verify(BODY, &headers("msg_1", now(), &signature)).unwrap();
+        assert!(judge.verify(b"{}", &headers("msg_1", now(), &signature)).is_err());
+        assert!(judge.verify(BODY, &headers("msg_2", now(), &signature)).is_err());
+        assert!(judge.verify(BODY, &headers("msg_1", now() - 5, &signature)).is_err());
+        let other = secret(9).sign("msg_1", now(), BODY);
+        assert!(judge.verify(BODY, &headers("msg_1", now(), &other)).is_err());
+    }
+
+    #[test]
+    fn we_accept_what_the_reference_library_signs() {
+        let ours = secret(7);
+        let theirs =
+            standardwebhooks::Webhook::new(&ours.reveal()).unwrap().sign("msg_1", 1000, BODY).unwrap();
+        let signed = Signed { id: "msg_1", timestamp: "1000", signature: &theirs };
+        assert_eq!(verify(&[secret(1), ours], signed, BODY, 1000, TOLERANCE), Ok(()));
+    }
+
+    #[test]
+    fn tampered_foreign_and_malformed_messages_are_rejected() {
+        let ours = [secret(7)];
+        let signature = ours[0].sign("msg_1", 1000, BODY);
+        let check = |id, timestamp, signature: &str, body| {
+            verify(&ours, Signed { id, timestamp, signature }, body, 1000, TOLERANCE)
+        };
+        assert_eq!(check("msg_1", "1000", &signature, BODY), Ok(()));
+        assert_eq!(check("msg_1", "1000", &format!("v1a,AAAA v1,!! v1, {signature}"), BODY), Ok(()));
+        assert_eq!(check("msg_2", "1000", &signature, BODY), Err(VerifyError::Mismatch));
+        assert_eq!(check("msg_1", "1001", &signature, BODY), Err(VerifyError::Mismatch));
+        assert_eq!(check("msg_1", "1000", &signature, b"{}"), Err(VerifyError::Mismatch));
+        assert_eq!(
+            check("msg_1", "1000", &signature.replace("v1,", "v2,"), BODY),
+            Err(VerifyError::Mismatch)
+        );
+        assert_eq!(check("msg_1", "1000", &signature[..20], BODY), Err(VerifyError::Mismatch));
+        assert_eq!(check("msg_1", "1000", "", BODY), Err(VerifyError::Mismatch));
+        assert_eq!(check("msg_1", "now", &signature, BODY), Err(VerifyError::Timestamp));
+        let none = Signed { id: "msg_1", timestamp: "1000", signature: &signature };
+        assert_eq!(verify(&[], none, BODY, 1000, TOLERANCE), Err(VerifyError::Mismatch));
+    }
+
+    #[test]
+    fn timestamps_are_good_within_the_tolerance() {
+        let ours = [secret(7)];
+        let check = |sent: i64, now: i64| {
+            let (timestamp, signature) = (sent.to_string(), ours[0].sign("msg_1", sent, BODY));
+            let signed = Signed { id: "msg_1", timestamp: &timestamp, signature: &signature };
+            verify(&ours, signed, BODY, now, TOLERANCE)
+        };
+        assert_eq!(check(1000, 1300), Ok(()));
+        assert_eq!(check(1000, 1301), Err(VerifyError::TooOld));
+        assert_eq!(check(1300, 1000), Ok(()));
+        assert_eq!(check(1301, 1000), Err(VerifyError::TooNew));
+        assert_eq!(check(i64::MIN, 1000), Err(VerifyError::TooOld));
+        assert_eq!(check(i64::MAX, -1000), Err(VerifyError::TooNew));
+    }
+
+    #[test]
+    fn secrets_are_read_strictly_and_never_shown_by_debug() {
+        let of = |bytes: usize| format!("whsec_{}", BASE64.encode(vec![1; bytes]));
+        assert_eq!(Secret::parse(&of(23)).unwrap_err(), SecretError::Length(23));
+        assert!(Secret::parse(&of(24)).is_ok() && Secret::parse(&of(64)).is_ok());
+        assert_eq!(Secret::parse(&of(65)).unwrap_err(), SecretError::Length(65));
+        assert_eq!(Secret::parse("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap_err(), SecretError::Prefix);
+        assert_eq!(Secret::parse("whsec_***").unwrap_err(), SecretError::Encoding);
+        assert_eq!(Secret::parse("").unwrap_err(), SecretError::Prefix);
+        let made = secret(42);
+        let read = Secret::parse(&format!(" {}\n", made.reveal())).unwrap();
+        assert_eq!(read.reveal(), made.reveal());
+        assert!(Secret::parse(made.reveal().trim_end_matches('=')).is_ok());
+        assert_eq!(format!("{made:?}"), "Secret([REDACTED])");
+    }
+}
