@@ -4,8 +4,11 @@
 pub mod api;
 pub mod blob;
 pub mod clock;
+pub mod egress;
 pub mod job;
 pub mod pipeline;
 pub mod queue;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;
+pub mod worker;

@@ -26,3 +26,17 @@ pub struct Pipeline {
     pub operations: Vec<ops::Operation>,
     pub outputs: Vec<OutputSpec>,
 }
+pub struct Made {
+    pub header: Header,
+    pub outputs: Vec<Encoded>,
+    pub warnings: Vec<Warning>,
+}
+pub fn probe<R: std::io::BufRead + std::io::Seek>(_s: R, _l: &Limits) -> Result<Header, Error> {
+    unimplemented!()
+}
+pub fn plan(_h: &Header, _p: &Pipeline, _l: &Limits) -> Result<Plan, Error> {
+    unimplemented!()
+}
+pub fn run(_s: &[u8], _p: &Pipeline, _l: &Limits, _c: &dyn Control) -> Result<Made, Error> {
+    unimplemented!()
+}
