@@ -12,8 +12,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter, NewJob,
-    NextDue, Reap, Removed, Result, Retried, Waiting,
+    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
+    NewJob, NextDue, Reap, Removed, Result, Retried, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::job::{
