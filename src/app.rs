@@ -155,7 +155,8 @@ impl App {
             log_panic(name, task.await);
         }
         let store = self.store;
-        log_panic("store", tokio::task::spawn_blocking(move || store.close()).await);
+        // The last reference: dropping it ends the writer after a checkpoint.
+        log_panic("store", tokio::task::spawn_blocking(move || drop(store)).await);
     }
 }
 

@@ -35,6 +35,7 @@ pub fn run(
 ) -> Result<Made, Error> {
     let header = probe::probe(Cursor::new(source), limits)?;
     let planned = plan::plan(&header, pipeline, limits)?;
+    control.planned(planned.stages);
     control.check()?;
     control.stage(Stage::Decode);
     let eighths = plan::decode_scale(&header, pipeline);

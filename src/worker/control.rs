@@ -74,12 +74,6 @@ impl AttemptControl {
         self.deadline.get().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// How many stages the plan foresees.
-    pub(super) fn plan_stages(&self, stages: u32) {
-        // A second plan of the same image foresees the same.
-        let _already_planned = self.stages_planned.set(stages.max(1));
-    }
-
     /// Asks the attempt to stop; a later reason replaces an earlier one only if it is stronger.
     pub(super) fn stop(&self, why: Stop) {
         self.stop.fetch_max(why as u8, Ordering::AcqRel);
@@ -142,6 +136,11 @@ impl Control for AttemptControl {
             Some(deadline) if Instant::now() >= *deadline => Err(Interrupt::Deadline),
             _ => Ok(()),
         }
+    }
+
+    fn planned(&self, stages: u32) {
+        // Planned once per run; a second plan of the same image would foresee the same.
+        let _already_planned = self.stages_planned.set(stages.max(1));
     }
 
     fn stage(&self, stage: Stage) {
