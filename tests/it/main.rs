@@ -1,4 +1,5 @@
 //! The integration tests, one binary.
 
 mod store;
+mod store_model;
 mod support;
