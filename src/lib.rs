@@ -2,8 +2,11 @@
 //!
 //! Submit an image and what to do with it, get a job id at once, collect the results later. See `ARCHITECTURE.md` for the map of the rooms.
 pub mod api;
+pub mod blob;
 pub mod client;
 pub mod clock;
 pub mod job;
 pub mod pipeline;
+pub mod queue;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,271 @@
+//! Sources and outputs as bytes under keys, over `object_store`.
+//!
+//! Owns the spelling of keys (nobody else knows it), durability of what it is given (when a put returns, data and directory entries are
+//! on stable storage) and the spool where bodies wait for their job. Never decides what is kept: `queue` does. Called by `server`
+//! (uploads, downloads), `worker` (sources, outputs) and `queue` (removal).
+
+mod key;
+mod spool;
+
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
+
+pub use key::BlobKey;
+pub use spool::SpoolFile;
+
+use crate::clock::Timestamp;
+use crate::job::{Job, JobId};
+
+/// Sources and outputs up to this size live in the job store's own transaction, so that a small job costs one fsync.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes handed over at a time when a blob is read.
+const READ_CHUNK_BYTES: usize = 128 * 1024;
+
+/// Why bytes could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// No space left.
+    #[error("no space left for blobs")]
+    Full(#[source] std::io::Error),
+    /// There is no such blob.
+    #[error("the blob is missing")]
+    NotFound,
+    /// Anything else.
+    #[error("blob storage failed: {0}")]
+    Io(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<std::io::Error> for BlobError {
+    fn from(error: std::io::Error) -> BlobError {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => BlobError::Full(error),
+            std::io::ErrorKind::NotFound => BlobError::NotFound,
+            _ => BlobError::Io(error.into()),
+        }
+    }
+}
+
+impl From<object_store::Error> for BlobError {
+    fn from(error: object_store::Error) -> BlobError {
+        if matches!(error, object_store::Error::NotFound { .. }) {
+            return BlobError::NotFound;
+        }
+        match io_kind(&error) {
+            Some(kind @ (std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) => {
+                BlobError::Full(kind.into())
+            }
+            _ => BlobError::Io(error.into()),
+        }
+    }
+}
+
+/// The kind of the I/O error at the bottom of an error's chain.
+fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A blob that is being read.
+pub type BlobReader = BoxStream<'static, Result<Bytes, BlobError>>;
+
+/// Where the bytes of images live. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    store: Arc<LocalFileSystem>,
+    root: Arc<Path>,
+}
+
+impl Blobs {
+    /// Opens (or makes) the blobs under a directory and empties the spool that an earlier process left. Blocking.
+    pub fn open(root: &Path) -> Result<Blobs, BlobError> {
+        std::fs::create_dir_all(root)?;
+        let spool = root.join(spool::DIRECTORY);
+        match std::fs::remove_dir_all(&spool) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => std::fs::create_dir_all(&spool)?,
+        }
+        let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
+        Ok(Blobs { store: Arc::new(store), root: root.canonicalize()?.into() })
+    }
+
+    /// A private temporary file, removed when dropped unless it became a blob.
+    pub async fn create_spool(&self) -> Result<SpoolFile, BlobError> {
+        SpoolFile::create(Arc::clone(&self.root)).await
+    }
+
+    /// Stores bytes durably.
+    pub async fn put(&self, key: &BlobKey, bytes: Bytes) -> Result<(), BlobError> {
+        self.store.put(&key.path(), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Makes a spooled file a blob: synced, then renamed into its place, then the directory synced.
+    pub async fn put_spool(&self, key: &BlobKey, spool: SpoolFile) -> Result<(), BlobError> {
+        let kept = spool.sync().await?;
+        self.store.rename(kept.object_path(), &key.path()).await?;
+        kept.renamed();
+        Ok(())
+    }
+
+    /// Reads a blob or a part of it.
+    pub async fn read(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobReader, BlobError> {
+        let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
+        let result = self.store.get_opts(&key.path(), options).await?;
+        let range = result.range.clone();
+        Ok(match result.payload {
+            GetResultPayload::File(file, _) => read_file(file, range).boxed(),
+            GetResultPayload::Stream(stream) => stream.map_err(BlobError::from).boxed(),
+        })
+    }
+
+    /// Where a blob can be opened as a file by a blocking thread.
+    pub fn local_path(&self, key: &BlobKey) -> Result<PathBuf, BlobError> {
+        Ok(self.store.path_to_filesystem(&key.path())?)
+    }
+
+    /// Removes the source and the outputs of a job. What is not there counts as removed.
+    pub async fn delete_job(&self, job: &Job) -> Result<(), BlobError> {
+        self.delete(&BlobKey::Source(job.id)).await?;
+        for output in job.outputs.iter().filter(|output| !output.inline) {
+            self.delete(&BlobKey::Output { job: job.id, attempt: output.attempt, name: output.name.clone() })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes one blob. What is not there counts as removed.
+    pub async fn delete(&self, key: &BlobKey) -> Result<(), BlobError> {
+        match self.store.delete(&key.path()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Every blob last written before a moment: candidates for the sweep of orphans.
+    pub fn older_than(&self, moment: Timestamp) -> BoxStream<'static, Result<(JobId, BlobKey), BlobError>> {
+        self.store
+            .list(None)
+            .map_err(BlobError::from)
+            .try_filter_map(move |meta| async move {
+                let old = meta.last_modified.timestamp_millis() < moment.as_millis();
+                Ok(BlobKey::parse(&meta.location).filter(|_| old).map(|key| (key.job(), key)))
+            })
+            .boxed()
+    }
+
+    /// Writes, syncs and removes a small file: whether bytes can be stored at all.
+    pub async fn check(&self) -> Result<(), BlobError> {
+        let mut spool = self.create_spool().await?;
+        spool.write(vec![Bytes::from_static(b"ready?")]).await?;
+        drop(spool.sync().await?);
+        Ok(())
+    }
+}
+
+/// Reads a file part by part, each off the event loop.
+fn read_file(
+    file: std::fs::File,
+    range: Range<u64>,
+) -> impl futures_util::Stream<Item = Result<Bytes, BlobError>> + Send {
+    futures_util::stream::try_unfold((Some(file), range), |(file, range)| async move {
+        let Some(mut file) = file.filter(|_| !range.is_empty()) else { return Ok(None) };
+        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(READ_CHUNK_BYTES);
+        let (file, bytes) = off_loop(move || {
+            let mut buffer = vec![0; wanted];
+            file.seek(SeekFrom::Start(range.start))?;
+            file.read_exact(&mut buffer)?;
+            Ok((file, Bytes::from(buffer)))
+        })
+        .await?;
+        let rest = range.start + bytes.len() as u64..range.end;
+        Ok(Some((bytes, (Some(file), rest))))
+    })
+}
+
+/// Runs short file work on tokio's blocking threads.
+async fn off_loop<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, BlobError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(BlobError::Io(error.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read_all(mut reader: BlobReader) -> Vec<u8> {
+        let mut all = Vec::new();
+        while let Some(chunk) = reader.next().await {
+            all.extend_from_slice(&chunk.unwrap());
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn a_spooled_body_becomes_a_blob_and_reads_back_in_parts() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let body: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+        let mut spool = blobs.create_spool().await.unwrap();
+        for part in body.chunks(70_000) {
+            spool.write(vec![Bytes::copy_from_slice(part)]).await.unwrap();
+        }
+        assert_eq!(spool.len(), 300_000);
+        assert_eq!(spool.digest()[..], <sha2::Sha256 as sha2::Digest>::digest(&body)[..]);
+        let key = BlobKey::Source(JobId::new());
+        blobs.put_spool(&key, spool).await.unwrap();
+        assert_eq!(read_all(blobs.read(&key, None).await.unwrap()).await, body);
+        assert_eq!(
+            read_all(blobs.read(&key, Some(131_000..262_200)).await.unwrap()).await,
+            body[131_000..262_200]
+        );
+        blobs.delete(&key).await.unwrap();
+        blobs.delete(&key).await.unwrap();
+        assert!(matches!(blobs.read(&key, None).await, Err(BlobError::NotFound)));
+    }
+
+    #[test]
+    fn a_dropped_spool_and_one_left_by_a_dead_process_leave_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool_directory = directory.path().join(spool::DIRECTORY);
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let spool = runtime.block_on(blobs.create_spool()).unwrap();
+        assert_eq!(std::fs::read_dir(&spool_directory).unwrap().count(), 1);
+        drop(spool);
+        assert_eq!(std::fs::read_dir(&spool_directory).unwrap().count(), 0);
+        std::fs::write(spool_directory.join("left"), b"behind").unwrap();
+        Blobs::open(directory.path()).unwrap();
+        assert_eq!(std::fs::read_dir(&spool_directory).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn old_blobs_are_listed_with_their_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let key = BlobKey::Output { job: JobId::new(), attempt: 3, name: "thumb-2_a".to_owned() };
+        blobs.put(&key, Bytes::from_static(b"x")).await.unwrap();
+        let later = Timestamp::from_millis(i64::MAX / 2);
+        let found: Vec<_> = blobs.older_than(later).try_collect().await.unwrap();
+        assert_eq!(found, [(key.job(), key)]);
+        let none: Vec<_> = blobs.older_than(Timestamp::from_millis(0)).try_collect().await.unwrap();
+        assert!(none.is_empty());
+    }
+}

@@ -1,0 +1,131 @@
+//! Bodies on their way in: written and hashed part by part off the event loop, then kept as a blob or dropped.
+
+use std::fs::File;
+use std::io::{BufReader, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::{BlobError, off_loop};
+
+/// Directory under the blobs' root, emptied at every start.
+pub(super) const DIRECTORY: &str = "spool";
+
+/// A private temporary file that hashes what is written to it. Removed when dropped.
+#[derive(Debug)]
+pub struct SpoolFile {
+    name: String,
+    path: Option<PathBuf>,
+    /// Absent only while a write is under way, and after one that failed or was abandoned.
+    state: Option<(File, Sha256)>,
+    length: u64,
+}
+
+impl SpoolFile {
+    pub(super) async fn create(root: Arc<Path>) -> Result<SpoolFile, BlobError> {
+        let name = uuid::Uuid::new_v4().as_simple().to_string();
+        let path = root.join(DIRECTORY).join(&name);
+        let (file, path) = off_loop(move || {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            Ok((options.open(&path)?, path))
+        })
+        .await?;
+        Ok(SpoolFile { name, path: Some(path), state: Some((file, Sha256::new())), length: 0 })
+    }
+
+    /// Appends; the write and the hashing happen off the event loop. After an error the file is of no use.
+    pub async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), BlobError> {
+        let (mut file, mut hash) = self.state.take().ok_or_else(broken)?;
+        self.length += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        let state = off_loop(move || {
+            for chunk in &chunks {
+                file.write_all(chunk)?;
+                hash.update(chunk);
+            }
+            Ok((file, hash))
+        })
+        .await?;
+        self.state = Some(state);
+        Ok(())
+    }
+
+    /// Bytes written.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// SHA-256 of what was written.
+    pub fn digest(&self) -> [u8; 32] {
+        self.state.as_ref().map(|(_, hash)| hash.clone().finalize().into()).unwrap_or_default()
+    }
+
+    /// Lets blocking work read the file from its start, off the event loop.
+    pub async fn with_reader<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(BufReader<File>) -> T + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let (file, _) = self.state.as_ref().ok_or_else(broken)?;
+        let mut file = file.try_clone()?;
+        off_loop(move || {
+            file.rewind()?;
+            Ok(work(BufReader::with_capacity(16 * 1024, file)))
+        })
+        .await
+    }
+
+    /// Puts the bytes on stable storage.
+    pub(super) async fn sync(mut self) -> Result<Synced, BlobError> {
+        let (file, _) = self.state.take().ok_or_else(broken)?;
+        off_loop(move || file.sync_all()).await?;
+        let object_path = object_store::path::Path::from(format!("{DIRECTORY}/{}", self.name));
+        Ok(Synced { spool: self, object_path })
+    }
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        // The file may be large and the drop may happen on the event loop: closing and unlinking go elsewhere, unless no runtime is left.
+        let (state, Some(path)) = (self.state.take(), self.path.take()) else { return };
+        let remove = move || {
+            drop(state);
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(%error, "a spooled file could not be removed; the next start will");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}
+
+/// A spooled file that is on stable storage and waits for its name.
+pub(super) struct Synced {
+    spool: SpoolFile,
+    object_path: object_store::path::Path,
+}
+
+impl Synced {
+    pub(super) fn object_path(&self) -> &object_store::path::Path {
+        &self.object_path
+    }
+
+    /// It has a name of its own now: nothing is left to remove.
+    pub(super) fn renamed(mut self) {
+        self.spool.path = None;
+    }
+}
+
+fn broken() -> BlobError {
+    BlobError::Io("an earlier write of this spooled file failed or was abandoned".into())
+}

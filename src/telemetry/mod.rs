@@ -1,0 +1,222 @@
+//! Every metric by name, and the watchdog that times the event loop.
+//!
+//! Owns names, labels and buckets; labels come from closed sets only. One [`Metrics`] is made by `app` and handed to every room; nothing
+//! here is global. Reading it never blocks writers.
+
+pub mod watchdog;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// A gauge of a fraction.
+pub type FractionGauge = Gauge<f64, AtomicU64>;
+
+/// Label `status`: a job's status, or an HTTP status class such as `2xx`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    /// The word.
+    pub status: &'static str,
+}
+
+/// Label `op`: an operation's name, `decode`, or `encode_<format>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OpLabel {
+    /// The word.
+    pub op: &'static str,
+}
+
+/// Label `outcome`: how a webhook attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `delivered`, `retry`, `failed`.
+    pub outcome: &'static str,
+}
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Jobs acknowledged.
+    pub jobs_submitted: Counter,
+    /// Jobs ended, by status.
+    pub jobs_finished: Family<StatusLabel, Counter>,
+    /// From being due to being claimed.
+    pub job_wait_seconds: Histogram,
+    /// From being claimed to being ended.
+    pub job_run_seconds: Histogram,
+    /// Pipeline stages on the pool's threads.
+    pub operation_seconds: Family<OpLabel, Histogram>,
+    /// Threads of the blocking pool.
+    pub pool_threads: Gauge,
+    /// Those at work.
+    pub pool_threads_busy: Gauge,
+    /// Threads replaced because they were stuck past their deadline.
+    pub pool_threads_replaced: Counter,
+    /// Memory granted to running attempts.
+    pub memory_granted_bytes: Gauge,
+    /// Memory that may be granted.
+    pub memory_limit_bytes: Gauge,
+    /// Jobs in the store, by status.
+    pub jobs_current: Family<StatusLabel, Gauge>,
+    /// Age of the oldest job in the waiting line; 0 when it is empty.
+    pub oldest_queued_job_seconds: FractionGauge,
+    /// Webhook attempts, by outcome.
+    pub webhook_attempts: Family<OutcomeLabel, Counter>,
+    /// How late the event loop was in serving a heartbeat.
+    pub event_loop_stall_seconds: Histogram,
+    /// The longest stall since the start.
+    pub event_loop_stall_max_seconds: FractionGauge,
+    /// HTTP answers, by status class.
+    pub http_responses: Family<StatusLabel, Counter>,
+    /// Open connections.
+    pub http_connections: Gauge,
+    /// Bytes of request bodies received.
+    pub received_bytes: Counter,
+    /// Bytes of outputs and sources sent.
+    pub sent_bytes: Counter,
+}
+
+fn stage_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_1, 3.0, 12))
+}
+
+impl Metrics {
+    /// Fresh metrics, all zero.
+    pub fn new() -> Arc<Metrics> {
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("minilab"),
+            jobs_submitted: Counter::default(),
+            jobs_finished: Family::default(),
+            job_wait_seconds: Histogram::new(exponential_buckets(0.001, 3.0, 13)),
+            job_run_seconds: Histogram::new(exponential_buckets(0.001, 3.0, 11)),
+            operation_seconds: Family::new_with_constructor(stage_histogram),
+            pool_threads: Gauge::default(),
+            pool_threads_busy: Gauge::default(),
+            pool_threads_replaced: Counter::default(),
+            memory_granted_bytes: Gauge::default(),
+            memory_limit_bytes: Gauge::default(),
+            jobs_current: Family::default(),
+            oldest_queued_job_seconds: FractionGauge::default(),
+            webhook_attempts: Family::default(),
+            event_loop_stall_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 12)),
+            event_loop_stall_max_seconds: FractionGauge::default(),
+            http_responses: Family::default(),
+            http_connections: Gauge::default(),
+            received_bytes: Counter::default(),
+            sent_bytes: Counter::default(),
+        };
+        metrics.register();
+        Arc::new(metrics)
+    }
+
+    fn register(&mut self) {
+        let to = &mut self.registry;
+        to.register("jobs_submitted", "Jobs acknowledged", self.jobs_submitted.clone());
+        to.register("jobs_finished", "Jobs ended, by status", self.jobs_finished.clone());
+        to.register("jobs_current", "Jobs in the store, by status", self.jobs_current.clone());
+        to.register("pool_threads", "Threads of the blocking pool", self.pool_threads.clone());
+        to.register("pool_threads_busy", "Pool threads at work", self.pool_threads_busy.clone());
+        to.register(
+            "pool_threads_replaced",
+            "Pool threads replaced as stuck",
+            self.pool_threads_replaced.clone(),
+        );
+        to.register("webhook_attempts", "Webhook attempts, by outcome", self.webhook_attempts.clone());
+        to.register("http_responses", "HTTP answers, by status class", self.http_responses.clone());
+        to.register("http_connections", "Open connections", self.http_connections.clone());
+        let in_seconds = [
+            ("job_wait", "From being due to being claimed", &self.job_wait_seconds),
+            ("job_run", "From being claimed to the end of the attempt", &self.job_run_seconds),
+            (
+                "event_loop_stall",
+                "How late the event loop served a heartbeat",
+                &self.event_loop_stall_seconds,
+            ),
+        ];
+        for (name, help, histogram) in in_seconds {
+            to.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        }
+        to.register_with_unit(
+            "operation",
+            "Pipeline stages, by operation",
+            Unit::Seconds,
+            self.operation_seconds.clone(),
+        );
+        to.register_with_unit(
+            "oldest_queued_job",
+            "Age of the oldest waiting job",
+            Unit::Seconds,
+            self.oldest_queued_job_seconds.clone(),
+        );
+        to.register_with_unit(
+            "event_loop_stall_max",
+            "Longest stall since the start",
+            Unit::Seconds,
+            self.event_loop_stall_max_seconds.clone(),
+        );
+        to.register_with_unit(
+            "memory_granted",
+            "Memory granted to running attempts",
+            Unit::Bytes,
+            self.memory_granted_bytes.clone(),
+        );
+        to.register_with_unit(
+            "memory_limit",
+            "Memory that may be granted",
+            Unit::Bytes,
+            self.memory_limit_bytes.clone(),
+        );
+        to.register_with_unit(
+            "received",
+            "Request bodies received",
+            Unit::Bytes,
+            self.received_bytes.clone(),
+        );
+        to.register_with_unit("sent", "Outputs and sources sent", Unit::Bytes, self.sent_bytes.clone());
+    }
+
+    /// The Prometheus text format (OpenMetrics flavour: counters end in `_total`).
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
+            tracing::error!("metrics could not be rendered");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_documented_ones() {
+        let metrics = Metrics::new();
+        metrics.jobs_submitted.inc();
+        metrics.jobs_finished.get_or_create(&StatusLabel { status: "succeeded" }).inc();
+        metrics.operation_seconds.get_or_create(&OpLabel { op: "resize" }).observe(0.01);
+        metrics.webhook_attempts.get_or_create(&OutcomeLabel { outcome: "delivered" }).inc();
+        let text = metrics.render();
+        for name in [
+            "minilab_jobs_submitted_total 1",
+            "minilab_jobs_finished_total{status=\"succeeded\"} 1",
+            "minilab_job_wait_seconds_bucket",
+            "minilab_job_run_seconds_bucket",
+            "minilab_operation_seconds_count{op=\"resize\"} 1",
+            "minilab_pool_threads_busy 0",
+            "minilab_oldest_queued_job_seconds 0",
+            "minilab_webhook_attempts_total{outcome=\"delivered\"} 1",
+            "minilab_event_loop_stall_seconds_bucket",
+            "minilab_memory_granted_bytes 0",
+        ] {
+            assert!(text.contains(name), "{name} is missing in\n{text}");
+        }
+    }
+}
