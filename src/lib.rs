@@ -5,6 +5,7 @@ pub mod api;
 pub mod blob;
 pub mod client;
 pub mod clock;
+pub mod config;
 pub mod egress;
 pub mod job;
 pub mod pipeline;
