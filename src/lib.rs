@@ -3,6 +3,7 @@
 //! Submit an image and what to do with it, get a job id at once, collect the results later. See `ARCHITECTURE.md` for the map of the rooms.
 pub mod api;
 pub mod blob;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -13,3 +14,4 @@ pub mod queue;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;
+pub mod worker;

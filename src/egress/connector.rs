@@ -262,6 +262,11 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// Fails where the system itself would give up only after minutes.
+    async fn soon<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(5), future).await.expect("still connecting after 5 s")
+    }
+
     /// Two listeners on the same port of different loopback addresses.
     async fn neighbours() -> (TcpListener, TcpListener) {
         loop {
@@ -343,7 +348,7 @@ mod tests {
         let (silent, _queued, _listener) = black_hole().await;
         let answer = vec![refusing, silent, receiver.local_addr().unwrap()];
         let (mut dialer, _) = dialer(&["127.0.0.0/8"], vec![answer]);
-        let stream = dialer.call(uri("http://many.test/")).await.unwrap().into_inner();
+        let stream = soon(dialer.call(uri("http://many.test/"))).await.unwrap().into_inner();
         assert_eq!(stream.peer_addr().unwrap(), receiver.local_addr().unwrap());
         assert!(stream.nodelay().unwrap());
     }
@@ -368,7 +373,7 @@ mod tests {
         let trust = || Trust::new(super::super::tls::tests::roots()).unwrap();
         for target in [format!("http://{silent}/"), "http://unresolved.test/".to_owned()] {
             let mut connector = Connector::new(guard.clone(), never.clone(), trust(), limit);
-            let error = connector.call(uri(&target)).await.err().unwrap();
+            let error = soon(connector.call(uri(&target))).await.err().unwrap();
             assert!(matches!(error, EgressError::Timeout { phase: Phase::Connect, .. }), "{error:?}");
         }
     }
