@@ -49,7 +49,12 @@ pub(super) async fn run(args: &DownloadArgs, client: &Client, screen: &Screen) -
             screen.document(&serde_json::json!({"id": job.id, "name": name, "path": path, "bytes": output.bytes, "sha256": output.sha256}))?;
         } else {
             let dimensions = format!("{}×{}", output.width, output.height);
-            screen.line(&format!("{}  {} {dimensions}, {}", path.display(), clean(&output.format), size(output.bytes)))?;
+            screen.line(&format!(
+                "{}  {} {dimensions}, {}",
+                path.display(),
+                clean(&output.format),
+                size(output.bytes)
+            ))?;
         }
     }
     Ok(Exit::Ok)

@@ -22,16 +22,24 @@ pub(super) async fn run(args: &EventsArgs, client: &Client, screen: &Screen) -> 
     while let Some(event) = stream.next().await? {
         match event {
             JobEvent::Job(job) => {
-                if screen.is_json() { screen.document(&job)? } else { screen.line(&line(&job, screen))? }
+                if screen.is_json() {
+                    screen.document(&job)?
+                } else {
+                    screen.line(&line(&job, screen))?
+                }
                 last = Some(job.status);
             }
-            JobEvent::Reset => screen.hint("some changes were missed; `minilab list` shows how the jobs stand"),
+            JobEvent::Reset => {
+                screen.hint("some changes were missed; `minilab list` shows how the jobs stand")
+            }
         }
     }
     match (args.id.as_deref(), last) {
-        (Some(id), Some(status @ (Status::Failed | Status::Cancelled))) => {
-            Err(JobFailed(format!("job {id} {}", if status == Status::Failed { "failed" } else { "was cancelled" })).into())
-        }
+        (Some(id), Some(status @ (Status::Failed | Status::Cancelled))) => Err(JobFailed(format!(
+            "job {id} {}",
+            if status == Status::Failed { "failed" } else { "was cancelled" }
+        ))
+        .into()),
         _ => Ok(Exit::Ok),
     }
 }

@@ -86,7 +86,9 @@ impl Exit {
 /// Tells what went wrong, on standard error, and gives the exit code for it. A reader that went away (`minilab list | head`) is no error.
 pub(super) fn report(error: &anyhow::Error, screen: &Screen) -> Exit {
     let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(broken_pipe) {
         return Exit::Ok;
@@ -116,7 +118,16 @@ mod tests {
 
     #[test]
     fn the_help_names_every_code() {
-        for exit in [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Unreachable, Exit::Refused, Exit::NotFound, Exit::NotFinished, Exit::Interrupted] {
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Refused,
+            Exit::NotFound,
+            Exit::NotFinished,
+            Exit::Interrupted,
+        ] {
             assert!(HELP.contains(&format!("\n  {:<3}", exit as u8)), "{exit:?}");
         }
     }

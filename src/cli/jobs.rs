@@ -19,7 +19,11 @@ pub(super) struct Ids {
 pub(super) async fn status(ids: &Ids, client: &Client, screen: &Screen) -> anyhow::Result<Exit> {
     each(ids, screen, async |id| {
         let job = client.get(id).await?;
-        if screen.is_json() { screen.document(&job)? } else { screen.line(&block(&job, screen))? }
+        if screen.is_json() {
+            screen.document(&job)?
+        } else {
+            screen.line(&block(&job, screen))?
+        }
         Ok(())
     })
     .await
@@ -90,7 +94,8 @@ pub(super) fn headline(job: &JobView, screen: &Screen) -> String {
 
 /// Everything worth knowing about a job, one thing a line.
 fn block(job: &JobView, screen: &Screen) -> String {
-    let mut lines = vec![format!("{}  {}", screen.paint(&clean(&job.id), Tone::Strong), screen.status(job.status))];
+    let mut lines =
+        vec![format!("{}  {}", screen.paint(&clean(&job.id), Tone::Strong), screen.status(job.status))];
     let mut say = |name: &str, text: String| {
         lines.push(format!("  {} {text}", screen.paint(&format!("{name:<10}"), Tone::Faint)));
     };
@@ -121,8 +126,12 @@ fn block(job: &JobView, screen: &Screen) -> String {
     }
     if let Some(webhook) = &job.webhook {
         let status = webhook.status.as_deref().unwrap_or("waiting for the end");
-        let answered = webhook.last_status.map(|status| format!(", last answer {status}")).unwrap_or_default();
-        say("webhook", clean(&format!("{} ({status}, {} attempts{answered})", webhook.url, webhook.attempts)));
+        let answered =
+            webhook.last_status.map(|status| format!(", last answer {status}")).unwrap_or_default();
+        say(
+            "webhook",
+            clean(&format!("{} ({status}, {} attempts{answered})", webhook.url, webhook.attempts)),
+        );
     }
     say("created", moment(&job.created_at));
     if let Some(finished) = &job.finished_at {

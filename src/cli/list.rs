@@ -89,6 +89,10 @@ fn row(job: &JobView, screen: &Screen) -> String {
     let tag = clean(job.tag.as_deref().unwrap_or_default());
     let created = moment(&job.created_at);
     let (source, result) = (clean(&source), clean(&result));
-    let line = format!("{:<36}  {}  {created:<19}  {source:<28}  {result:<28}  {tag}", clean(&job.id), screen.status(job.status));
+    let line = format!(
+        "{:<36}  {}  {created:<19}  {source:<28}  {result:<28}  {tag}",
+        clean(&job.id),
+        screen.status(job.status)
+    );
     line.trim_end().to_owned()
 }

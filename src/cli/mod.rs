@@ -18,7 +18,7 @@ mod webhook_secret;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::client::Client;
 use exit::Exit;
@@ -59,7 +59,7 @@ enum Command {
     /// Run the server (the default)
     Serve(serve::ServeArgs),
     /// Submit images, and with --wait or --out see them through
-    Submit(submit::SubmitArgs),
+    Submit(Box<submit::SubmitArgs>),
     /// Show jobs as they stand
     Status(jobs::Ids),
     /// Wait until jobs have ended
@@ -93,7 +93,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let screen = Screen::new(arguments.common.json);
     let result = match arguments.command {
-        Command::Serve(serve) => serve::run(serve, &screen),
+        Command::Serve(serve) => serve::run(&serve, &screen),
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
         command => run_client(command, &arguments.common.server, &screen),
     };
@@ -107,7 +107,8 @@ fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
         let long = argument.get_long().map(|long| format!("--{long}"));
         long.into_iter().chain(argument.get_short().map(|short| format!("-{short}")))
     });
-    let own_flags: Vec<String> = own_flags.chain(["--help", "-h", "--version", "-V"].map(str::to_owned)).collect();
+    let own_flags: Vec<String> =
+        own_flags.chain(["--help", "-h", "--version", "-V"].map(str::to_owned)).collect();
     let is_serve = match arguments.get(1).map(|first| first.to_string_lossy()) {
         None => true,
         Some(first) => {
@@ -135,7 +136,7 @@ fn run_client(command: Command, server: &str, screen: &Screen) -> anyhow::Result
 
 async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow::Result<Exit> {
     match command {
-        Command::Submit(args) => submit::run(args, client, screen).await,
+        Command::Submit(args) => submit::run(*args, client, screen).await,
         Command::Status(ids) => jobs::status(&ids, client, screen).await,
         Command::Wait(args) => wait::run(&args, client, screen).await,
         Command::List(args) => list::run(&args, client, screen).await,

@@ -173,7 +173,10 @@ mod tests {
 
     #[test]
     fn figures_are_for_people() {
-        assert_eq!([0, 999, 1000, 3_400_000, 999_960].map(size), ["0 B", "999 B", "1.0 kB", "3.4 MB", "1.0 MB"]);
+        assert_eq!(
+            [0, 999, 1000, 3_400_000, 999_960].map(size),
+            ["0 B", "999 B", "1.0 kB", "3.4 MB", "1.0 MB"]
+        );
         assert_eq!([7, 1500, 180_000].map(millis), ["7 ms", "1.5 s", "3 min"]);
         assert_eq!(moment("2026-11-21T12:00:00.123Z"), "2026-11-21 12:00:00");
     }

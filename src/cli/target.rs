@@ -83,7 +83,9 @@ impl Target {
             let path = self.path(job, output, stem, outputs.len() == 1);
             self.take(&path)?;
             if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-                tokio::fs::create_dir_all(directory).await.with_context(|| directory.display().to_string())?;
+                tokio::fs::create_dir_all(directory)
+                    .await
+                    .with_context(|| directory.display().to_string())?;
             }
             client.download(&job.id, &output.name, &path, None).await?;
             paths.push(path);
@@ -111,11 +113,8 @@ impl Target {
         if path.canonicalize().is_ok_and(|path| self.sources.contains(&path)) {
             bail!(UsageError(format!("the result would overwrite its source {shown}; choose another --out")));
         }
-        let is_new = self
-            .taken
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(path.to_owned());
+        let is_new =
+            self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(path.to_owned());
         if !is_new {
             bail!(UsageError(format!(
                 "two results would be saved as {shown}; tell them apart with {{id}}, {{file}} or {{name}} in --out"
@@ -126,7 +125,8 @@ impl Target {
 }
 
 fn checked_pattern(pattern: &str) -> Result<String, UsageError> {
-    let rest = PLACEHOLDERS.iter().fold(pattern.to_owned(), |rest, placeholder| rest.replace(placeholder, ""));
+    let rest =
+        PLACEHOLDERS.iter().fold(pattern.to_owned(), |rest, placeholder| rest.replace(placeholder, ""));
     if rest.contains(['{', '}']) {
         let known = PLACEHOLDERS.join(", ");
         return Err(UsageError(format!("--out {pattern} has an unknown placeholder; there are {known}")));
@@ -142,7 +142,8 @@ fn fill(pattern: &str, values: &[String; 4]) -> String {
         filled.push_str(&rest[..start]);
         rest = &rest[start..];
         let found = PLACEHOLDERS.iter().zip(values).find(|(placeholder, _)| rest.starts_with(**placeholder));
-        let (length, value) = found.map_or((1, "{"), |(placeholder, value)| (placeholder.len(), value.as_str()));
+        let (length, value) =
+            found.map_or((1, "{"), |(placeholder, value)| (placeholder.len(), value.as_str()));
         filled.push_str(value);
         rest = &rest[length..];
     }
@@ -151,7 +152,8 @@ fn fill(pattern: &str, values: &[String; 4]) -> String {
 
 /// A name that can't be anything but one segment of a path, and not a hidden one.
 fn segment(name: &str) -> String {
-    let plain: String = name.chars().map(|c| if c == '/' || c == '\\' || c.is_control() { '_' } else { c }).collect();
+    let plain: String =
+        name.chars().map(|c| if c == '/' || c == '\\' || c.is_control() { '_' } else { c }).collect();
     let plain = plain.trim_start_matches('.');
     if plain.is_empty() { "image".to_owned() } else { plain.to_owned() }
 }

@@ -15,7 +15,7 @@ use super::kind::{Kind, Value};
 use super::layers::{Layers, Sources};
 use super::machine;
 use crate::webhook::signature::Secret;
-use crate::{egress, job, pipeline, queue};
+use crate::{egress, job, pipeline, queue, worker};
 
 /// What a server runs with. Secrets don't show in `Debug`.
 #[derive(Clone, Debug)]
@@ -32,8 +32,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Fields of a JobSpec by name of the preset, not yet checked: `api` reads them.
     pub presets: BTreeMap<String, serde_json::Value>,
-    /// What an image may cost.
-    pub limits: pipeline::Limits,
+    /// Processing and fetching.
+    pub worker: worker::Config,
     /// Waiting and keeping.
     pub queue: queue::Config,
     /// Outbound requests.
@@ -152,6 +152,18 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         public_url: public_url.clone().unwrap_or_else(|| format!("http://{listen}")),
         ..queue::Config::default()
     };
+    let worker = worker::Config {
+        workers: values.integer("workers").map_or_else(machine::processors, |number| number as usize),
+        memory_bytes_max: memory_limit,
+        limits,
+        source: worker::SourceConfig {
+            total_timeout: values.duration("source.total"),
+            bytes_max: values.number("limits.body"),
+            ..worker::SourceConfig::default()
+        },
+        grace: values.duration("grace"),
+        lease_duration: queue.lease_duration,
+    };
     Settings {
         listen,
         data_dir: values.path("data_dir"),
@@ -159,7 +171,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         log: values.text("log").unwrap_or_default(),
         grace: values.duration("grace"),
         presets: layers.presets.clone(),
-        limits,
+        worker,
         queue,
         egress: egress::Config { allow: networks, connect_timeout: values.duration("source.connect") },
         webhook_secrets: values.secret("webhook_secret").into_iter().collect(),

@@ -82,7 +82,10 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
         }
     }
     if let (Some(job), false, true) = (last, run.wait, is_single) {
-        screen.hint(&format!("follow it with `minilab wait {id}`, then `minilab download {id}`", id = clean(&job.id)));
+        screen.hint(&format!(
+            "follow it with `minilab wait {id}`, then `minilab download {id}`",
+            id = clean(&job.id)
+        ));
     }
     Ok(exit)
 }
@@ -114,7 +117,8 @@ impl Run<'_> {
     async fn upload(&self, source: &Source) -> anyhow::Result<JobView> {
         let bar = self.upload_bar(source);
         let moved = bar.clone();
-        let submission = self.submission(source).await?.progress(Arc::new(move |bytes| moved.set_position(bytes)));
+        let submission =
+            self.submission(source).await?.progress(Arc::new(move |bytes| moved.set_position(bytes)));
         let submitted = self.client.submit(&submission).await;
         bar.finish_and_clear();
         Ok(submitted?)
@@ -128,7 +132,7 @@ impl Run<'_> {
         };
         Ok(match &self.plan.spec {
             Some(spec) => image.spec(spec.clone()),
-            None => self.plan.query.iter().fold(image, |image, (name, value)| image.query(name, value)),
+            None => self.plan.query.iter().fold(image, |image, (name, value)| image.query(*name, value)),
         })
     }
 
@@ -155,7 +159,8 @@ impl Run<'_> {
         }
         let mut line = format!("{}  {}", headline(job, self.screen), clean(source.name()));
         for (output, path) in job.outputs.iter().zip(saved) {
-            let facts = format!("{} {}×{}, {}", output.format, output.width, output.height, size(output.bytes));
+            let facts =
+                format!("{} {}×{}, {}", output.format, output.width, output.height, size(output.bytes));
             line.push_str(&format!("  → {} ({})", path.display(), clean(&facts)));
         }
         Ok(self.screen.line(&line)?)
@@ -168,9 +173,11 @@ impl Run<'_> {
         }
         if self.screen.is_json() {
             let problem = error.downcast_ref::<ClientError>().and_then(ClientError::problem).cloned();
-            let detail = problem.as_ref().map_or_else(|| format!("{error:#}"), |problem| problem.detail.clone());
+            let detail =
+                problem.as_ref().map_or_else(|| format!("{error:#}"), |problem| problem.detail.clone());
             let code = problem.map(|problem| problem.code);
-            let members = serde_json::json!({"file": source.name(), "error": {"code": code, "detail": detail}});
+            let members =
+                serde_json::json!({"file": source.name(), "error": {"code": code, "detail": detail}});
             self.screen.document(&members)?;
         }
         Ok(report(&error.context(source.name().to_owned()), self.screen))

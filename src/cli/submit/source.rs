@@ -49,7 +49,8 @@ impl Source {
         if given == "-" {
             return Source::Stdin;
         }
-        if let Some(url) = url::Url::parse(given).ok().filter(|url| matches!(url.scheme(), "http" | "https")) {
+        if let Some(url) = url::Url::parse(given).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+        {
             let last = url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
             return Source::Url { stem: stem(Path::new(last)), url: given.to_owned() };
         }
@@ -73,7 +74,8 @@ pub(super) fn all(given: &[String]) -> anyhow::Result<Vec<Source>> {
         let Some(path) = source.path() else { continue };
         let metadata = path.metadata().with_context(|| source.name().to_owned())?;
         if metadata.is_dir() {
-            let advice = format!("{0} is a directory; name its images: {0}/*", source.name().trim_end_matches('/'));
+            let advice =
+                format!("{0} is a directory; name its images: {0}/*", source.name().trim_end_matches('/'));
             return Err(UsageError(advice).into());
         }
     }
@@ -93,7 +95,8 @@ mod tests {
 
     #[test]
     fn sources_are_told_apart_and_named() {
-        let kinds = ["-", "a/photo.tar.jpg", "https://x.example/p/cat.png?size=1", "C:photo.jpg", "http://x.example"];
+        let kinds =
+            ["-", "a/photo.tar.jpg", "https://x.example/p/cat.png?size=1", "C:photo.jpg", "http://x.example"];
         let stems = kinds.map(|given| Source::new(given).stem().to_owned());
         assert_eq!(stems, ["stdin", "photo.tar", "cat", "C:photo", "image"]);
         assert!(Source::new("C:photo.jpg").path().is_some());

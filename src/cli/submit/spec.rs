@@ -224,7 +224,11 @@ mod tests {
             quality: Some(79),
             ..PictureOptions::default()
         };
-        let job = || JobOptions { tag: Some("t".into()), webhook: Some("https://x/".into()), ..JobOptions::default() };
+        let job = || JobOptions {
+            tag: Some("t".into()),
+            webhook: Some("https://x/".into()),
+            ..JobOptions::default()
+        };
         let plan = plan(picture(), job());
         let query: Vec<String> = plan.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(query.join("&"), "width=800&fit=cover&format=webp&quality=79&webhook=https://x/&tag=t");
@@ -250,7 +254,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("spec.json");
         std::fs::write(&path, r#"{"outputs": [], "tag": "old"}"#).unwrap();
-        let job = || JobOptions { spec: Some(path.clone()), tag: Some("new".into()), ..JobOptions::default() };
+        let job =
+            || JobOptions { spec: Some(path.clone()), tag: Some("new".into()), ..JobOptions::default() };
         assert_eq!(plan(PictureOptions::default(), job()).spec, Some(json!({"outputs": [], "tag": "new"})));
         let both = PictureOptions { lossless: true, ..PictureOptions::default() };
         assert!(Plan::new(&both, &job()).unwrap_err().to_string().contains("--lossless"));
