@@ -96,14 +96,20 @@ impl Layers {
             return;
         };
         let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-        let table = read.and_then(|text| text.parse::<toml::Table>().map_err(|error| error.to_string()));
+        let table = read.and_then(|text| {
+            text.parse::<toml::Table>().map_err(|error| match error.span() {
+                // The parser's own message would quote the line, which may hold a secret.
+                Some(span) => format!("line {}: {}", line_of(&text, span.start), error.message()),
+                None => error.message().to_owned(),
+            })
+        });
         match table {
             Ok(table) => {
                 self.read_table("", table, &path);
                 self.file = Some(path);
             }
             Err(reason) => self.mistakes.push(Mistake::new(
-                format!("the configuration file {} cannot be read: {}", path.display(), reason.trim_end()),
+                format!("the configuration file {} cannot be read: {}", path.display(), reason),
                 "correct it, or name another with --config or MINILAB_CONFIG",
             )),
         }
@@ -163,6 +169,11 @@ impl Layers {
         debug_assert!(find(name).is_some(), "{name} is not in the table");
         self.values.get(name)
     }
+}
+
+/// The line, from 1, in which this byte of a text stands.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|&byte| byte == b'\n').count() + 1
 }
 
 /// The text that one would write in a variable for this value of the file.

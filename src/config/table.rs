@@ -139,13 +139,7 @@ pub const SETTINGS: &[Setting] = &[
         "What is logged: a level, or directives as in `info,minilab::worker=debug`",
     ),
     row("data_dir", Storage, Kind::Path, "./minilab-data", "Directory of the database, images and keys"),
-    row(
-        "limits.queue",
-        Storage,
-        COUNT,
-        "100000",
-        "Jobs waiting or running at a time; more are refused with 429",
-    ),
+    row("limits.queue", Storage, COUNT, "100000", "Jobs waiting at a time; more are refused with 429"),
     row(
         "retention.succeeded",
         Storage,

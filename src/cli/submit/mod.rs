@@ -26,14 +26,11 @@ use source::Source;
 
 /// Arguments of `submit`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct SubmitArgs {
     /// Image files, http(s) URLs that the server fetches, or - for standard input
     #[arg(required = true, value_name = "FILE|URL")]
     sources: Vec<String>,
-    #[command(flatten)]
-    picture: spec::PictureOptions,
-    #[command(flatten)]
-    job: spec::JobOptions,
     /// Wait until the jobs have ended
     #[arg(long)]
     wait: bool,
@@ -42,7 +39,19 @@ pub(super) struct SubmitArgs {
     /// Images under way at a time
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     concurrency: u16,
+    #[command(flatten)]
+    picture: spec::PictureOptions,
+    #[command(flatten)]
+    job: spec::JobOptions,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  minilab submit photo.jpg --width 800 --format webp --out small/
+  minilab submit *.jpg --width 320 --height 320 --fit cover --out '{file}-thumb.{ext}'
+  minilab submit https://example.com/photo.jpg --width 800 --wait
+  minilab submit photo.jpg --spec three-sizes.json --out '{name}.{ext}'
+  convert photo.raw png:- | minilab submit - --width 800 --out - > small.png";
 
 /// What all images of one run share.
 struct Run<'a> {
