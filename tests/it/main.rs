@@ -2,5 +2,6 @@
 
 mod config;
 mod store;
+mod store_model;
 mod support;
 mod work;
