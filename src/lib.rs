@@ -4,7 +4,9 @@
 pub mod api;
 pub mod blob;
 pub mod clock;
+pub mod egress;
 pub mod job;
 pub mod pipeline;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;
