@@ -7,6 +7,7 @@ pub mod clock;
 pub mod egress;
 pub mod job;
 pub mod pipeline;
+pub mod queue;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;

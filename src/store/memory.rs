@@ -1,1 +1,1 @@
-//! The reference engine: everything in memory, one mutex, no cleverness.
+//! stub

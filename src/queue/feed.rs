@@ -1,0 +1,103 @@
+//! News of all jobs in one numbered sequence, for who looks at the whole server.
+//!
+//! The last few hundred items are kept, so that a reader who was cut off can go on where it stopped. Numbers start at the time of the
+//! boot in microseconds: an item of an earlier boot is always "too old", never mistaken for one of this boot.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::clock::Timestamp;
+use crate::job::Job;
+
+/// Items kept for readers who are behind.
+const ITEMS_MAX: usize = 1024;
+
+/// What a reader gets.
+#[derive(Clone, Debug)]
+pub enum FeedItem {
+    /// A job has changed.
+    Job {
+        /// Number of this item; the reader may resume after it.
+        sequence: u64,
+        /// The record.
+        job: Arc<Job>,
+    },
+    /// Something was missed: the reader should look at the list again. Resume after this number.
+    Reset {
+        /// The newest number given out so far.
+        sequence: u64,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Ring {
+    items: Arc<Mutex<VecDeque<(u64, Arc<Job>)>>>,
+    newest: watch::Sender<u64>,
+}
+
+impl Ring {
+    pub(super) fn new(boot: Timestamp) -> Ring {
+        let first = u64::try_from(boot.as_millis()).unwrap_or(0).saturating_mul(1000);
+        Ring { items: Arc::default(), newest: watch::Sender::new(first) }
+    }
+
+    pub(super) fn push(&self, job: &Arc<Job>) {
+        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let sequence = *self.newest.borrow() + 1;
+        items.push_back((sequence, Arc::clone(job)));
+        if items.len() > ITEMS_MAX {
+            items.pop_front();
+        }
+        self.newest.send_replace(sequence);
+    }
+
+    /// Reads on after a number, or from now on.
+    pub(super) fn read(&self, after: Option<u64>) -> Feed {
+        let receiver = self.newest.subscribe();
+        let newest = *receiver.borrow();
+        Feed {
+            items: Arc::clone(&self.items),
+            next: after.map_or(newest, |after| after) + 1,
+            newest: receiver,
+        }
+    }
+}
+
+/// A reader of the feed.
+#[derive(Debug)]
+pub struct Feed {
+    items: Arc<Mutex<VecDeque<(u64, Arc<Job>)>>>,
+    newest: watch::Receiver<u64>,
+    next: u64,
+}
+
+impl Feed {
+    /// Waits for the next item. `None` when the queue is gone.
+    pub async fn next(&mut self) -> Option<FeedItem> {
+        loop {
+            let newest = *self.newest.borrow_and_update();
+            if self.next <= newest || self.next > newest + 1 {
+                return Some(self.take(newest));
+            }
+            self.newest.changed().await.ok()?;
+        }
+    }
+
+    fn take(&mut self, newest: u64) -> FeedItem {
+        let items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = items.front().map_or(u64::MAX, |(sequence, _)| *sequence);
+        let item = self.next.checked_sub(oldest).and_then(|offset| items.get(usize::try_from(offset).ok()?));
+        match item {
+            Some((sequence, job)) => {
+                self.next = sequence + 1;
+                FeedItem::Job { sequence: *sequence, job: Arc::clone(job) }
+            }
+            None => {
+                self.next = newest + 1;
+                FeedItem::Reset { sequence: newest }
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The verbs on jobs: the only writer of job state.
+//!
+//! Every change goes through here, is one store transaction, and is then shown on the [`board`] (the live view), in the [`line`](mod@line)
+//! (who waits behind whom) and on the [`feed`]. Never decodes an image, never speaks HTTP. Called by `server` (submit, read, cancel …), by
+//! `worker` (claim, extend, finish) and by `webhook` (claim and finish deliveries), which meet only here.
+
+pub mod board;
+mod changes;
+mod deliveries;
+pub mod feed;
+mod line;
+mod reads;
+pub mod retry;
+mod submit;
+mod throughput;
+pub mod upkeep;
+mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use dashmap::DashSet;
+use tokio::sync::Notify;
+
+pub use board::Watch;
+pub use changes::Retry;
+pub use feed::{Feed, FeedItem};
+pub use reads::{Lookup, Stats};
+pub use submit::{KeyGuard, SourceBytes, Submission, Submitted};
+
+pub use crate::store::{Claimed, Extended, Finish, IdempotencyKey, InlineKey, ListFilter};
+
+use crate::blob::Blobs;
+use crate::clock::Clock;
+use crate::job::{Event, Job, Render, Retention};
+use crate::store::{Counts, JobStore, Reap, StoreError};
+use crate::telemetry::Metrics;
+
+/// Settings of the queue.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Most jobs waiting. Default 100,000.
+    pub queued_max: usize,
+    /// How long what has ended is kept.
+    pub retention: Retention,
+    /// What links in webhooks begin with, without a slash at the end.
+    pub public_url: String,
+    /// Jobs that the live view holds at most; the store answers for the rest. Default 10,000.
+    pub board_jobs_max: usize,
+    /// How long a claimed job is safe from being given to somebody else. Default 30 s.
+    pub lease_duration: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            queued_max: 100_000,
+            retention: Retention::default(),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            board_jobs_max: 10_000,
+            lease_duration: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a verb did not happen. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The waiting line is as long as it may get.
+    #[error("the queue is full; try again in {} s", retry_after.as_secs())]
+    Full {
+        /// When a place is likely to be free.
+        retry_after: Duration,
+    },
+    /// The store can't commit.
+    #[error("{0}")]
+    Unavailable(String),
+    /// No space left.
+    #[error("no space left to store the job")]
+    StorageFull,
+    /// A stored row can't be read.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl From<StoreError> for QueueError {
+    fn from(error: StoreError) -> QueueError {
+        match error {
+            StoreError::Full => QueueError::StorageFull,
+            StoreError::Corrupt(detail) => QueueError::Corrupt(detail),
+            StoreError::Unavailable(detail) | StoreError::Open(detail) => QueueError::Unavailable(detail),
+        }
+    }
+}
+
+/// The queue. Cheap to clone; all clones are one queue.
+#[derive(Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn JobStore>,
+    blobs: Blobs,
+    config: Config,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    render: Render,
+    worker: uuid::Uuid,
+    board: board::Board,
+    line: line::Line,
+    feed: feed::Ring,
+    throughput: throughput::Throughput,
+    keys_in_flight: Arc<DashSet<String>>,
+    submits_in_flight: AtomicUsize,
+    counts: std::sync::Mutex<Counts>,
+    work_arrived: Notify,
+    deliveries_arrived: Notify,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Queue").field("worker", &self.shared.worker).finish_non_exhaustive()
+    }
+}
+
+impl Queue {
+    /// Takes over a store of which this process is the only user: what a dead one left running goes back into the line, its half-sent
+    /// deliveries become due.
+    pub async fn open(
+        store: Arc<dyn JobStore>,
+        blobs: Blobs,
+        config: Config,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Queue, QueueError> {
+        let public_url = config.public_url.clone();
+        let render: Render = Arc::new(move |job: &Job, event: Event, now| {
+            let body = crate::api::WebhookBody::new(job, event, now, &public_url);
+            serde_json::to_vec(&body).expect("the body is plain data with string keys").into()
+        });
+        let queue = Queue {
+            shared: Arc::new(Shared {
+                board: board::Board::new(config.board_jobs_max),
+                line: line::Line::default(),
+                feed: feed::Ring::new(clock.now()),
+                throughput: throughput::Throughput::default(),
+                keys_in_flight: Arc::default(),
+                submits_in_flight: AtomicUsize::new(0),
+                counts: std::sync::Mutex::default(),
+                work_arrived: Notify::new(),
+                deliveries_arrived: Notify::new(),
+                worker: uuid::Uuid::new_v4(),
+                store,
+                blobs,
+                config,
+                clock,
+                metrics,
+                render,
+            }),
+        };
+        queue.recover().await?;
+        Ok(queue)
+    }
+
+    async fn recover(&self) -> Result<(), QueueError> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let others = Reap::OthersThan(shared.worker);
+        let reaped = shared.store.reap(others, shared.config.retention, shared.render.clone(), now).await?;
+        if !reaped.is_empty() {
+            tracing::info!(
+                jobs = reaped.len(),
+                "jobs that were running when the server last stopped are queued again"
+            );
+        }
+        for waiting in shared.store.waiting().await? {
+            shared.line.enter(waiting.id, waiting.priority, waiting.run_at, now);
+        }
+        self.refresh_counts().await?;
+        shared.work_arrived.notify_one();
+        shared.deliveries_arrived.notify_one();
+        Ok(())
+    }
+
+    /// The time of this queue.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Shows a committed change to everybody who looks: board, line, feed, and whoever must act on it.
+    fn publish(&self, job: Job) -> Arc<Job> {
+        let shared = &self.shared;
+        let job = Arc::new(job);
+        if !shared.board.put(&job) {
+            return job;
+        }
+        shared.line.update(&job, shared.clock.now());
+        shared.feed.push(&job);
+        if job.status == crate::job::Status::Queued {
+            shared.work_arrived.notify_one();
+        }
+        if job.webhook.as_ref().is_some_and(|webhook| webhook.next_attempt_at.is_some()) {
+            shared.deliveries_arrived.notify_one();
+        }
+        job
+    }
+}

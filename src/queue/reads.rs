@@ -1,0 +1,179 @@
+//! Reading: one job, many jobs, waiting for news, gauges.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::board::Card;
+use super::{Feed, Queue, QueueError, Watch};
+use crate::job::{Job, JobId, Status};
+use crate::store::{Found, InlineKey, ListFilter};
+use crate::telemetry::StatusLabel;
+
+/// A job that was asked for.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// Its newest record.
+    Job(Arc<Job>),
+    /// It was deleted, or has expired.
+    Gone,
+    /// There never was one, as far as anybody remembers.
+    Unknown,
+}
+
+/// The gauges of the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Jobs waiting, due or not.
+    pub queued: u64,
+    /// Jobs running.
+    pub running: u64,
+    /// Jobs kept that succeeded.
+    pub succeeded: u64,
+    /// Jobs kept that failed.
+    pub failed: u64,
+    /// Jobs kept that were cancelled.
+    pub cancelled: u64,
+    /// How long the oldest due job has waited, in seconds.
+    pub oldest_queued_seconds: Option<f64>,
+    /// Jobs that ended in the last sixty seconds.
+    pub finished_last_minute: u64,
+    /// Deliveries waiting for an attempt.
+    pub deliveries_pending: u64,
+    /// Deliveries kept that arrived.
+    pub deliveries_delivered: u64,
+    /// Deliveries kept that were given up.
+    pub deliveries_failed: u64,
+}
+
+impl Queue {
+    /// The newest record of a job.
+    pub async fn get(&self, id: JobId) -> Result<Lookup, QueueError> {
+        match self.shared.board.get(id) {
+            Card::Job(job) => return Ok(Lookup::Job(job)),
+            Card::Gone => return Ok(Lookup::Gone),
+            Card::Blank => {}
+        }
+        Ok(match self.shared.store.get(id).await? {
+            Some(Found::Job(job)) => Lookup::Job(Arc::new(*job)),
+            Some(Found::Gone) => Lookup::Gone,
+            None => Lookup::Unknown,
+        })
+    }
+
+    /// Place in the waiting line, from 1; `None` unless the job is queued and due.
+    pub fn position(&self, job: &Job) -> Option<u64> {
+        if job.status != Status::Queued {
+            return None;
+        }
+        self.shared.line.position(job.id, job.spec.priority, self.shared.clock.now())
+    }
+
+    /// Jobs, newest first.
+    pub async fn list(&self, filter: ListFilter) -> Result<Vec<Arc<Job>>, QueueError> {
+        let jobs = self.shared.store.list(filter).await?;
+        // The board may know of progress that no transaction has stored.
+        let newest = |job: Job| match self.shared.board.get(job.id) {
+            Card::Job(shown) if shown.version >= job.version && shown.status == job.status => shown,
+            _ => Arc::new(job),
+        };
+        Ok(jobs.into_iter().map(newest).collect())
+    }
+
+    /// Watches one job; `None` when it is gone or was never there.
+    pub async fn watch(&self, id: JobId) -> Result<Option<Watch>, QueueError> {
+        let watch = self.shared.board.watch(id);
+        match self.shared.board.get(id) {
+            Card::Job(_) => return Ok(Some(watch)),
+            Card::Gone => return Ok(None),
+            Card::Blank => {}
+        }
+        // The slot is watched, so whatever is published from now on is seen; what came before, the store knows.
+        match self.shared.store.get(id).await? {
+            Some(Found::Job(job)) => {
+                self.shared.board.put(&Arc::new(*job));
+                Ok(Some(watch))
+            }
+            Some(Found::Gone) | None => Ok(None),
+        }
+    }
+
+    /// Waits until the job has ended, at most `limit`; the job as it is then.
+    pub async fn wait_terminal(&self, id: JobId, limit: Duration) -> Result<Lookup, QueueError> {
+        let found = self.get(id).await?;
+        match &found {
+            Lookup::Job(job) if !job.status.is_terminal() => {}
+            _ => return Ok(found),
+        }
+        let Some(mut watch) = self.watch(id).await? else { return self.get(id).await };
+        let ended = async { while watch.next().await.is_some_and(|job| !job.status.is_terminal()) {} };
+        // Out of time is no error: the caller is told how the job stands.
+        let _in_time = tokio::time::timeout(limit, ended).await;
+        self.get(id).await
+    }
+
+    /// Waits until the job's version is another than the one seen, at most `limit`; the job as it is then.
+    pub async fn wait_change(
+        &self,
+        id: JobId,
+        seen_version: u64,
+        limit: Duration,
+    ) -> Result<Lookup, QueueError> {
+        let found = self.get(id).await?;
+        match &found {
+            Lookup::Job(job) if job.version == seen_version && !job.status.is_terminal() => {}
+            _ => return Ok(found),
+        }
+        let Some(mut watch) = self.watch(id).await? else { return self.get(id).await };
+        watch.skip_to(seen_version);
+        let _in_time = tokio::time::timeout(limit, watch.next()).await;
+        self.get(id).await
+    }
+
+    /// News of all jobs, from now on or after an item seen before.
+    pub fn feed(&self, after: Option<u64>) -> Feed {
+        self.shared.feed.read(after)
+    }
+
+    /// Bytes of a job that live in the store.
+    pub async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>, QueueError> {
+        Ok(self.shared.store.inline_bytes(id, key).await?)
+    }
+
+    /// The gauges, at most a second old.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let counts = *shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let [_, running, succeeded, failed, cancelled] = counts.jobs;
+        let [deliveries_pending, deliveries_delivered, deliveries_failed] = counts.deliveries;
+        Stats {
+            queued: shared.line.len() as u64,
+            running,
+            succeeded,
+            failed,
+            cancelled,
+            oldest_queued_seconds: shared.line.oldest(now).map(|since| now.since(since).as_secs_f64()),
+            finished_last_minute: shared.throughput.last_minute(now),
+            deliveries_pending,
+            deliveries_delivered,
+            deliveries_failed,
+        }
+    }
+
+    /// Asks the store for its counts, for [`Queue::stats`] and the metrics.
+    pub(super) async fn refresh_counts(&self) -> Result<(), QueueError> {
+        let shared = &self.shared;
+        let counts = shared.store.counts().await?;
+        *shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        for (status, count) in Status::ALL.into_iter().zip(counts.jobs) {
+            let gauge =
+                shared.metrics.jobs_current.get_or_create_owned(&StatusLabel { status: status.name() });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let oldest = self.stats().oldest_queued_seconds.unwrap_or(0.0);
+        shared.metrics.oldest_queued_job_seconds.set(oldest);
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! Submitting: from a valid spec and a stored source to an acknowledged job.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dashmap::DashSet;
+
+use super::{Queue, QueueError, Shared};
+use crate::job::{Job, JobId, JobSpec, SourceInfo, Warning};
+use crate::store::{IdempotencyKey, Inserted, NewJob};
+
+/// A job to be submitted.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Its id, chosen before the source was stored under it.
+    pub id: JobId,
+    /// What to do.
+    pub spec: JobSpec,
+    /// The image that came with the request; `None` when it must be fetched.
+    pub source: Option<(SourceInfo, SourceBytes)>,
+    /// Planned memory of an attempt; 0 while unknown.
+    pub memory_bytes: u64,
+    /// What the plan remarked.
+    pub warnings: Vec<Warning>,
+    /// Commits with the job.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+/// Where the bytes of a submitted source are.
+#[derive(Clone, Debug)]
+pub enum SourceBytes {
+    /// Here; they are stored in the job's own transaction.
+    Inline(Bytes),
+    /// Already stored under [`crate::blob::BlobKey::Source`].
+    Blob,
+}
+
+/// What became of a submission. After anything but `Created` the caller removes the blob it had stored.
+#[derive(Clone, Debug)]
+pub enum Submitted {
+    /// The job is on stable storage.
+    Created(Arc<Job>),
+    /// The same submission was acknowledged before: the job as it is now.
+    Replayed(Arc<Job>),
+    /// The same submission was acknowledged before, and its job is gone.
+    ReplayedGone(JobId),
+    /// The idempotency key was used for something else.
+    IdempotencyMismatch,
+}
+
+/// Holds an idempotency key while its submission is in flight.
+#[derive(Debug)]
+pub struct KeyGuard {
+    key: String,
+    keys: Arc<DashSet<String>>,
+}
+
+impl Drop for KeyGuard {
+    fn drop(&mut self) {
+        self.keys.remove(&self.key);
+    }
+}
+
+/// Counts a submission while it is on its way into the line.
+struct Place(Arc<Shared>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.submits_in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Queue {
+    /// Whether a submission would be taken now; asked before its body is received.
+    pub fn admit(&self) -> Result<(), QueueError> {
+        let shared = &self.shared;
+        let in_flight = shared.submits_in_flight.load(Ordering::Acquire);
+        if shared.line.len() + in_flight < shared.config.queued_max {
+            return Ok(());
+        }
+        Err(QueueError::Full { retry_after: self.place_expected_in() })
+    }
+
+    /// Claims an idempotency key for one submission; `None` while another holds it.
+    pub fn begin_key(&self, key: &str) -> Option<KeyGuard> {
+        let keys = Arc::clone(&self.shared.keys_in_flight);
+        keys.insert(key.to_owned()).then(|| KeyGuard { key: key.to_owned(), keys })
+    }
+
+    /// Stores the job. When this returns `Created`, job and source are on stable storage. Runs to its end even if the caller goes away.
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted, QueueError> {
+        let place = self.take_place()?;
+        let queue = self.clone();
+        let task = tokio::spawn(async move {
+            let submitted = queue.insert(submission).await;
+            drop(place);
+            submitted
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(QueueError::Unavailable(format!("the submission was abandoned: {error}")))
+        })
+    }
+
+    async fn insert(&self, submission: Submission) -> Result<Submitted, QueueError> {
+        let shared = &self.shared;
+        let (source, inline_source) = match submission.source {
+            Some((info, SourceBytes::Inline(bytes))) => {
+                (Some(SourceInfo { inline: true, ..info }), Some(bytes))
+            }
+            Some((info, SourceBytes::Blob)) => (Some(SourceInfo { inline: false, ..info }), None),
+            None => (None, None),
+        };
+        let job = Job::submitted(
+            submission.id,
+            Arc::new(submission.spec),
+            source,
+            submission.memory_bytes,
+            submission.warnings,
+            shared.clock.now(),
+        );
+        let new = NewJob { job, inline_source, idempotency_key: submission.idempotency_key };
+        Ok(match shared.store.insert(new).await? {
+            Inserted::Created(job) => {
+                shared.metrics.jobs_submitted.inc();
+                Submitted::Created(self.publish(job))
+            }
+            Inserted::Duplicate(job) => Submitted::Replayed(Arc::new(job)),
+            Inserted::DuplicateGone(id) => Submitted::ReplayedGone(id),
+            Inserted::Mismatch => Submitted::IdempotencyMismatch,
+        })
+    }
+
+    fn take_place(&self) -> Result<Place, QueueError> {
+        let shared = Arc::clone(&self.shared);
+        shared.submits_in_flight.fetch_add(1, Ordering::AcqRel);
+        let place = Place(shared);
+        // This submission counts among those in flight already.
+        let taken = place.0.line.len() + place.0.submits_in_flight.load(Ordering::Acquire);
+        if taken > place.0.config.queued_max {
+            return Err(QueueError::Full { retry_after: self.place_expected_in() });
+        }
+        Ok(place)
+    }
+
+    /// When a full line is likely to have moved: the mean time between two jobs' ends in the last minute, 1 s to 60 s.
+    pub(super) fn place_expected_in(&self) -> Duration {
+        let finished = self.shared.throughput.last_minute(self.shared.clock.now());
+        Duration::from_secs((60 / finished.max(1)).clamp(1, 60))
+    }
+}

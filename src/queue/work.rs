@@ -1,0 +1,121 @@
+//! What a worker does to jobs: claim, extend, tell progress, finish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Queue, QueueError, Watch};
+use crate::clock::Timestamp;
+use crate::job::transition::LIVE_VERSIONS;
+use crate::job::{Job, JobId, Lease, SourceInfo, Status};
+use crate::store::{ClaimRequest, Claimed, Extended, Finish};
+use crate::telemetry::StatusLabel;
+
+/// Longest sleep of a worker that waits for work: the store is asked at least this often.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Queue {
+    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others.
+    pub async fn claim(
+        &self,
+        ready_max: usize,
+        fetch_max: usize,
+        memory_bytes_max: u64,
+    ) -> Result<Vec<Claimed>, QueueError> {
+        let shared = &self.shared;
+        let request = ClaimRequest {
+            worker: shared.worker,
+            ready_max,
+            fetch_max,
+            memory_bytes_max,
+            lease_duration: shared.config.lease_duration,
+        };
+        let now = shared.clock.now();
+        let claimed = shared.store.claim(request, now).await?;
+        for claimed in &claimed {
+            shared.metrics.job_wait_seconds.observe(now.since(claimed.job.run_at).as_secs_f64());
+            self.publish(claimed.job.clone());
+        }
+        Ok(claimed)
+    }
+
+    /// Resolves when there may be work: a job arrived, or one has become due. At the latest after a second.
+    pub async fn work_arrived(&self) {
+        let now = self.shared.clock.now();
+        let (_, next) = self.shared.line.next_due(now);
+        let wait = next.map_or(POLL_INTERVAL, |at| at.since(now).min(POLL_INTERVAL));
+        // Out of time means: look for yourself.
+        let _in_time = tokio::time::timeout(wait, self.shared.work_arrived.notified()).await;
+    }
+
+    /// Lets those who wait for work look again, for instance after a manual clock was moved.
+    pub fn wake(&self) {
+        self.shared.work_arrived.notify_one();
+        self.shared.deliveries_arrived.notify_one();
+    }
+
+    /// Watches a running attempt's job, to learn of a cancel or a removal.
+    pub fn watch_attempt(&self, id: JobId) -> Watch {
+        self.shared.board.watch(id)
+    }
+
+    /// Extends leases; one answer each, in order.
+    pub async fn extend(&self, leases: Vec<Lease>) -> Result<Vec<Extended>, QueueError> {
+        let shared = &self.shared;
+        Ok(shared.store.extend(leases, shared.config.lease_duration, shared.clock.now()).await?)
+    }
+
+    /// Shows the progress of a running attempt, 0..1; not stored.
+    pub fn progress(&self, lease: &Lease, progress: f32) {
+        let shown = self.shared.board.touch(lease.job, |job| {
+            let is_last = job.version % LIVE_VERSIONS == LIVE_VERSIONS - 1;
+            if !job.is_held_by(lease) || progress <= job.progress || is_last {
+                return false;
+            }
+            job.progress = progress;
+            job.version += 1;
+            true
+        });
+        if let Some(job) = shown {
+            self.shared.feed.push(&job);
+        }
+    }
+
+    /// The attempt has fetched and stored its source. `None`: the lease is lost.
+    pub async fn set_source(
+        &self,
+        lease: Lease,
+        source: SourceInfo,
+        inline: Option<Bytes>,
+        memory_bytes: u64,
+    ) -> Result<Option<Arc<Job>>, QueueError> {
+        let job = self.shared.store.set_source(lease, source, inline, memory_bytes).await?;
+        Ok(job.map(|job| self.publish(job)))
+    }
+
+    /// Ends an attempt. `None`: the lease is lost, and what the attempt has stored must go.
+    pub async fn finish(&self, finish: Finish) -> Result<Option<Arc<Job>>, QueueError> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let finished =
+            shared.store.finish(finish, shared.config.retention, shared.render.clone(), now).await?;
+        let Some(job) = finished else { return Ok(None) };
+        let job = self.publish(job);
+        if job.status.is_terminal() {
+            self.count_end(&job);
+        }
+        Ok(Some(job))
+    }
+
+    /// Counts a job that has ended just now.
+    pub(super) fn count_end(&self, job: &Job) {
+        let shared = &self.shared;
+        let now = job.finished_at.unwrap_or_default();
+        shared.throughput.count(now);
+        shared.metrics.jobs_finished.get_or_create_owned(&StatusLabel { status: job.status.name() }).inc();
+        if let (Some(started), true) = (job.started_at, job.status != Status::Cancelled) {
+            shared.metrics.job_run_seconds.observe(Timestamp::since(now, started).as_secs_f64());
+        }
+    }
+}
