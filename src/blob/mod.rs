@@ -21,7 +21,7 @@ pub use key::BlobKey;
 pub use spool::SpoolFile;
 
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, Probe, Readiness};
 
 /// Sources and outputs up to this size live in the job store's own transaction, so that a small job costs one fsync.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -173,6 +173,20 @@ impl Blobs {
         spool.write(vec![Bytes::from_static(b"ready?")]).await?;
         drop(spool.sync().await?);
         Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Probe for Blobs {
+    fn name(&self) -> &'static str {
+        "blobs"
+    }
+
+    async fn readiness(&self) -> Readiness {
+        match self.check().await {
+            Ok(()) => Readiness::Ready,
+            Err(error) => Readiness::NotReady(error.to_string()),
+        }
     }
 }
 

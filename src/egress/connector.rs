@@ -109,7 +109,7 @@ fn connect_error(host: String, error: Box<dyn std::error::Error + Send + Sync>) 
     while let Some(inner) = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         cause = inner;
     }
-    let transient = cause.is::<io::Error>();
+    let transient = error.is::<io::Error>() && !cause.is::<rustls::Error>();
     EgressError::Tls { host, detail: cause.to_string(), transient }
 }
 
@@ -235,4 +235,168 @@ pub(super) fn system_resolver() -> Resolver {
             lookup.await.map_err(io::Error::other)?
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::super::guard::tests::FORBIDDEN;
+    use super::*;
+
+    fn dialer(allow: &[&str], answers: Vec<Vec<SocketAddr>>) -> (Dialer, Arc<AtomicUsize>) {
+        let guard = Guard::new(allow.iter().map(|range| range.parse().unwrap()).collect());
+        let lookups = Arc::new(AtomicUsize::new(0));
+        let counted = lookups.clone();
+        let resolver: Resolver = Arc::new(move |_, _| {
+            let answer = answers[counted.fetch_add(1, Ordering::SeqCst) % answers.len()].clone();
+            Box::pin(async move { Ok(answer) })
+        });
+        (Dialer { guard: Arc::new(guard), resolver }, lookups)
+    }
+
+    fn uri(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    /// Fails where the system itself would give up only after minutes.
+    async fn soon<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(5), future).await.expect("still connecting after 5 s")
+    }
+
+    /// Two listeners on the same port of different loopback addresses.
+    async fn neighbours() -> (TcpListener, TcpListener) {
+        loop {
+            let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = first.local_addr().unwrap().port();
+            if let Ok(second) = TcpListener::bind(("127.0.0.2", port)).await {
+                return (first, second);
+            }
+        }
+    }
+
+    /// An address that refuses connections for as long as the socket is kept: bound by nobody else, and not listening.
+    fn refusing() -> (SocketAddr, TcpSocket) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        (socket.local_addr().unwrap(), socket)
+    }
+
+    /// An address on which connections neither succeed nor fail: its queue is full. Keep the sockets.
+    async fn black_hole() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(connected) =
+            tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await
+        {
+            queued.push(connected.unwrap());
+        }
+        (address, queued, listener)
+    }
+
+    #[tokio::test]
+    async fn forbidden_addresses_are_not_dialled_as_literals_nor_behind_a_name() {
+        for (_, address) in FORBIDDEN {
+            let address: IpAddr = address.parse().unwrap();
+            let socket = SocketAddr::new(address, 9);
+            let (mut dialer, lookups) = dialer(&[], vec![vec![socket]]);
+            let error = dialer.call(uri(&format!("http://{socket}/"))).await.unwrap_err();
+            assert!(matches!(error, EgressError::Forbidden(_)), "{address}: {error:?}");
+            assert_eq!(lookups.load(Ordering::SeqCst), 0, "a literal needs no lookup");
+
+            let error = dialer.call(uri("http://rebound.test/")).await.unwrap_err();
+            assert!(matches!(error, EgressError::Forbidden(_)), "{address}: {error:?}");
+            let message = error.to_string();
+            assert!(!message.contains(&address.to_string()), "{message}");
+            assert!(message.contains("rebound.test") && message.contains("egress.allow"), "{message}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_after_the_first_lookup_gains_nothing() {
+        let (open, closed) = neighbours().await;
+        let answers = vec![vec![open.local_addr().unwrap()], vec![closed.local_addr().unwrap()]];
+        let (mut dialer, lookups) = dialer(&["127.0.0.1/32"], answers);
+        dialer.call(uri("http://rebound.test/")).await.unwrap();
+        assert_eq!(lookups.load(Ordering::SeqCst), 1, "what was judged is what is dialled");
+        let error = dialer.call(uri("http://rebound.test/")).await.unwrap_err();
+        assert!(matches!(error, EgressError::Forbidden(_)), "{error:?}");
+        assert!(open.accept().now_or_never().is_some());
+        assert!(closed.accept().now_or_never().is_none(), "the second address was never dialled");
+    }
+
+    #[tokio::test]
+    async fn of_several_addresses_only_permitted_ones_are_dialled() {
+        let (open, closed) = neighbours().await;
+        let answer = vec![closed.local_addr().unwrap(), open.local_addr().unwrap()];
+        let (mut dialer, _) = dialer(&["127.0.0.1/32"], vec![answer]);
+        dialer.call(uri("http://mixed.test/")).await.unwrap();
+        assert!(open.accept().now_or_never().is_some());
+        assert!(closed.accept().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn refused_and_silent_addresses_are_passed_over() {
+        let receiver = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (refusing, _bound) = refusing();
+        let (silent, _queued, _listener) = black_hole().await;
+        let answer = vec![refusing, silent, receiver.local_addr().unwrap()];
+        let (mut dialer, _) = dialer(&["127.0.0.0/8"], vec![answer]);
+        let stream = soon(dialer.call(uri("http://many.test/"))).await.unwrap().into_inner();
+        assert_eq!(stream.peer_addr().unwrap(), receiver.local_addr().unwrap());
+        assert!(stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn failures_to_connect_name_the_host_only() {
+        let (refusing, _bound) = refusing();
+        let (mut dialer, _) = dialer(&["127.0.0.0/8"], vec![vec![refusing], vec![]]);
+        let error = dialer.call(uri("http://down.test/")).await.unwrap_err();
+        assert!(matches!(error, EgressError::Connect { .. }) && error.is_transient(), "{error:?}");
+        assert!(error.to_string().contains("down.test") && !error.to_string().contains("127."), "{error}");
+        let error = dialer.call(uri("http://nowhere.test/")).await.unwrap_err();
+        assert!(matches!(error, EgressError::Resolve { .. }) && error.is_transient(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn silence_ends_with_the_connect_timeout() {
+        let (silent, _queued, _listener) = black_hole().await;
+        let never: Resolver = Arc::new(|_, _| Box::pin(std::future::pending()));
+        let limit = Duration::from_millis(100);
+        let guard = Arc::new(Guard::new(vec!["127.0.0.0/8".parse().unwrap()]));
+        let trust = || Trust::new(super::super::tls::tests::roots()).unwrap();
+        for target in [format!("http://{silent}/"), "http://unresolved.test/".to_owned()] {
+            let mut connector = Connector::new(guard.clone(), never.clone(), trust(), limit);
+            let error = soon(connector.call(uri(&target))).await.err().unwrap();
+            assert!(matches!(error, EgressError::Timeout { phase: Phase::Connect, .. }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn families_alternate_from_the_preferred_one() {
+        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let [a, b, c] = ["[2606::a]:1", "[2606::b]:1", "[2606::c]:1"].map(parse);
+        let [x, y] = ["1.0.0.1:1", "1.0.0.2:1"].map(parse);
+        assert_eq!(interleave(vec![a, b, c, x, y]), [a, x, b, y, c]);
+        assert_eq!(interleave(vec![x, a]), [x, a]);
+        assert_eq!(interleave(vec![]), []);
+    }
+
+    #[tokio::test]
+    async fn the_system_knows_localhost() {
+        let found = system_resolver()("localhost", 81).await.unwrap();
+        assert!(
+            !found.is_empty() && found.iter().all(|a| a.ip().is_loopback() && a.port() == 81),
+            "{found:?}"
+        );
+        let (mut dialer, _) = dialer(&[], vec![found]);
+        let error = dialer.call(uri("http://localhost:81/")).await.unwrap_err();
+        assert!(matches!(error, EgressError::Forbidden(_)), "{error:?}");
+    }
 }

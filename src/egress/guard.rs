@@ -175,3 +175,207 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::error::RefusedKind;
+    use super::*;
+
+    /// Every way to spell a forbidden host that a URL parser takes, each with the address it stands for.
+    pub(in super::super) const FORBIDDEN: [(&str, &str); 78] = [
+        // IPv4 as people write it, then as `inet_aton` and browsers read it: decimal, octal, hexadecimal, short, full-width, encoded.
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1.", "127.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("127.0.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("017700000001", "127.0.0.1"),
+        ("0x7f000001", "127.0.0.1"),
+        ("0X7F.1", "127.0.0.1"),
+        ("0177.0.0.01", "127.0.0.1"),
+        ("0x7f.0x0.0x0.0x1", "127.0.0.1"),
+        ("127.0.0.0x1", "127.0.0.1"),
+        ("%31%32%37.0.0.1", "127.0.0.1"),
+        ("１２７．０．０．１", "127.0.0.1"),
+        ("①②⑦.0.0.1", "127.0.0.1"),
+        ("127。0。0。1", "127.0.0.1"),
+        ("127.255.255.254", "127.255.255.254"),
+        ("0", "0.0.0.0"),
+        ("0x0", "0.0.0.0"),
+        ("0.1.2.3", "0.1.2.3"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("10.1", "10.0.0.1"),
+        ("167772161", "10.0.0.1"),
+        ("10.255.255.255", "10.255.255.255"),
+        ("172.16.0.1", "172.16.0.1"),
+        ("172.31.255.255", "172.31.255.255"),
+        ("0xac.0x10.1", "172.16.0.1"),
+        ("192.168.0.1", "192.168.0.1"),
+        ("0xc0a80001", "192.168.0.1"),
+        ("169.254.169.254", "169.254.169.254"),
+        ("2852039166", "169.254.169.254"),
+        ("0251.0376.0251.0376", "169.254.169.254"),
+        ("0xa9fea9fe", "169.254.169.254"),
+        ("100.64.0.1", "100.64.0.1"),
+        ("100.100.100.200", "100.100.100.200"),
+        ("100.127.255.255", "100.127.255.255"),
+        ("168.63.129.16", "168.63.129.16"),
+        ("192.0.0.192", "192.0.0.192"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.88.99.1", "192.88.99.1"),
+        ("198.18.0.1", "198.18.0.1"),
+        ("198.19.255.255", "198.19.255.255"),
+        ("198.51.100.1", "198.51.100.1"),
+        ("203.0.113.1", "203.0.113.1"),
+        ("224.0.0.1", "224.0.0.1"),
+        ("239.255.255.255", "239.255.255.255"),
+        ("240.0.0.1", "240.0.0.1"),
+        ("255.255.255.255", "255.255.255.255"),
+        ("4294967295", "255.255.255.255"),
+        // IPv6 proper.
+        ("[::]", "::"),
+        ("[::1]", "::1"),
+        ("[0:0:0:0:0:0:0:1]", "::1"),
+        ("[fe80::1]", "fe80::1"),
+        ("[febf::1]", "febf::1"),
+        ("[fec0::1]", "fec0::1"),
+        ("[fc00::1]", "fc00::1"),
+        ("[fd00:ec2::254]", "fd00:ec2::254"),
+        ("[ff02::1]", "ff02::1"),
+        ("[100::1]", "100::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[3fff::1]", "3fff::1"),
+        ("[2001:2::1]", "2001:2::1"),
+        ("[2001:10::1]", "2001:10::1"),
+        ("[3ffe::1]", "3ffe::1"),
+        ("[4000::1]", "4000::1"),
+        ("[5f00::1]", "5f00::1"),
+        // IPv4 inside IPv6.
+        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1"),
+        ("[::FFFF:7F00:1]", "::ffff:127.0.0.1"),
+        ("[0:0:0:0:0:ffff:a9fe:a9fe]", "::ffff:169.254.169.254"),
+        ("[::127.0.0.1]", "::127.0.0.1"),
+        ("[::a00:1]", "::10.0.0.1"),
+        ("[::ffff:0:10.0.0.1]", "::ffff:0:10.0.0.1"),
+        ("[64:ff9b::10.0.0.1]", "64:ff9b::10.0.0.1"),
+        ("[64:ff9b::a9fe:a9fe]", "64:ff9b::169.254.169.254"),
+        ("[64:ff9b:1::8.8.8.8]", "64:ff9b:1::8.8.8.8"),
+        ("[2002:7f00:1::]", "2002:7f00:1::"),
+        ("[2001:0:4136:e378:8000:63bf:f5ff:fffe]", "2001:0:4136:e378:8000:63bf:f5ff:fffe"),
+        ("[2606:4700::5efe:10.0.0.1]", "2606:4700::5efe:10.0.0.1"),
+        ("[2606:4700::200:5efe:10.0.0.1]", "2606:4700::200:5efe:10.0.0.1"),
+    ];
+
+    fn guard(allow: &[&str]) -> Guard {
+        Guard::new(allow.iter().map(|range| range.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn no_spelling_of_a_forbidden_address_passes() {
+        for (host, stands_for) in FORBIDDEN {
+            for url in [format!("http://{host}/hook"), format!("HTTPS:\\\\{host}:8443?q")] {
+                let refused = guard(&[]).vet_text(&url).expect_err(&url);
+                assert_eq!(refused.kind, RefusedKind::Forbidden, "{url}: {refused}");
+                assert!(refused.reason.contains("egress.allow"), "{url}: {refused}");
+            }
+            assert!(guard(&[]).check(stands_for.parse().unwrap()).is_err(), "{stands_for}");
+        }
+    }
+
+    #[test]
+    fn public_addresses_and_names_pass() {
+        for host in [
+            "example.com",
+            "localhost", // judged when dialled, as every name
+            "127.0.0.1.example.com",
+            "xn--bcher-kva.example",
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.1",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.1",
+            "192.167.255.255",
+            "198.17.255.255",
+            "198.20.0.0",
+            "223.255.255.255",
+            "[2606:4700::1111]",
+            "[2001:200::1]",
+            "[2003::1]",
+            "[3ffd::1]",
+            "[::ffff:8.8.8.8]",
+            "[64:ff9b::8.8.8.8]",
+        ] {
+            guard(&[]).vet_text(&format!("https://{host}/")).expect(host);
+        }
+    }
+
+    #[test]
+    fn allowed_ranges_pass_in_every_form_and_nothing_else_does() {
+        let open = guard(&["10.0.0.0/8", "fd00::/8"]);
+        for address in [
+            "10.1.2.3",
+            "fd00::1",
+            "::ffff:10.1.2.3",
+            "::10.1.2.3",
+            "::ffff:0:10.1.2.3",
+            "64:ff9b::10.1.2.3",
+            "64:ff9b:1::10.1.2.3",
+            "2002:a01:203::1",
+            "2001:0:4136:e378:8000:63bf:f5fe:fdfc",
+            "2606:4700::5efe:10.1.2.3",
+        ] {
+            assert_eq!(open.check(address.parse().unwrap()), Ok(()), "{address}");
+        }
+        for address in ["127.0.0.1", "::1", "192.168.0.1", "fc00::1", "::ffff:192.168.0.1", "2002:c0a8:1::1"]
+        {
+            assert!(open.check(address.parse().unwrap()).is_err(), "{address}");
+        }
+        assert!(guard(&["0.0.0.1/32"]).check("::1".parse().unwrap()).is_err(), "::1 carries no IPv4 address");
+        assert!(guard(&["127.0.0.0/8"]).vet_text("http://0x7f.1:9000/hook").is_ok());
+    }
+
+    #[test]
+    fn urls_that_are_no_web_addresses_are_malformed() {
+        let long = format!("http://example.com/{}", "a".repeat(URL_BYTES_MAX));
+        for url in [
+            "",
+            "example.com/hook",
+            "/hook",
+            "http://",
+            "http:///",
+            "ftp://example.com/",
+            "file:///etc/passwd",
+            "gopher://example.com/",
+            "data:image/png;base64,AAAA",
+            "javascript:alert(1)",
+            "unix:/run/docker.sock",
+            "http://user@example.com/",
+            "http://user:pass@example.com/",
+            "http://:pass@example.com/",
+            "http://example.com:99999/",
+            "http://exa mple.com/",
+            "http://[::1%25eth0]/",
+            "http://256.256.256.256/",
+            "http://1.2.3.4.5/",
+            long.as_str(),
+        ] {
+            let refused = guard(&["0.0.0.0/0", "::/0"]).vet_text(url).expect_err(url);
+            assert_eq!(refused.kind, RefusedKind::Malformed, "{url}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_vetted_is_what_is_sent() {
+        let vetted = guard(&[]).vet_text("HTTP://Bücher.Example:80/a b?c|d`e^{}\"#fragment").unwrap();
+        assert_eq!(vetted.as_str(), "http://xn--bcher-kva.example/a%20b?c|d`e^{}%22");
+        let uri = request_uri(&vetted).unwrap();
+        assert_eq!(uri.host(), vetted.host_str());
+        assert_eq!(uri.to_string(), vetted.as_str());
+    }
+}

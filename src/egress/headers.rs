@@ -103,8 +103,22 @@ mod tests {
 
     #[test]
     fn headers_of_the_connection_and_broken_ones_are_refused_without_their_value() {
-        for name in RESERVED {
-            let refused = vet(&name.to_uppercase(), "s3cret").unwrap_err();
+        for name in [
+            "accept-encoding",
+            "connection",
+            "content-length",
+            "expect",
+            "host",
+            "if-none-match",
+            "keep-alive",
+            "proxy-authorization",
+            "range",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ] {
+            let refused = vet(&name.to_uppercase(), "s3cret").expect_err(name);
             assert!(refused.reason.contains(name) && !refused.reason.contains("s3cret"), "{refused}");
         }
         for (name, value) in [

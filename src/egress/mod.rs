@@ -97,7 +97,6 @@ impl Egress {
         let connector = Connector::new(guard.clone(), resolver, trust, config.connect_timeout);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .http1_max_buf_size(ANSWER_HEAD_BYTES_MAX)

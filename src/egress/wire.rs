@@ -106,7 +106,7 @@ async fn converse(mut stream: TcpStream, seen: &Seen, script: &(impl Fn(&str) ->
                     false
                 }
                 Step::Hang => {
-                    stream.read(&mut [0; 1]).await.ok();
+                    stream.read_exact(&mut [0]).await.ok();
                     false
                 }
                 Step::Close => false,

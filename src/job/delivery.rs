@@ -107,6 +107,10 @@ pub enum DeliveryStatus {
 }
 
 impl DeliveryStatus {
+    /// All of them, in the order of a delivery's life.
+    pub const ALL: [DeliveryStatus; 3] =
+        [DeliveryStatus::Pending, DeliveryStatus::Delivered, DeliveryStatus::Failed];
+
     /// The word.
     pub fn name(self) -> &'static str {
         match self {
@@ -118,9 +122,7 @@ impl DeliveryStatus {
 
     /// The status with this name.
     pub fn from_name(name: &str) -> Option<DeliveryStatus> {
-        [DeliveryStatus::Pending, DeliveryStatus::Delivered, DeliveryStatus::Failed]
-            .into_iter()
-            .find(|status| status.name() == name)
+        DeliveryStatus::ALL.into_iter().find(|status| status.name() == name)
     }
 }
 

@@ -21,3 +21,13 @@ pub use record::{Job, Output, SourceInfo, Timings, Warning};
 pub use spec::{Header, JobSpec, SourceSpec, WebhookSpec};
 pub use status::Status;
 pub use transition::{Attempt, Lease, Outcome, Render, Retention};
+
+/// Lower-case hex, as digests are written.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string can't fail.
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -44,6 +44,21 @@ pub struct SourceInfo {
     pub inline: bool,
 }
 
+impl SourceInfo {
+    /// What is known once the header was read and the bytes were counted and hashed.
+    pub fn new(header: &crate::pipeline::Header, bytes: u64, sha256: [u8; 32], inline: bool) -> SourceInfo {
+        SourceInfo {
+            format: header.format,
+            width: header.width,
+            height: header.height,
+            bytes,
+            sha256: super::hex(&sha256),
+            frames: header.frames,
+            inline,
+        }
+    }
+}
+
 /// A stored result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {

@@ -238,9 +238,11 @@ impl Job {
         }
     }
 
-    /// Puts a failed or cancelled job back into the queue with its attempts counted from zero again; `false` in any other state.
+    /// Puts a failed or cancelled job back into the queue with its attempts counted from zero again; `false` in any other state, or when
+    /// an uploaded source was never stored and so can't be had again.
     pub fn retry(&mut self, now: Timestamp) -> bool {
-        if !matches!(self.status, Status::Failed | Status::Cancelled) {
+        let source_lost = self.source.is_none() && self.spec.source == SourceSpec::Upload;
+        if !matches!(self.status, Status::Failed | Status::Cancelled) || source_lost {
             return false;
         }
         self.version += 1;

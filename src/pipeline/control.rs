@@ -27,6 +27,8 @@ pub trait Control: Send + Sync {
     /// `Err` makes the pipeline return [`super::Error::Interrupted`] within milliseconds: it is asked inside decoders (row by row or
     /// chunk by chunk), between operations and inside encoders.
     fn check(&self) -> Result<(), Interrupt>;
+    /// The image is understood and so many stages will follow.
+    fn planned(&self, _stages: u32) {}
     /// A stage begins; the one before it has ended.
     fn stage(&self, stage: Stage);
 }

@@ -27,6 +27,65 @@ impl Format {
     pub const ALL: [Format; 7] =
         [Format::Jpeg, Format::Png, Format::Webp, Format::Gif, Format::Tiff, Format::Bmp, Format::Qoi];
 
+    /// The format of a file that starts with these bytes (32 are enough), by its signature alone.
+    pub fn detect(start: &[u8]) -> Option<Format> {
+        match start {
+            [0xff, 0xd8, 0xff, ..] => Some(Format::Jpeg),
+            [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => Some(Format::Png),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Format::Webp),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Format::Gif),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Format::Tiff),
+            // Two letters are little to go by: the header's size must be one that exists.
+            [
+                b'B',
+                b'M',
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                12 | 16 | 40 | 52 | 56 | 64 | 108 | 124,
+                0,
+                0,
+                0,
+                ..,
+            ] => Some(Format::Bmp),
+            [b'q', b'o', b'i', b'f', ..] => Some(Format::Qoi),
+            _ => None,
+        }
+    }
+
+    /// Whether the format keeps alpha when it is written here. BMP could, but hardly any reader looks at it.
+    pub fn keeps_alpha(self) -> bool {
+        !matches!(self, Format::Jpeg | Format::Bmp)
+    }
+
+    /// Most pixels a side that a file of this format can have.
+    pub fn side_max(self) -> u32 {
+        match self {
+            Format::Jpeg => 65_500,
+            Format::Webp => 16_383,
+            Format::Gif => 65_535,
+            Format::Png | Format::Tiff | Format::Bmp | Format::Qoi => i32::MAX as u32,
+        }
+    }
+
+    /// Quality taken when none is asked for; `None` where there is none to choose.
+    pub fn quality_default(self) -> Option<u8> {
+        match self {
+            Format::Jpeg => Some(80),
+            Format::Webp => Some(79),
+            _ => None,
+        }
+    }
+
     /// The name in specs, rows, JSON and metrics.
     pub fn name(self) -> &'static str {
         match self {

@@ -20,3 +20,32 @@ impl Default for Limits {
         Limits { pixels_max: 100_000_000, side_max: 16_384, frames_max: 500, memory_bytes_max: 4 << 30 }
     }
 }
+
+/// Refuses a header that breaks a limit, before anything is allocated for it. The message names the limit and its value.
+///
+/// # Errors
+/// [`super::Error::TooLarge`].
+pub fn admit(header: &super::Header, limits: &Limits) -> Result<(), super::Error> {
+    let size = super::Size::new(header.width, header.height);
+    let refused = |detail: String| Err(super::Error::TooLarge(detail));
+    if header.width.max(header.height) > limits.side_max {
+        return refused(format!(
+            "the image is {size} pixels; the limit is {} a side (side_max)",
+            limits.side_max
+        ));
+    }
+    if size.pixels() > limits.pixels_max {
+        return refused(format!(
+            "the image is {size} = {} pixels; the limit is {} (pixels_max)",
+            size.pixels(),
+            limits.pixels_max
+        ));
+    }
+    if header.frames > limits.frames_max {
+        return refused(format!(
+            "the image has more than {} frames, which is the limit (frames_max)",
+            limits.frames_max
+        ));
+    }
+    Ok(())
+}

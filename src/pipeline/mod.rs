@@ -4,25 +4,63 @@
 //! tokio, no files, no network, no clock; a [`Control`] handed in answers "go on?" and is told which stage runs, and the caller keeps
 //! the time. Called by `worker` (to run), `server` (to probe and plan at submit) and `api` (to read operations and output options).
 
+mod color_names;
+mod decode;
+mod encode;
+mod geometry;
+mod gravity;
+
+mod length;
+mod memory;
+
+mod resample;
+mod run;
+
+pub mod color;
 pub mod control;
 pub mod error;
 pub mod format;
+pub mod image;
 pub mod limits;
+pub mod ops;
+pub mod orient;
 pub mod output;
 pub mod params;
 pub mod plan;
+pub mod probe;
 
-pub use control::{Control, Interrupt, Stage};
+use serde::{Deserialize, Serialize};
+
+pub use control::{Control, Interrupt, Stage, Unattended};
 pub use error::{Code, Error};
 pub use format::Format;
+pub use geometry::Fit;
+pub use gravity::Gravity;
+pub use image::Size;
+pub use length::{AspectRatio, Length};
 pub use limits::Limits;
-pub use output::{Encoded, OutputFormat, OutputSpec};
+pub use ops::{Operation, REGISTRY, Registration, registration};
+pub use output::{Encoded, OUTPUT_PARAMS, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
-pub use plan::{Header, Plan, PlannedOutput, Warning};
-pub mod ops;
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
+pub use probe::probe;
+pub use resample::Kernel;
+pub use run::{Made, run};
+
+/// Everything that is to be done to one source; already valid. Its JSON is the stored form.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
+    /// Whether the EXIF orientation is applied at decode.
+    #[serde(default = "yes")]
     pub auto_orient: bool,
-    pub operations: Vec<ops::Operation>,
+    /// Run once, before every output's own operations.
+    #[serde(default)]
+    pub operations: Vec<Operation>,
+    /// What is to be made.
+    #[serde(default)]
     pub outputs: Vec<OutputSpec>,
+}
+
+const fn yes() -> bool {
+    true
 }

@@ -1,14 +1,20 @@
 //! What is asked of one output, and what comes out.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::Format;
+use super::{
+    Format, Kind, Param, Problem, color,
+    ops::Operation,
+    params::{self, escape_pointer_token},
+};
 
 /// Format asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutputFormat {
     /// The source's own format.
+    #[default]
     Same,
     /// This one.
     #[serde(untagged)]
@@ -21,17 +27,175 @@ pub struct OutputSpec {
     /// `[a-z0-9][a-z0-9_-]{0,63}`, unique in the job.
     pub name: String,
     /// Run after the job's common operations, in order.
-    pub operations: Vec<super::ops::Operation>,
+    #[serde(default)]
+    pub operations: Vec<Operation>,
     /// Target format.
+    #[serde(default)]
     pub format: OutputFormat,
     /// 1..100 for lossy formats; `None` takes the format's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
     /// Lossless coding where the format has both (WebP).
+    #[serde(default)]
     pub lossless: bool,
     /// Colour under transparent pixels where the format has no alpha, as RGBA.
+    #[serde(default = "color::white", with = "color::text")]
     pub background: [u8; 4],
     /// File name offered to who downloads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+}
+
+impl OutputFormat {
+    /// The words of all choices, `same` first.
+    pub const NAMES: &[&str] = &["same", "jpeg", "png", "webp", "gif", "tiff", "bmp", "qoi"];
+
+    /// The word in specs, rows and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputFormat::Same => "same",
+            OutputFormat::Fixed(format) => format.name(),
+        }
+    }
+
+    /// The choice with this name, if there is one.
+    pub fn from_name(name: &str) -> Option<OutputFormat> {
+        match name {
+            "same" => Some(OutputFormat::Same),
+            other => Format::from_name(other).map(OutputFormat::Fixed),
+        }
+    }
+}
+
+/// Most bytes of an output's name.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The scalar options of an output; its name and its operations are read apart.
+pub const OUTPUT_PARAMS: &[Param] = &[
+    Param {
+        name: "format",
+        kind: Kind::Choice(OutputFormat::NAMES),
+        default: Some("\"same\""),
+        doc: "Format of the output; same keeps the source's.",
+    },
+    Param {
+        name: "quality",
+        kind: Kind::Integer { min: 1, max: 100 },
+        default: None,
+        doc: "Quality of lossy formats; 80 for jpeg and 79 for webp if left out.",
+    },
+    Param {
+        name: "lossless",
+        kind: Kind::Boolean,
+        default: Some("false"),
+        doc: "Lossless coding in formats that have both (webp).",
+    },
+    Param {
+        name: "background",
+        kind: Kind::Color,
+        default: Some("\"#ffffff\""),
+        doc: "Colour under transparent pixels where the format has no alpha.",
+    },
+    Param {
+        name: "filename",
+        kind: Kind::Text { bytes_max: 255 },
+        default: None,
+        doc: "File name offered when the output is downloaded.",
+    },
+];
+
+impl OutputSpec {
+    /// An output that only changes the format: no operations, every option at its default.
+    pub fn plain(name: impl Into<String>, format: OutputFormat) -> OutputSpec {
+        OutputSpec {
+            name: name.into(),
+            operations: Vec::new(),
+            format,
+            quality: None,
+            lossless: false,
+            background: color::WHITE,
+            filename: None,
+        }
+    }
+
+    /// Reads one output from JSON; `index` is its place in the list, which gives the default name (`output`, `output-2`, …). Every mistake is
+    /// pushed to `problems`; `None` if there was any. That names are unique is the caller's to check.
+    pub fn read(
+        value: &Value,
+        index: usize,
+        pointer: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<OutputSpec> {
+        let before = problems.len();
+        let Value::Object(object) = value else {
+            let detail = "must be an object such as {\"format\":\"webp\",\"quality\":79}".to_owned();
+            problems.push(Problem { pointer: pointer.to_owned(), detail });
+            return None;
+        };
+        params::check(object, OUTPUT_PARAMS, &["name", "operations"], pointer, problems);
+        let name = read_name(object, index, pointer, problems);
+        let operations = match object.get("operations") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(list) => Operation::read_list(list, &format!("{pointer}/operations"), problems),
+        };
+        if let Some(filename) = object.get("filename").and_then(Value::as_str)
+            && let Some(detail) = filename_mistake(filename)
+        {
+            problems
+                .push(Problem { pointer: format!("{pointer}/{}", escape_pointer_token("filename")), detail });
+        }
+        if problems.len() > before {
+            return None;
+        }
+        let mut scalars = params::plain(object, OUTPUT_PARAMS);
+        scalars.remove("operations");
+        scalars.insert("name".to_owned(), Value::from(name));
+        match serde_json::from_value::<OutputSpec>(Value::Object(scalars)) {
+            Ok(spec) => Some(OutputSpec { operations, ..spec }),
+            Err(error) => {
+                problems.push(Problem { pointer: pointer.to_owned(), detail: error.to_string() });
+                None
+            }
+        }
+    }
+}
+
+/// The name given, or the default of this place in the list.
+fn read_name(
+    object: &Map<String, Value>,
+    index: usize,
+    pointer: &str,
+    problems: &mut Vec<Problem>,
+) -> String {
+    match object.get("name") {
+        None | Some(Value::Null) if index == 0 => "output".to_owned(),
+        None | Some(Value::Null) => format!("output-{}", index + 1),
+        Some(Value::String(name)) if is_name(name) => name.clone(),
+        Some(_) => {
+            let detail = format!(
+                "must be 1 to {NAME_BYTES_MAX} of the characters a-z, 0-9, _ and -, the first a letter or a digit"
+            );
+            problems.push(Problem { pointer: format!("{pointer}/name"), detail });
+            String::new()
+        }
+    }
+}
+
+/// `[a-z0-9][a-z0-9_-]{0,63}`.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= NAME_BYTES_MAX
+        && name.bytes().next().is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || byte == b'_' || byte == b'-')
+}
+
+/// What is wrong with a file name that somebody else's computer will be offered.
+fn filename_mistake(name: &str) -> Option<String> {
+    if name.is_empty() || name == "." || name == ".." {
+        return Some("must not be empty, \".\" or \"..\"".to_owned());
+    }
+    let bad = name.chars().any(|letter| letter.is_control() || matches!(letter, '/' | '\\'));
+    bad.then(|| "must be a plain file name without slashes and control characters".to_owned())
 }
 
 /// A finished output.
@@ -49,4 +213,63 @@ pub struct Encoded {
     pub quality: Option<u8>,
     /// The file.
     pub bytes: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: Value, index: usize) -> (Option<OutputSpec>, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let spec = OutputSpec::read(&value, index, "/outputs/0", &mut problems);
+        (spec, problems)
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        assert_eq!(read(json!({}), 0).0, Some(OutputSpec::plain("output", OutputFormat::Same)));
+        assert_eq!(read(json!({}), 1).0.unwrap().name, "output-2");
+        let full = json!({"name": "a", "operations": [{"op": "grayscale"}], "format": "webp", "quality": 50.0, "lossless": true,
+            "background": "#000", "filename": "a.webp"});
+        let spec = read(full, 0).0.unwrap();
+        assert_eq!(
+            (spec.quality, spec.format, spec.operations.len()),
+            (Some(50), OutputFormat::Fixed(Format::Webp), 1)
+        );
+        let stored = serde_json::to_value(&spec).unwrap();
+        assert_eq!(stored["format"], "webp");
+        assert_eq!(serde_json::from_value::<OutputSpec>(stored).unwrap(), spec);
+    }
+
+    #[test]
+    fn old_rows_stay_readable() {
+        let spec: OutputSpec = serde_json::from_value(json!({"name": "a", "from_the_future": 1})).unwrap();
+        assert_eq!(spec, OutputSpec::plain("a", OutputFormat::Same));
+    }
+
+    #[test]
+    fn every_mistake_is_reported() {
+        let wrong = json!({"name": "A", "operations": [{"op": "blur"}, {"op": "resize", "width": 0}], "format": "avif", "quality": 0,
+            "max_bytes": 3, "filename": "a/b"});
+        let (spec, problems) = read(wrong, 0);
+        assert_eq!(spec, None);
+        let pointers: Vec<&str> =
+            problems.iter().map(|problem| &problem.pointer["/outputs/0/".len()..]).collect();
+        let expected =
+            ["format", "quality", "max_bytes", "name", "operations/0/op", "operations/1/width", "filename"];
+        assert_eq!(pointers, expected);
+        assert!(problems[0].detail.contains("same, jpeg, png"), "{}", problems[0].detail);
+        assert_eq!(read(json!([]), 0).1[0].pointer, "/outputs/0");
+    }
+
+    #[test]
+    fn format_names_go_both_ways() {
+        for name in OutputFormat::NAMES {
+            let format = OutputFormat::from_name(name).unwrap();
+            assert_eq!(format.name(), *name);
+            assert_eq!(serde_json::to_value(format).unwrap(), json!(name));
+            assert_eq!(serde_json::from_value::<OutputFormat>(json!(name)).unwrap(), format);
+        }
+    }
 }

@@ -1,6 +1,12 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
-use super::{Format, OutputFormat};
+use super::{
+    Error, Format, Limits, OutputFormat, OutputSpec, Pipeline,
+    image::{Shape, Size},
+    limits, memory,
+    ops::{Detail, Operation},
+    orient::Orientation,
+};
 
 /// What the first bytes tell of an image, without decoding a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,5 +81,198 @@ impl OutputFormat {
             OutputFormat::Same => source,
             OutputFormat::Fixed(format) => format,
         }
+    }
+}
+
+/// Scales at which a JPEG can be decoded cheaply, in eighths. Others exist but cost more time than they save.
+const SCALES: [u8; 4] = [1, 2, 3, 4];
+
+/// Plans a job from the image's header: dimensions, decode scale, memory, warnings.
+///
+/// # Errors
+/// [`Error::TooLarge`] when the source, an output or the memory is over its limit; [`Error::Parameter`], with a JSON Pointer such as
+/// `/outputs/0/operations/1/width`, when a parameter does not fit this image.
+pub fn plan(header: &Header, pipeline: &Pipeline, limits: &Limits) -> Result<Plan, Error> {
+    limits::admit(header, limits)?;
+    let eighths = decode_scale(header, pipeline);
+    let decoded = super::decode::scaled(Size::new(header.width, header.height), eighths);
+    let mut walk = Walk::new(header, pipeline, limits, eighths);
+    walk.outputs()?;
+    if walk.peak > limits.memory_bytes_max {
+        return Err(Error::TooLarge(format!(
+            "the job needs about {} MiB of memory; the limit is {} MiB (memory_bytes_max)",
+            walk.peak.div_ceil(1 << 20),
+            limits.memory_bytes_max >> 20
+        )));
+    }
+    let mut warnings = of_source(header);
+    warnings.append(&mut walk.warnings);
+    let operations: usize = pipeline.outputs.iter().map(|output| output.operations.len() + 1).sum();
+    Ok(Plan {
+        decode_width: decoded.width,
+        decode_height: decoded.height,
+        memory_bytes: walk.peak,
+        stages: (1 + pipeline.operations.len() + operations) as u32,
+        outputs: walk.planned,
+        warnings,
+    })
+}
+
+/// What the pixels will look like once decoded: upright, at full resolution.
+fn source_shape(header: &Header, pipeline: &Pipeline) -> Shape {
+    let orientation = if pipeline.auto_orient { header.orientation } else { 1 };
+    let size = Orientation::from_exif(orientation).upright(Size::new(header.width, header.height));
+    Shape { size, layout: memory::layout(header) }
+}
+
+/// The smallest scale, in eighths, that gives every output the detail it needs.
+pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline) -> u8 {
+    if header.format != Format::Jpeg || pipeline.outputs.is_empty() {
+        return 8;
+    }
+    let shape = source_shape(header, pipeline);
+    let needs = pipeline.outputs.iter().map(|output| {
+        let operations = pipeline.operations.iter().chain(&output.operations);
+        detail_needed(shape, operations)
+    });
+    let needed = needs.fold(0.0, f64::max);
+    SCALES.into_iter().find(|eighths| f64::from(*eighths) >= needed * 8.0).unwrap_or(8)
+}
+
+/// Pixels per pixel that these operations need of an image of this shape.
+fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Operation>) -> f64 {
+    for operation in operations {
+        match operation.op().detail(shape) {
+            Detail::Everything => return 1.0,
+            Detail::Scaled(factor) => return factor,
+            Detail::AsNext => match operation.op().plan(shape) {
+                Ok(step) => shape = step.shape,
+                Err(_) => return 1.0,
+            },
+        }
+    }
+    1.0
+}
+
+/// Warnings that concern the source as a whole.
+fn of_source(header: &Header) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let mut warn = |code, detail: String| warnings.push(Warning { code, detail, output: None });
+    if header.frames > 1 {
+        warn("animation_flattened", format!("only the first of {} frames is used", header.frames));
+    }
+    if header.has_icc {
+        warn(
+            "color_profile_dropped",
+            "the embedded colour profile is dropped; colours are taken as sRGB".to_owned(),
+        );
+    }
+    warnings
+}
+
+/// One walk over the operations on paper, adding up what is alive at the worst moment.
+struct Walk<'a> {
+    header: &'a Header,
+    pipeline: &'a Pipeline,
+    limits: &'a Limits,
+    /// Bytes of encoded outputs that wait for the end.
+    finished: u64,
+    peak: u64,
+    /// Scale of the pixels as they come from the decoder.
+    eighths: u8,
+    warnings: Vec<Warning>,
+    planned: Vec<PlannedOutput>,
+}
+
+/// A shape on its way, and the bytes its pixels really take (fewer than its size says while a JPEG is still shrunk).
+#[derive(Clone, Copy)]
+struct Live {
+    shape: Shape,
+    bytes: u64,
+}
+
+impl<'a> Walk<'a> {
+    fn new(header: &'a Header, pipeline: &'a Pipeline, limits: &'a Limits, eighths: u8) -> Walk<'a> {
+        let peak = memory::decoding(header, eighths);
+        let (warnings, planned) = (Vec::new(), Vec::new());
+        Walk { header, pipeline, limits, finished: 0, peak, eighths, warnings, planned }
+    }
+
+    fn outputs(&mut self) -> Result<(), Error> {
+        let shape = source_shape(self.header, self.pipeline);
+        let size = super::decode::scaled(shape.size, self.eighths);
+        let mut live = Live { shape, bytes: Shape { size, ..shape }.bytes() };
+        for (index, operation) in self.pipeline.operations.iter().enumerate() {
+            live = self.step(operation, live, 0, &format!("/operations/{index}"), None)?;
+        }
+        let outputs = &self.pipeline.outputs;
+        for (index, output) in outputs.iter().enumerate() {
+            // The common image stays for the outputs that follow.
+            let kept = if index + 1 < outputs.len() { live.bytes } else { 0 };
+            self.output(output, index, live, kept)?;
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, output: &OutputSpec, index: usize, common: Live, kept: u64) -> Result<(), Error> {
+        let mut live = common;
+        for (number, operation) in output.operations.iter().enumerate() {
+            let pointer = format!("/outputs/{index}/operations/{number}");
+            live = self.step(operation, live, kept, &pointer, Some(&output.name))?;
+        }
+        // What has no resize at all is turned upright at the end.
+        self.note_peak(kept + live.bytes * 2);
+        let shape = live.shape;
+        let format = output.format.resolve(self.header.format);
+        if shape.size.width.max(shape.size.height) > format.side_max() {
+            return Err(Error::Parameter {
+                pointer: format!("/outputs/{index}/format"),
+                detail: format!(
+                    "{format} holds at most {} pixels a side, and this output has {}",
+                    format.side_max(),
+                    shape.size
+                ),
+            });
+        }
+        self.note_peak(kept + live.bytes + memory::encoding(shape, format, output.lossless));
+        self.finished += memory::encoded(shape, format, output.lossless);
+        let Size { width, height } = shape.size;
+        self.planned.push(PlannedOutput { name: output.name.clone(), format, width, height });
+        Ok(())
+    }
+
+    /// One operation: checks its result against the limits and adds up what is alive while it runs.
+    fn step(
+        &mut self,
+        operation: &Operation,
+        live: Live,
+        kept: u64,
+        pointer: &str,
+        output: Option<&str>,
+    ) -> Result<Live, Error> {
+        let step = operation.op().plan(live.shape).map_err(|error| error.at(pointer))?;
+        let Size { width, height } = step.shape.size;
+        if width.max(height) > self.limits.side_max || step.shape.size.pixels() > self.limits.pixels_max {
+            return Err(Error::TooLarge(format!(
+                "{pointer} ({}) would make {} pixels; the limits are {} a side (side_max) and {} in all (pixels_max)",
+                operation.name(),
+                step.shape.size,
+                self.limits.side_max,
+                self.limits.pixels_max
+            )));
+        }
+        if let Some((code, detail)) = step.note {
+            self.warnings.push(Warning { code, detail, output: output.map(str::to_owned) });
+        }
+        // Operations on pixels at a reduced scale leave them reduced, until one scales.
+        let scales = matches!(operation.op().detail(live.shape), Detail::Scaled(_)) || self.eighths == 8;
+        let bytes = if scales || live.bytes >= live.shape.bytes() { step.shape.bytes() } else { live.bytes };
+        // The input twice: an image that is still to be turned is turned first, or copied because another output needs it.
+        self.note_peak(kept + live.bytes * 2 + bytes + step.working_bytes);
+        Ok(Live { shape: step.shape, bytes })
+    }
+
+    fn note_peak(&mut self, bytes: u64) {
+        self.peak = self.peak.max(bytes + self.finished);
     }
 }

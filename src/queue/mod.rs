@@ -207,3 +207,17 @@ impl Queue {
         job
     }
 }
+
+#[async_trait::async_trait]
+impl crate::job::Probe for Queue {
+    fn name(&self) -> &'static str {
+        "store"
+    }
+
+    async fn readiness(&self) -> crate::job::Readiness {
+        match self.shared.store.check().await {
+            Ok(()) => crate::job::Readiness::Ready,
+            Err(error) => crate::job::Readiness::NotReady(error.to_string()),
+        }
+    }
+}

@@ -40,6 +40,11 @@ impl Queue {
         Ok(claimed)
     }
 
+    /// Whether a job is due, as far as the line knows.
+    pub fn has_due_work(&self) -> bool {
+        self.shared.line.next_due(self.shared.clock.now()).0
+    }
+
     /// Resolves when there may be work: a job arrived, or one has become due. At the latest after a second.
     pub async fn work_arrived(&self) {
         let now = self.shared.clock.now();

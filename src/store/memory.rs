@@ -1,1 +1,448 @@
-//! stub
+//! The reference engine: plain maps under one lock, written to be obviously right.
+//!
+//! Owns no file and survives nothing; every verb is a few lines over [`Job`]'s own methods, and costs what the number of jobs costs.
+//! The exam runs it beside the embedded engine, and the model test demands that the two agree. Used by tests of the rooms above.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
+    NewJob, NextDue, Reap, Removed, Result, Retried, Waiting,
+};
+use crate::clock::Timestamp;
+use crate::job::{
+    Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Job, JobId, Lease, Render, Retention, SourceInfo,
+    Status,
+};
+
+/// A store that forgets everything when it is dropped.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> MemoryStore {
+        MemoryStore::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rows: BTreeMap<JobId, Row>,
+    inline: BTreeMap<(JobId, Option<String>), Bytes>,
+    deliveries: BTreeMap<DeliveryId, DeliveryRow>,
+    tombstones: BTreeMap<JobId, Timestamp>,
+    keys: BTreeMap<String, KeyRow>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    job: Job,
+    /// Of the running attempt.
+    lease: Option<(Uuid, Timestamp)>,
+    /// The delivery that `job.webhook` shows.
+    announced: Option<DeliveryId>,
+}
+
+#[derive(Debug)]
+struct DeliveryRow {
+    /// With the number of the last attempt.
+    delivery: Delivery,
+    status: DeliveryStatus,
+    claimed: bool,
+    next_attempt_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct KeyRow {
+    fingerprint: [u8; 32],
+    job: JobId,
+    created_at: Timestamp,
+}
+
+impl State {
+    /// The job if the lease still holds.
+    fn held(&self, lease: &Lease) -> Option<Row> {
+        self.rows.get(&lease.job).filter(|row| row.job.is_held_by(lease)).cloned()
+    }
+
+    /// Saves a job that has just left the state of running or queued, with its announcement if it has ended.
+    fn end(&mut self, mut row: Row, render: &Render, now: Timestamp) -> Job {
+        if let Some(new) = row.job.announce(render, now) {
+            row.announced = Some(new.id);
+            let delivery = Delivery {
+                id: new.id,
+                job: row.job.id,
+                event: new.event,
+                url: new.url,
+                receiver: new.receiver,
+                body: new.body,
+                attempt: 0,
+            };
+            let status = DeliveryStatus::Pending;
+            let stored =
+                DeliveryRow { delivery, status, claimed: false, next_attempt_at: now, ended_at: None };
+            self.deliveries.insert(new.id, stored);
+        }
+        row.lease = None;
+        let job = row.job.clone();
+        self.rows.insert(job.id, row);
+        job
+    }
+
+    /// Removes a job and all that hangs on it.
+    fn remove(&mut self, id: JobId, now: Timestamp) -> Option<Removed> {
+        let row = self.rows.remove(&id)?;
+        self.inline.retain(|(job, _), _| *job != id);
+        self.deliveries.retain(|_, row| row.delivery.job != id);
+        self.tombstones.insert(id, now);
+        Some(Removed { job: row.job })
+    }
+
+    /// Due jobs of one line, in the order of claiming.
+    fn line(&self, needs_fetch: bool, now: Timestamp) -> Vec<JobId> {
+        let mut line: Vec<&Job> = self
+            .rows
+            .values()
+            .map(|row| &row.job)
+            .filter(|job| job.status == Status::Queued && job.run_at <= now)
+            .filter(|job| job.needs_fetch() == needs_fetch)
+            .collect();
+        line.sort_by_key(|job| (-i16::from(job.spec.priority), job.id));
+        line.into_iter().map(|job| job.id).collect()
+    }
+}
+
+#[async_trait]
+impl JobStore for MemoryStore {
+    async fn insert(&self, new: NewJob) -> Result<Inserted> {
+        let mut state = self.state();
+        let NewJob { job, inline_source, idempotency_key } = new;
+        let now = job.created_at;
+        if let Some(key) = &idempotency_key
+            && let Some(known) = state.keys.get(&key.key)
+            && known.created_at.plus(key.kept) > now
+        {
+            return Ok(match state.rows.get(&known.job) {
+                _ if known.fingerprint != key.fingerprint => Inserted::Mismatch,
+                Some(row) => Inserted::Duplicate(row.job.clone()),
+                None => Inserted::DuplicateGone(known.job),
+            });
+        }
+        if let Some(row) = state.rows.get(&job.id) {
+            return Ok(Inserted::Duplicate(row.job.clone()));
+        }
+        if state.tombstones.contains_key(&job.id) {
+            return Ok(Inserted::DuplicateGone(job.id));
+        }
+        if let Some(key) = idempotency_key {
+            let row = KeyRow { fingerprint: key.fingerprint, job: job.id, created_at: now };
+            state.keys.insert(key.key, row);
+        }
+        if let Some(bytes) = inline_source {
+            state.inline.insert((job.id, None), bytes);
+        }
+        state.rows.insert(job.id, Row { job: job.clone(), lease: None, announced: None });
+        Ok(Inserted::Created(job))
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Found>> {
+        let state = self.state();
+        Ok(match state.rows.get(&id) {
+            Some(row) => Some(Found::Job(Box::new(row.job.clone()))),
+            None => state.tombstones.contains_key(&id).then_some(Found::Gone),
+        })
+    }
+
+    async fn list(&self, filter: ListFilter) -> Result<Vec<Job>> {
+        let state = self.state();
+        let jobs = state.rows.values().rev().map(|row| &row.job);
+        Ok(jobs
+            .filter(|job| filter.status.is_none_or(|status| job.status == status))
+            .filter(|job| filter.tag.is_none() || job.spec.tag == filter.tag)
+            .filter(|job| filter.before.is_none_or(|before| job.id < before))
+            .take(filter.limit)
+            .cloned()
+            .collect())
+    }
+
+    async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>> {
+        let name = match key {
+            InlineKey::Source => None,
+            InlineKey::Output(name) => Some(name),
+        };
+        Ok(self.state().inline.get(&(id, name)).cloned())
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>> {
+        let state = self.state();
+        let queued = state.rows.values().map(|row| &row.job).filter(|job| job.status == Status::Queued);
+        let mut waiting: Vec<Waiting> = queued
+            .map(|job| Waiting { id: job.id, priority: job.spec.priority, run_at: job.run_at })
+            .collect();
+        waiting.sort_by_key(|waiting| (-i16::from(waiting.priority), waiting.id));
+        Ok(waiting)
+    }
+
+    async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
+        let mut state = self.state();
+        let mut chosen = Vec::new();
+        let mut memory_left = request.memory_bytes_max;
+        for id in state.line(false, now).into_iter().take(request.ready_max) {
+            let Some(left) = memory_left.checked_sub(state.rows[&id].job.memory_bytes) else { break };
+            memory_left = left;
+            chosen.push(id);
+        }
+        chosen.extend(state.line(true, now).into_iter().take(request.fetch_max));
+        chosen.sort_by_key(|id| (-i16::from(state.rows[id].job.spec.priority), *id));
+        let mut claimed = Vec::new();
+        for id in chosen {
+            let inline_source = state.inline.get(&(id, None)).cloned();
+            let Some(row) = state.rows.get_mut(&id) else { continue };
+            row.job.claim(now);
+            row.lease = Some((request.worker, now.plus(request.lease_duration)));
+            let lease = Lease { job: id, attempt: row.job.attempt, worker: request.worker };
+            claimed.push(Claimed { job: row.job.clone(), lease, inline_source });
+        }
+        Ok(claimed)
+    }
+
+    async fn extend(
+        &self,
+        leases: Vec<Lease>,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Extended>> {
+        let mut state = self.state();
+        let extend = |lease: &Lease| match state.rows.get_mut(&lease.job) {
+            Some(row) if row.job.is_held_by(lease) => {
+                row.lease = Some((lease.worker, now.plus(lease_duration)));
+                if row.job.cancel_requested { Extended::CancelRequested } else { Extended::Held }
+            }
+            _ => Extended::Lost,
+        };
+        Ok(leases.iter().map(extend).collect())
+    }
+
+    async fn set_source(
+        &self,
+        lease: Lease,
+        source: SourceInfo,
+        inline: Option<Bytes>,
+        memory_bytes: u64,
+    ) -> Result<Option<Job>> {
+        let mut state = self.state();
+        let Some(mut row) = state.held(&lease) else { return Ok(None) };
+        row.job.set_source(source, memory_bytes);
+        if let Some(bytes) = inline {
+            state.inline.insert((lease.job, None), bytes);
+        }
+        state.rows.insert(lease.job, row.clone());
+        Ok(Some(row.job))
+    }
+
+    async fn finish(
+        &self,
+        finish: Finish,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Option<Job>> {
+        let mut state = self.state();
+        let Some(mut row) = state.held(&finish.lease) else { return Ok(None) };
+        row.job.finish(finish.outcome, finish.attempt, &retention, now);
+        if row.job.status == Status::Succeeded {
+            for (name, bytes) in finish.inline_outputs {
+                state.inline.insert((row.job.id, Some(name)), bytes);
+            }
+        }
+        Ok(Some(state.end(row, &render, now)))
+    }
+
+    async fn cancel(
+        &self,
+        id: JobId,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Option<Found>> {
+        let mut state = self.state();
+        let Some(mut row) = state.rows.get(&id).cloned() else {
+            return Ok(state.tombstones.contains_key(&id).then_some(Found::Gone));
+        };
+        if !row.job.cancel(&retention, now) {
+            return Ok(Some(Found::Job(Box::new(row.job))));
+        }
+        let job = if row.job.status == Status::Running {
+            state.rows.insert(id, row.clone());
+            row.job
+        } else {
+            state.end(row, &render, now)
+        };
+        Ok(Some(Found::Job(Box::new(job))))
+    }
+
+    async fn retry(&self, id: JobId, now: Timestamp) -> Result<Retried> {
+        let mut state = self.state();
+        if state.tombstones.contains_key(&id) {
+            return Ok(Retried::Gone);
+        }
+        let Some(row) = state.rows.get_mut(&id) else { return Ok(Retried::Unknown) };
+        if !row.job.retry(now) {
+            return Ok(Retried::WrongState(Box::new(row.job.clone())));
+        }
+        row.announced = None;
+        Ok(Retried::Queued(Box::new(row.job.clone())))
+    }
+
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Option<Removed>> {
+        Ok(self.state().remove(id, now))
+    }
+
+    async fn reap(
+        &self,
+        reap: Reap,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        let mut state = self.state();
+        let dead = |row: &&Row| match (reap, row.lease) {
+            (Reap::Expired, Some((_, until))) => until <= now,
+            (Reap::OthersThan(worker), Some((holder, _))) => holder != worker,
+            (_, None) => false,
+        };
+        let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
+        if let Reap::OthersThan(_) = reap {
+            for row in state.deliveries.values_mut().filter(|row| row.claimed) {
+                row.claimed = false;
+                row.next_attempt_at = now;
+            }
+        }
+        let mut jobs = Vec::new();
+        for mut row in rows {
+            row.job.reap(&retention, now);
+            jobs.push(state.end(row, &render, now));
+        }
+        Ok(jobs)
+    }
+
+    async fn purge(&self, retention: Retention, limit: usize, now: Timestamp) -> Result<Vec<Removed>> {
+        let mut state = self.state();
+        let deliveries = oldest(&state.deliveries, limit, |row| {
+            row.ended_at.filter(|ended| ended.plus(retention.deliveries) <= now)
+        });
+        state.deliveries.retain(|id, _| !deliveries.contains(id));
+        let tombstones = oldest(&state.tombstones, limit, |removed| {
+            Some(*removed).filter(|removed| removed.plus(retention.tombstones) <= now)
+        });
+        state.tombstones.retain(|id, _| !tombstones.contains(id));
+        let keys = oldest(&state.keys, limit, |row| {
+            Some(row.created_at).filter(|created| created.plus(retention.idempotency_keys) <= now)
+        });
+        state.keys.retain(|key, _| !keys.contains(key));
+        let pending = |id: JobId| {
+            let mut rows = state.deliveries.values();
+            rows.any(|row| row.delivery.job == id && row.status == DeliveryStatus::Pending)
+        };
+        let jobs = oldest(&state.rows, limit, |row| {
+            row.job.expires_at.filter(|expires_at| *expires_at <= now && !pending(row.job.id))
+        });
+        Ok(jobs.into_iter().filter_map(|id| state.remove(id, now)).collect())
+    }
+
+    async fn claim_deliveries(
+        &self,
+        limit: usize,
+        except_receivers: Vec<String>,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>> {
+        let mut state = self.state();
+        let due = oldest(&state.deliveries, limit, |row| {
+            let pending = row.status == DeliveryStatus::Pending && row.next_attempt_at <= now;
+            (pending && !except_receivers.contains(&row.delivery.receiver)).then_some(row.next_attempt_at)
+        });
+        let mut claimed = Vec::new();
+        for id in due {
+            let Some(row) = state.deliveries.get_mut(&id) else { continue };
+            row.delivery.attempt += 1;
+            row.claimed = true;
+            row.next_attempt_at = now.plus(lease_duration);
+            claimed.push(row.delivery.clone());
+        }
+        Ok(claimed)
+    }
+
+    async fn finish_delivery(
+        &self,
+        id: DeliveryId,
+        attempt: u32,
+        result: DeliveryResult,
+        now: Timestamp,
+    ) -> Result<Option<Job>> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(delivery) = state.deliveries.get_mut(&id) else { return Ok(None) };
+        if !delivery.claimed || delivery.delivery.attempt != attempt {
+            return Ok(None);
+        }
+        delivery.claimed = false;
+        delivery.status = result.status;
+        delivery.next_attempt_at = result.next_attempt_at.unwrap_or(now);
+        delivery.ended_at = (result.status != DeliveryStatus::Pending).then_some(now);
+        let Some(row) = state.rows.get_mut(&delivery.delivery.job) else { return Ok(None) };
+        if row.announced == Some(id) {
+            row.job.delivery_attempted(attempt, &result);
+        }
+        Ok(Some(row.job.clone()))
+    }
+
+    async fn counts(&self) -> Result<Counts> {
+        let state = self.state();
+        let jobs = Status::ALL
+            .map(|status| state.rows.values().filter(|row| row.job.status == status).count() as u64);
+        let deliveries = DeliveryStatus::ALL
+            .map(|status| state.deliveries.values().filter(|row| row.status == status).count() as u64);
+        Ok(Counts { jobs, deliveries })
+    }
+
+    async fn next_due(&self, now: Timestamp) -> Result<NextDue> {
+        let state = self.state();
+        let queued = state.rows.values().filter(|row| row.job.status == Status::Queued);
+        let pending = state.deliveries.values().filter(|row| row.status == DeliveryStatus::Pending);
+        Ok(NextDue {
+            job: queued.map(|row| row.job.run_at).filter(|run_at| *run_at > now).min(),
+            delivery: pending.map(|row| row.next_attempt_at).filter(|next| *next > now).min(),
+        })
+    }
+
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The keys of at most `limit` entries that have a moment by `moment`, earliest first.
+fn oldest<K: Ord + Clone, V>(
+    map: &BTreeMap<K, V>,
+    limit: usize,
+    moment: impl Fn(&V) -> Option<Timestamp>,
+) -> Vec<K> {
+    let mut found: Vec<(Timestamp, &K)> =
+        map.iter().filter_map(|(key, value)| moment(value).map(|at| (at, key))).collect();
+    found.sort();
+    found.into_iter().take(limit).map(|(_, key)| key.clone()).collect()
+}

@@ -19,7 +19,7 @@ use crate::job::{
 };
 
 /// Why a transaction did not happen.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No space left where the store lives. Nothing was changed; may work again once there is room.
     #[error("no space left for the job store")]
@@ -45,6 +45,8 @@ pub struct IdempotencyKey {
     pub key: String,
     /// SHA-256 over the canonical spec and every part's digest.
     pub fingerprint: [u8; 32],
+    /// [`Retention::idempotency_keys`]: a stored key this old at the new job's `created_at` doesn't match any more, purged or not.
+    pub kept: Duration,
 }
 
 /// A job to be inserted.
@@ -213,17 +215,19 @@ pub struct Waiting {
 /// The truth about jobs.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
-    /// Stores a new job; an idempotency key decides between created and duplicate.
+    /// Stores a new job; an idempotency key decides between created and duplicate. The time is the job's `created_at`. A job whose id is
+    /// there already is a duplicate too: the same insert may be run twice.
     async fn insert(&self, new: NewJob) -> Result<Inserted>;
     /// The job, or that it is gone, or that it was never there.
     async fn get(&self, id: JobId) -> Result<Option<Found>>;
-    /// Jobs, newest first.
+    /// Jobs, newest first. A row that can't be read is left out and logged.
     async fn list(&self, filter: ListFilter) -> Result<Vec<Job>>;
     /// Bytes that live in the store.
     async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>>;
     /// Jobs that are queued, in the order in which they will be claimed (priority, then age); also those due later.
     async fn waiting(&self) -> Result<Vec<Waiting>>;
-    /// Hands out due jobs, highest priority first, then oldest.
+    /// Hands out due jobs, highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
+    /// that don't hold each other up. A row that can't be read is set aside and logged.
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
     /// Extends leases to `now + lease_duration`; one answer each, in order.
     async fn extend(
@@ -240,7 +244,8 @@ pub trait JobStore: Send + Sync + 'static {
         inline: Option<Bytes>,
         memory_bytes: u64,
     ) -> Result<Option<Job>>;
-    /// Ends an attempt, and with it perhaps the job and its announcement. `None`: the lease is lost, drop the outputs.
+    /// Ends an attempt, and with it perhaps the job and its announcement. `None`: the lease is lost, drop the outputs. The bytes of
+    /// `inline_outputs` are kept only if the job succeeded.
     async fn finish(
         &self,
         finish: Finish,
@@ -248,7 +253,8 @@ pub trait JobStore: Send + Sync + 'static {
         render: Render,
         now: Timestamp,
     ) -> Result<Option<Job>>;
-    /// Cancels; the job as it is then.
+    /// Cancels: a queued job ends at once and is announced, a running one is asked to stop, an ended one stays as it is. `None`: never
+    /// heard of it.
     async fn cancel(
         &self,
         id: JobId,
@@ -258,7 +264,9 @@ pub trait JobStore: Send + Sync + 'static {
     ) -> Result<Option<Found>>;
     /// Queues a failed or cancelled job again.
     async fn retry(&self, id: JobId, now: Timestamp) -> Result<Retried>;
-    /// Removes a job in any state, leaving a tombstone. `None`: never heard of it, or gone before.
+    /// Removes a job in any state with its bytes and deliveries, leaving a tombstone. `None`: never heard of it, or gone before. What was
+    /// not announced never will be, and a pending delivery is dropped: who deletes a job wants to hear no more of it. The lease of a
+    /// running attempt is lost.
     async fn delete(&self, id: JobId, now: Timestamp) -> Result<Option<Removed>>;
     /// Takes running jobs back whose attempt has died.
     async fn reap(
@@ -268,9 +276,11 @@ pub trait JobStore: Send + Sync + 'static {
         render: Render,
         now: Timestamp,
     ) -> Result<Vec<Job>>;
-    /// Removes at most `limit` expired jobs (not before their deliveries have ended), and old tombstones, deliveries and keys.
+    /// Removes at most `limit` expired jobs (not before their deliveries have ended), leaving tombstones, and at most `limit` each of old
+    /// tombstones, ended deliveries and keys, the oldest first.
     async fn purge(&self, retention: Retention, limit: usize, now: Timestamp) -> Result<Vec<Removed>>;
-    /// Hands out at most `limit` due deliveries, oldest due first, none for the receivers named. Until `now + lease_duration` nobody else gets them.
+    /// Hands out at most `limit` due deliveries, oldest due first, none for the receivers named. Until `now + lease_duration` nobody else
+    /// gets them; then they are due again, as the next attempt.
     async fn claim_deliveries(
         &self,
         limit: usize,
@@ -278,7 +288,8 @@ pub trait JobStore: Send + Sync + 'static {
         lease_duration: Duration,
         now: Timestamp,
     ) -> Result<Vec<Delivery>>;
-    /// Records an attempt; the job with its webhook state, or `None` when the job is gone or the attempt is not the current one.
+    /// Records an attempt; the job with its webhook state, or `None` when the job is gone or the attempt is not the current one. A delivery
+    /// of an earlier end (the job has been retried since) is recorded without changing what the job shows.
     async fn finish_delivery(
         &self,
         id: DeliveryId,

@@ -1,6 +1,43 @@
 //! Webhooks: telling receivers how a job ended, signed and at least once.
 //!
-//! Owns signatures and the schedule of attempts. It never changes jobs itself and opens no connection but through `egress`.
+//! Owns signatures, the schedule of attempts and the deliverer. It changes deliveries only through `queue` and opens no connection but
+//! through `egress`; the body was fixed in the transaction that ended the job, and is sent as it is. Built and run by `app`.
 
+pub mod deliverer;
 pub mod schedule;
 pub mod signature;
+
+use std::time::Duration;
+
+pub use deliverer::Deliverer;
+
+/// Settings of the deliverer.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Secrets that sign, newest first; several while one is being rotated. Never empty.
+    pub secrets: Vec<signature::Secret>,
+    /// Deliveries under way at once. Default 64.
+    pub in_flight_max: usize,
+    /// Deliveries under way at once to one receiver (scheme, host and port). Default 16.
+    pub receiver_in_flight_max: usize,
+    /// Time for one attempt in all, the answer's body included. Default 15 s.
+    pub attempt_timeout: Duration,
+    /// Bytes of an answer's body that are read. Default 64 KiB.
+    pub answer_bytes_max: usize,
+    /// How long attempts under way may go on once the server is told to stop. Default 30 s, the server's grace.
+    pub grace: Duration,
+}
+
+impl Config {
+    /// The defaults with these secrets.
+    pub fn new(secrets: Vec<signature::Secret>) -> Config {
+        Config {
+            secrets,
+            in_flight_max: 64,
+            receiver_in_flight_max: 16,
+            attempt_timeout: Duration::from_secs(15),
+            answer_bytes_max: 64 * 1024,
+            grace: Duration::from_secs(30),
+        }
+    }
+}

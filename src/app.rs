@@ -1,0 +1,184 @@
+//! The composition root: builds the rooms, starts them, and stops them in order.
+//!
+//! Owns nothing but the wiring. Called by `cli` (`serve`), by programs that embed the server, and by tests: both ends of its life, the
+//! settings and the shutdown, are arguments.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::blob::{BlobError, Blobs};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::egress::{Egress, EgressError};
+use crate::job::Probe;
+use crate::queue::{Queue, QueueError, upkeep};
+use crate::server;
+use crate::store::StoreError;
+use crate::store::sqlite::SqliteStore;
+use crate::telemetry::Metrics;
+use crate::telemetry::watchdog::Watchdog;
+use crate::webhook::{self, Deliverer};
+use crate::worker::{Pool, Runner};
+
+/// Why the server did not start. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The address can't be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The job store can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The blobs can't be opened.
+    #[error("cannot use the data directory {directory}: {source}; choose another with --data-dir")]
+    Blobs {
+        /// The directory.
+        directory: String,
+        /// What went wrong.
+        source: BlobError,
+    },
+    /// Outbound requests can't be set up.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
+    /// The queue can't take over what is stored.
+    #[error("cannot take over the stored jobs: {0}")]
+    Queue(#[from] QueueError),
+    /// No secret was given to sign webhooks with.
+    #[error("no webhook secret: call Settings::ensure_webhook_secret, or set webhook_secret")]
+    NoWebhookSecret,
+    /// The system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A server that is listening, with every room built.
+pub struct App {
+    address: SocketAddr,
+    listener: TcpListener,
+    server: server::Config,
+    services: server::Services,
+    runner: Runner,
+    deliverer: Deliverer,
+    store: Arc<SqliteStore>,
+    _watchdog: Watchdog,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("App").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Opens the data directory, listens, and takes over what is stored. Nothing is served or worked on before [`App::run`].
+    pub async fn start(settings: Settings) -> Result<App, AppError> {
+        App::start_at(settings, Clock::System).await
+    }
+
+    /// The same with a clock of the caller's choice.
+    pub async fn start_at(settings: Settings, clock: Clock) -> Result<App, AppError> {
+        if settings.webhook_secrets.is_empty() {
+            return Err(AppError::NoWebhookSecret);
+        }
+        let metrics = Metrics::new();
+        let (store, blobs) = open_data(&settings).await?;
+        let address = settings.listen;
+        let listen_failed = |source| AppError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
+        let address = listener.local_addr().map_err(listen_failed)?;
+        let mut queue_config = settings.queue;
+        queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let egress_config = settings.egress;
+        let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
+            .await
+            .map_err(|error| AppError::Thread(error.into()))??;
+        let queue =
+            Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics)).await?;
+        let pool = Pool::start(settings.worker.workers, Arc::clone(&metrics)).map_err(AppError::Thread)?;
+        let limits = settings.worker.limits;
+        let runner = Runner::new(
+            queue.clone(),
+            blobs.clone(),
+            egress.clone(),
+            pool.clone(),
+            Arc::clone(&metrics),
+            settings.worker,
+        )
+        .map_err(AppError::Thread)?;
+        let mut webhook_config = webhook::Config::new(settings.webhook_secrets);
+        webhook_config.grace = settings.grace;
+        let deliverer = Deliverer::new(queue.clone(), egress.clone(), Arc::clone(&metrics), webhook_config);
+        let watchdog = Watchdog::start(tokio::runtime::Handle::current(), Arc::clone(&metrics)).map_err(AppError::Thread)?;
+        let probes: Vec<Arc<dyn Probe>> = vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
+        let services = server::Services { queue, blobs, egress, metrics, clock, probes, image_limits: limits };
+        let server = settings.server;
+        Ok(App { address, listener, server, services, runner, deliverer, store, _watchdog: watchdog })
+    }
+
+    /// The address that is listened on, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The queue: for programs that embed the server, and for tests.
+    pub fn queue(&self) -> &Queue {
+        &self.services.queue
+    }
+
+    /// Serves and works until `shutdown` resolves; then stops accepting, lets requests and attempts end within the grace period, tells
+    /// the receivers of what has ended, and closes the store.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = watch::channel(false);
+        let (stop_deliverer, deliverer_stopped) = watch::channel(false);
+        let queue = self.services.queue.clone();
+        let upkeep = tokio::spawn(upkeep::run(queue, told(deliverer_stopped.clone())));
+        let deliverer = tokio::spawn(self.deliverer.run(told(deliverer_stopped)));
+        let runner = tokio::spawn(self.runner.run(told(stopped.clone())));
+        let server = tokio::spawn(server::run(self.listener, self.server, self.services, told(stopped)));
+        shutdown.await;
+        tracing::info!("stopping: no new connections; running jobs may end");
+        stop.send_replace(true);
+        for (name, task) in [("server", server), ("runner", runner)] {
+            log_panic(name, task.await);
+        }
+        stop_deliverer.send_replace(true);
+        for (name, task) in [("deliverer", deliverer), ("upkeep", upkeep)] {
+            log_panic(name, task.await);
+        }
+        let store = self.store;
+        // The last reference: dropping it ends the writer after a checkpoint.
+        log_panic("store", tokio::task::spawn_blocking(move || drop(store)).await);
+    }
+}
+
+/// Opens store and blobs, off the event loop.
+async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), AppError> {
+    let directory = settings.data_dir.clone();
+    let open = move || {
+        let store = SqliteStore::open(&directory, crate::store::sqlite::Options::default())?;
+        let blobs = Blobs::open(&directory.join("blobs"))
+            .map_err(|source| AppError::Blobs { directory: directory.display().to_string(), source })?;
+        Ok((Arc::new(store), blobs))
+    };
+    tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+/// Resolves once the flag is set, or its owner is gone.
+async fn told(mut flag: watch::Receiver<bool>) {
+    let _set_or_gone = flag.wait_for(|is_set| *is_set).await;
+}
+
+fn log_panic<T>(room: &str, ended: Result<T, tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(room, %error, "a room ended by a panic");
+    }
+}

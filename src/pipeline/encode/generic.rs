@@ -1,0 +1,55 @@
+//! TIFF (uncompressed), BMP, GIF (one frame, adaptive palette) and QOI through the `image` crate. Not interrupted within an image.
+
+use std::io::Cursor;
+
+use image::{
+    ExtendedColorType, ImageEncoder,
+    codecs::{bmp::BmpEncoder, gif::GifEncoder, qoi::QoiEncoder, tiff::TiffEncoder},
+};
+
+use super::Failure;
+use crate::pipeline::{
+    Format,
+    image::{Image, Layout},
+};
+
+/// Speed of the palette search, 1 (best) to 30: the value at which `color_quant` samples every tenth pixel.
+const GIF_SPEED: i32 = 10;
+
+pub(super) fn encode(image: &Image, format: Format) -> Result<Vec<u8>, Failure> {
+    let adapted = match (format, image.layout()) {
+        // Neither GIF's quantiser nor QOI knows grey.
+        (Format::Gif | Format::Qoi, Layout::Grey) => Some(image.clone().with_layout(Layout::Rgb)),
+        (Format::Gif, Layout::Rgba) => Some(with_hard_alpha(image.clone())),
+        _ => None,
+    };
+    let image = adapted.as_ref().unwrap_or(image);
+    let (size, pixels) = (image.size(), image.pixels());
+    let color = match image.layout() {
+        Layout::Grey => ExtendedColorType::L8,
+        Layout::Rgb => ExtendedColorType::Rgb8,
+        Layout::Rgba => ExtendedColorType::Rgba8,
+    };
+    let mut out = Cursor::new(Vec::new());
+    let written = match format {
+        Format::Gif => {
+            GifEncoder::new_with_speed(&mut out, GIF_SPEED).encode(pixels, size.width, size.height, color)
+        }
+        Format::Tiff => TiffEncoder::new(&mut out).write_image(pixels, size.width, size.height, color),
+        Format::Bmp => BmpEncoder::new(&mut out).write_image(pixels, size.width, size.height, color),
+        _ => QoiEncoder::new(&mut out).write_image(pixels, size.width, size.height, color),
+    };
+    written.map_err(Failure::because)?;
+    Ok(out.into_inner())
+}
+
+/// GIF knows only opaque and transparent: half and more is opaque.
+fn with_hard_alpha(mut image: Image) -> Image {
+    for pixel in image.pixels_mut().as_chunks_mut::<4>().0 {
+        *pixel = match *pixel {
+            [red, green, blue, 128..=255] => [red, green, blue, 255],
+            _ => [0; 4],
+        };
+    }
+    image
+}

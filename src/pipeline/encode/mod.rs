@@ -1,0 +1,72 @@
+//! Pixels to bytes.
+//!
+//! Owns the choice of encoder and its settings, and the flattening of alpha where a format has none. Outputs carry no metadata. Called by
+//! `run` only.
+
+mod generic;
+mod jpeg;
+mod png;
+mod webp;
+
+use super::{
+    Control, Encoded, Error, Format, Interrupt, OutputSpec,
+    image::{Image, Layout},
+    ops::Operation,
+};
+
+/// Why an encoder gave up.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// What the encoder said.
+    #[error("{0}")]
+    Failed(String),
+    /// Stopped from outside.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupt),
+}
+
+impl Failure {
+    fn because(error: impl std::fmt::Display) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+/// Writes an image as this output asks; `format` is the output's, resolved.
+///
+/// # Errors
+/// [`Error::Encode`] and [`Error::Interrupted`].
+pub(super) fn encode(
+    image: Image,
+    spec: &OutputSpec,
+    format: Format,
+    control: &dyn Control,
+) -> Result<Encoded, Error> {
+    let fail = |failure| match failure {
+        Failure::Failed(detail) => Error::Encode { output: spec.name.clone(), format, detail },
+        Failure::Interrupted(interrupt) => Error::Interrupted(interrupt),
+    };
+    let mut image = image.upright();
+    if image.layout() == Layout::Rgba && !format.keeps_alpha() {
+        let flatten = Operation::Flatten(super::ops::Flatten { background: spec.background });
+        image = flatten.op().apply(image, control).map_err(|error| fail(Failure::because(error)))?;
+    }
+    control.check()?;
+    let lossy = !(spec.lossless && format == Format::Webp);
+    let quality = format.quality_default().filter(|_| lossy).map(|default| spec.quality.unwrap_or(default));
+    let bytes = match format {
+        Format::Jpeg => jpeg::encode(&image, quality.unwrap_or(80)),
+        Format::Png => png::encode(&image, control),
+        Format::Webp => webp::encode(image.clone(), quality, control),
+        Format::Gif | Format::Tiff | Format::Bmp | Format::Qoi => generic::encode(&image, format),
+    };
+    control.check()?;
+    let size = image.size();
+    Ok(Encoded {
+        name: spec.name.clone(),
+        format,
+        width: size.width,
+        height: size.height,
+        quality,
+        bytes: bytes.map_err(fail)?,
+    })
+}

@@ -1,0 +1,218 @@
+//! Scaling of pixels: one box of an image to one size, with SIMD kernels, in bands between which a cancelled job stops.
+//!
+//! Owns the use of `fast_image_resize`: premultiplied alpha, the pending orientation of a decoded image (turned after scaling, when there
+//! are fewer pixels to turn) and its reduced scale. Knows nothing of fits and boxes; called by `resize`.
+
+use fast_image_resize::{
+    FilterType, MulDiv, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image as View, ImageRef},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Control, Interrupt,
+    image::{Image, Layout, Size},
+};
+
+/// Pixels of source or target between two looks at [`Control::check`]: about 10 ms of work.
+const BAND_PIXELS: u64 = 8_000_000;
+
+/// How neighbouring pixels are weighed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernel {
+    /// The nearest pixel, for pixel art.
+    Nearest,
+    /// A triangle; soft.
+    Linear,
+    /// Catmull-Rom.
+    Cubic,
+    /// Windowed sinc over three lobes; sharp, the default.
+    #[default]
+    Lanczos3,
+}
+
+impl Kernel {
+    fn algorithm(self) -> ResizeAlg {
+        match self {
+            Kernel::Nearest => ResizeAlg::Nearest,
+            Kernel::Linear => ResizeAlg::Convolution(FilterType::Bilinear),
+            Kernel::Cubic => ResizeAlg::Convolution(FilterType::CatmullRom),
+            Kernel::Lanczos3 => ResizeAlg::Convolution(FilterType::Lanczos3),
+        }
+    }
+}
+
+/// Scales the box `window` (left, top, width, height; upright, at full resolution, inside the image) to `target` pixels. The result stands
+/// upright at full resolution.
+pub(super) fn resample(
+    image: Image,
+    window: [f64; 4],
+    target: Size,
+    kernel: Kernel,
+    control: &dyn Control,
+) -> Result<Image, Interrupt> {
+    control.check()?;
+    let (orientation, layout, scale) = (image.orientation(), image.layout(), image.scale());
+    let full = orientation.upright(image.size());
+    let source = image.stored();
+    let at_full = orientation.stored_box(window, [f64::from(full.width), f64::from(full.height)]);
+    let window = inside(at_full.map(|value| value * scale), source);
+    let stored_target = orientation.upright(target);
+    let pixels = if window == [0.0, 0.0, f64::from(stored_target.width), f64::from(stored_target.height)]
+        && source == stored_target
+    {
+        image.into_pixels()
+    } else {
+        scaled(image, window, stored_target, kernel, control)?
+    };
+    Ok(Image::decoded(stored_target, layout, pixels, orientation, stored_target, 8).upright())
+}
+
+/// The box pushed inside the stored pixels, where rounding may have put its edge a hair outside.
+fn inside([left, top, width, height]: [f64; 4], source: Size) -> [f64; 4] {
+    let (left, top) = (left.max(0.0), top.max(0.0));
+    [left, top, width.min(f64::from(source.width) - left), height.min(f64::from(source.height) - top)]
+}
+
+/// Scales stored pixels to stored pixels, band by band.
+fn scaled(
+    mut image: Image,
+    window: [f64; 4],
+    target: Size,
+    kernel: Kernel,
+    control: &dyn Control,
+) -> Result<Vec<u8>, Interrupt> {
+    let (source, layout) = (image.stored(), image.layout());
+    let kind = match layout {
+        Layout::Grey => PixelType::U8,
+        Layout::Rgb => PixelType::U8x3,
+        Layout::Rgba => PixelType::U8x4,
+    };
+    // Colours of transparent pixels must not bleed into their neighbours: weigh them by alpha, in place.
+    let weighed = layout == Layout::Rgba && kernel != Kernel::Nearest;
+    if weighed {
+        let mut view = writable(source, image.pixels_mut(), kind);
+        MulDiv::new().multiply_alpha_inplace(&mut view).expect("RGBA has an alpha channel");
+    }
+    let view = ImageRef::new(source.width, source.height, image.pixels(), kind)
+        .expect("the buffer has the image's size");
+    let row = target.width as usize * layout.channels();
+    let mut out = vec![0; row * target.height as usize];
+    let rows = rows_per_band(source, target);
+    let mut resizer = Resizer::new();
+    for (index, band) in out.chunks_mut(row * rows).enumerate() {
+        control.check()?;
+        let lines = (band.len() / row) as u32;
+        let per_line = window[3] / f64::from(target.height);
+        let top = window[1] + (index * rows) as f64 * per_line;
+        let height = (f64::from(lines) * per_line).min(f64::from(source.height) - top);
+        let options = ResizeOptions::new()
+            .resize_alg(kernel.algorithm())
+            .crop(window[0], top, window[2], height)
+            .use_alpha(false);
+        let mut part = writable(Size::new(target.width, lines), band, kind);
+        resizer
+            .resize(&view, &mut part, &options)
+            .expect("the box lies inside the source and the layouts agree");
+    }
+    if weighed {
+        MulDiv::new()
+            .divide_alpha_inplace(&mut writable(target, &mut out, kind))
+            .expect("RGBA has an alpha channel");
+    }
+    Ok(out)
+}
+
+/// A view of pixels for writing.
+fn writable(size: Size, pixels: &mut [u8], kind: PixelType) -> View<'_> {
+    View::from_slice_u8(size.width, size.height, pixels, kind).expect("the buffer has the image's size")
+}
+
+/// Rows of the target in one band.
+fn rows_per_band(source: Size, target: Size) -> usize {
+    let bands = (source.pixels().max(target.pixels()) / BAND_PIXELS + 1).min(u64::from(target.height));
+    u64::from(target.height).div_ceil(bands) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Stage, Unattended, orient::Orientation};
+    use super::*;
+
+    fn gradient(size: Size, layout: Layout) -> Image {
+        let channels = layout.channels() as u32;
+        let value = |x: u32, y: u32, c: u32| (x * 7 + y * 13 + c * 50) as u8;
+        let pixels = (0..size.height)
+            .flat_map(|y| {
+                (0..size.width).flat_map(move |x| (0..channels).map(move |c| value(x / 8, y / 8, c)))
+            })
+            .collect();
+        Image::new(size, layout, pixels)
+    }
+
+    #[test]
+    fn bands_join_without_a_seam() {
+        let size = Size::new(4000, 4100);
+        let image = gradient(size, Layout::Grey);
+        let target = Size::new(40, 41);
+        assert!(rows_per_band(size, target) < 41, "the case must need several bands");
+        let banded =
+            resample(image.clone(), [0.0, 0.0, 4000.0, 4100.0], target, Kernel::Lanczos3, &Unattended)
+                .unwrap();
+        let mut whole = vec![0; 40 * 41];
+        let view = ImageRef::new(4000, 4100, image.pixels(), PixelType::U8).unwrap();
+        Resizer::new().resize(&view, &mut writable(target, &mut whole, PixelType::U8), None).unwrap();
+        let worst = banded.pixels().iter().zip(&whole).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(worst <= Some(1), "{worst:?}");
+    }
+
+    #[test]
+    fn turning_after_scaling_equals_turning_before() {
+        let stored = gradient(Size::new(64, 48), Layout::Rgb);
+        for exif in 1..=8 {
+            let orientation = Orientation::from_exif(exif);
+            let later = Image::decoded(
+                Size::new(64, 48),
+                Layout::Rgb,
+                stored.pixels().to_vec(),
+                orientation,
+                Size::new(64, 48),
+                8,
+            );
+            let before = later.clone().upright();
+            let window = [3.0, 5.0, 30.0, 40.0];
+            let target = Size::new(15, 20);
+            let run = |image| resample(image, window, target, Kernel::Lanczos3, &Unattended).unwrap();
+            let (later, before) = (run(later), run(before));
+            let worst = later.pixels().iter().zip(before.pixels()).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(worst <= Some(1), "orientation {exif}: {worst:?}");
+        }
+    }
+
+    #[test]
+    fn colour_under_transparent_pixels_does_not_bleed() {
+        let pixels = [[255, 0, 0, 255], [0, 255, 0, 0]].concat().repeat(2);
+        let image = Image::new(Size::new(2, 2), Layout::Rgba, pixels);
+        let out =
+            resample(image, [0.0, 0.0, 2.0, 2.0], Size::new(1, 1), Kernel::Linear, &Unattended).unwrap();
+        assert_eq!(out.pixels(), [255, 0, 0, 128]);
+    }
+
+    #[test]
+    fn a_cancelled_job_stops_between_bands() {
+        struct Once(std::sync::atomic::AtomicU32);
+        impl Control for Once {
+            fn check(&self) -> Result<(), Interrupt> {
+                let asked = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if asked < 2 { Ok(()) } else { Err(Interrupt::Cancelled) }
+            }
+            fn stage(&self, _: Stage) {}
+        }
+        let image = gradient(Size::new(4000, 4100), Layout::Grey);
+        let control = Once(Default::default());
+        let result = resample(image, [0.0, 0.0, 4000.0, 4100.0], Size::new(40, 41), Kernel::Linear, &control);
+        assert_eq!(result.err(), Some(Interrupt::Cancelled));
+        assert_eq!(control.0.into_inner(), 3);
+    }
+}

@@ -1,0 +1,226 @@
+//! The run: one decode, the common operations once, then every output.
+
+use std::io::Cursor;
+
+use super::{
+    Control, Encoded, Error, Header, Limits, OutputSpec, Pipeline, Stage, Warning,
+    decode::{self, Request},
+    encode,
+    image::Image,
+    ops::Operation,
+    plan, probe,
+};
+
+/// What a run made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The source's header.
+    pub header: Header,
+    /// The outputs in the spec's order.
+    pub outputs: Vec<Encoded>,
+    /// What differs from what one may have expected; the plan's warnings.
+    pub warnings: Vec<Warning>,
+}
+
+/// Decodes once and makes every output. Blocks; stops soon after `control` says so.
+///
+/// # Errors
+/// Whatever [`probe`] and [`plan`] refuse, [`Error::Corrupt`] when the data breaks off or contradicts itself, [`Error::Encode`], and
+/// [`Error::Interrupted`].
+pub fn run(
+    source: &[u8],
+    pipeline: &Pipeline,
+    limits: &Limits,
+    control: &dyn Control,
+) -> Result<Made, Error> {
+    let header = probe::probe(Cursor::new(source), limits)?;
+    let planned = plan::plan(&header, pipeline, limits)?;
+    control.planned(planned.stages);
+    control.check()?;
+    control.stage(Stage::Decode);
+    let eighths = plan::decode_scale(&header, pipeline);
+    let request = Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, control };
+    let decoded = decode::decode(&request, pipeline.auto_orient)?;
+    let mut common = Some(apply(decoded, &pipeline.operations, "/operations", control)?);
+    let mut outputs = Vec::with_capacity(pipeline.outputs.len());
+    for (index, spec) in pipeline.outputs.iter().enumerate() {
+        let last = index + 1 == pipeline.outputs.len();
+        let image = if last { common.take() } else { common.clone() };
+        let image = image.expect("taken only for the last output");
+        outputs.push(output(image, spec, index, &header, control)?);
+    }
+    Ok(Made { header, outputs, warnings: planned.warnings })
+}
+
+fn output(
+    image: Image,
+    spec: &OutputSpec,
+    index: usize,
+    header: &Header,
+    control: &dyn Control,
+) -> Result<Encoded, Error> {
+    let image = apply(image, &spec.operations, &format!("/outputs/{index}/operations"), control)?;
+    let format = spec.format.resolve(header.format);
+    control.check()?;
+    control.stage(Stage::Encode(format));
+    encode::encode(image, spec, format, control)
+}
+
+fn apply(
+    mut image: Image,
+    operations: &[Operation],
+    pointer: &str,
+    control: &dyn Control,
+) -> Result<Image, Error> {
+    for (index, operation) in operations.iter().enumerate() {
+        control.check()?;
+        control.stage(Stage::Operation(operation.name()));
+        image =
+            operation.op().apply(image, control).map_err(|error| error.at(&format!("{pointer}/{index}")))?;
+    }
+    Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Code, Format, Interrupt, OutputFormat, Unattended, image::Layout};
+    use super::*;
+    use serde_json::json;
+
+    /// A picture with smooth areas, made without any codec's help.
+    fn picture(width: u32, height: u32, layout: Layout) -> Image {
+        let channels = layout.channels();
+        let pixel = move |x: u32, y: u32| {
+            let shades =
+                [x * 255 / width, y * 255 / height, (x + y) * 255 / (width + height), 255 - x * 255 / width];
+            shades.into_iter().take(channels).map(|shade| shade as u8)
+        };
+        let pixels = (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect();
+        Image::new(crate::pipeline::Size::new(width, height), layout, pixels)
+    }
+
+    fn file(layout: Layout, format: Format) -> Vec<u8> {
+        let mut spec = OutputSpec::plain("file", OutputFormat::Fixed(format));
+        spec.lossless = true;
+        encode::encode(picture(64, 48, layout), &spec, format, &Unattended).unwrap().bytes
+    }
+
+    fn pipeline(value: serde_json::Value) -> Pipeline {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn to(format: Format) -> Pipeline {
+        pipeline(json!({"outputs": [{"name": "a", "format": format, "lossless": true,
+            "operations": [{"op": "resize", "width": 32}]}]}))
+    }
+
+    #[test]
+    fn every_format_becomes_every_format() {
+        for from in Format::ALL {
+            for layout in [Layout::Grey, Layout::Rgb, Layout::Rgba] {
+                let source = file(layout, from);
+                for target in Format::ALL {
+                    let made = run(&source, &to(target), &Limits::default(), &Unattended)
+                        .unwrap_or_else(|error| panic!("{from} {layout:?} to {target}: {error}"));
+                    assert_eq!(made.header.format, from);
+                    let output = &made.outputs[0];
+                    assert_eq!((output.format, output.width, output.height), (target, 32, 24));
+                    let again = probe::probe(Cursor::new(&output.bytes), &Limits::default()).unwrap();
+                    assert_eq!((again.format, again.width, again.height), (target, 32, 24));
+                    let alpha = layout == Layout::Rgba && from.keeps_alpha() && target.keeps_alpha();
+                    assert_eq!(again.alpha, alpha, "{from} {layout:?} to {target}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lossless_formats_give_back_the_pixels() {
+        for format in [Format::Png, Format::Webp, Format::Tiff, Format::Bmp, Format::Qoi] {
+            for layout in [Layout::Grey, Layout::Rgb, Layout::Rgba] {
+                if layout == Layout::Rgba && !format.keeps_alpha() {
+                    continue;
+                }
+                let source = file(layout, format);
+                let header = probe::probe(Cursor::new(&source), &Limits::default()).unwrap();
+                let request = Request {
+                    source: &source,
+                    header: &header,
+                    eighths: 8,
+                    memory_bytes: 1 << 30,
+                    control: &Unattended,
+                };
+                let decoded = decode::decode(&request, true).unwrap().with_layout(layout);
+                assert_eq!(decoded.pixels(), picture(64, 48, layout).pixels(), "{format} {layout:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stop_is_reported_as_such_whenever_it_comes() {
+        struct After(std::sync::atomic::AtomicU32, u32);
+        impl Control for After {
+            fn check(&self) -> Result<(), Interrupt> {
+                let asked = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if asked < self.1 { Ok(()) } else { Err(Interrupt::Deadline) }
+            }
+            fn stage(&self, _: Stage) {}
+        }
+        for format in Format::ALL {
+            let source = file(Layout::Rgb, format);
+            let mut finished = false;
+            for count in (0..60).chain([u32::MAX]) {
+                match run(&source, &to(format), &Limits::default(), &After(Default::default(), count)) {
+                    Err(error) => {
+                        assert_eq!(error.code(), Code::Interrupted, "{format} after {count}: {error}")
+                    }
+                    Ok(_) => finished = true,
+                }
+            }
+            assert!(finished, "{format}");
+        }
+    }
+
+    #[test]
+    fn outputs_do_not_disturb_each_other() {
+        let source = file(Layout::Rgba, Format::Png);
+        let grey =
+            json!({"name": "grey", "operations": [{"op": "grayscale"}, {"op": "flip", "vertical": true}]});
+        let plain = json!({"name": "plain"});
+        let both = pipeline(json!({"outputs": [grey, plain]}));
+        let alone = pipeline(json!({"outputs": [plain]}));
+        let run = |pipeline| run(&source, pipeline, &Limits::default(), &Unattended).unwrap().outputs;
+        assert_eq!(run(&both)[1].bytes, run(&alone)[0].bytes);
+    }
+
+    #[test]
+    fn the_plan_tells_the_stages_and_sizes_of_the_run() {
+        #[derive(Default)]
+        struct Stages(std::sync::Mutex<Vec<Stage>>);
+        impl Control for Stages {
+            fn check(&self) -> Result<(), Interrupt> {
+                Ok(())
+            }
+            fn stage(&self, stage: Stage) {
+                self.0.lock().unwrap().push(stage);
+            }
+        }
+        let source = file(Layout::Rgb, Format::Jpeg);
+        let pipeline = pipeline(json!({"operations": [{"op": "rotate", "angle": 90}], "outputs": [
+            {"name": "a", "operations": [{"op": "resize", "width": 6, "height": 6, "fit": "cover"}], "format": "webp"},
+            {"name": "b", "operations": [{"op": "resize", "height": 8}, {"op": "grayscale"}]}]}));
+        let limits = Limits::default();
+        let header = probe::probe(Cursor::new(&source), &limits).unwrap();
+        let planned = plan::plan(&header, &pipeline, &limits).unwrap();
+        assert_eq!((planned.decode_width, planned.decode_height), (8, 6), "one eighth serves 8 of 64");
+        let control = Stages::default();
+        let made = run(&source, &pipeline, &limits, &control).unwrap();
+        assert_eq!(control.0.lock().unwrap().len(), planned.stages as usize);
+        for (output, planned) in made.outputs.iter().zip(&planned.outputs) {
+            assert_eq!(
+                (output.width, output.height, output.format),
+                (planned.width, planned.height, planned.format)
+            );
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The embedded engine: one SQLite file in the data directory.
+//!
+//! One thread writes and commits in groups ([`writer`]), a few read ([`readers`]); callers only send and await. A commit that was answered
+//! survives a power cut. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
+//! restart ([`fault`]). Schema and pragmas are in [`schema`], rows in [`rows`], the verbs in [`jobs`], [`deliveries`], [`upkeep`] and
+//! [`reads`]. Built by `app`.
+
+mod deliveries;
+mod fault;
+mod jobs;
+mod lock;
+mod readers;
+mod reads;
+mod rows;
+mod schema;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod writer;
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use self::lock::DirectoryLock;
+use self::readers::Readers;
+use self::shared::Shared;
+use self::writer::Writer;
+use super::{
+    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
+    NewJob, NextDue, Reap, Removed, Result, Retried, StoreError, Waiting,
+};
+use crate::clock::Timestamp;
+use crate::job::{Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Render, Retention, SourceInfo};
+
+/// The database's name in the data directory.
+pub const DATABASE_FILE: &str = "jobs.db";
+
+/// How much of the machine the engine may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Threads that read, each with a connection. Default 2; at least 1 is started.
+    pub reader_threads: usize,
+    /// Bytes of pages that the writer keeps in memory; every reader keeps a quarter of that. Default 8 MiB.
+    pub page_cache_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { reader_threads: 2, page_cache_bytes: 8 << 20 }
+    }
+}
+
+/// Jobs in a SQLite file. Dropping it waits until everything that was sent is committed and the log is folded into the database, so drop
+/// the last reference where blocking for some milliseconds is allowed.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Dropped in this order: who reads, who writes, then the lock.
+    readers: Readers,
+    writer: Writer,
+    shared: Arc<Shared>,
+    _lock: DirectoryLock,
+}
+
+impl SqliteStore {
+    /// Opens the store in this directory, which is made if it isn't there, and brings its schema up to date. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] with a sentence for operators: the directory is in use, can't be written to, or was written by a newer version;
+    /// or the SQLite library is too old.
+    pub fn open(directory: &Path, options: Options) -> Result<SqliteStore> {
+        schema::check_library(rusqlite::version_number())?;
+        let unusable = |error: std::io::Error| {
+            StoreError::Open(format!("can't use the data directory {}: {error}", directory.display()))
+        };
+        // Only its owner may look into it: sources, results and secrets lie there.
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
+        let lock = DirectoryLock::take(directory)?;
+        let file = directory.join(DATABASE_FILE);
+        let writer = schema::open_writer(&file, options.page_cache_bytes)?;
+        // The file's own entry must survive a power cut as well.
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(unusable)?;
+        let counts = reads::count(&writer).map_err(|fault| {
+            StoreError::Open(format!("can't read {}: {}", file.display(), StoreError::from(fault)))
+        })?;
+        let readers = (0..options.reader_threads.max(1))
+            .map(|_| schema::open_reader(&file, options.page_cache_bytes / 4))
+            .collect::<Result<Vec<_>>>()?;
+        let shared = Arc::new(Shared::new(counts));
+        Ok(SqliteStore {
+            readers: Readers::start(readers, Arc::clone(&shared)).map_err(unusable)?,
+            writer: Writer::start(writer, Arc::clone(&shared)).map_err(unusable)?,
+            shared,
+            _lock: lock,
+        })
+    }
+
+    /// Groups of operations committed since the store was opened: how well commits are shared.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits()
+    }
+}
+
+#[async_trait]
+impl JobStore for SqliteStore {
+    async fn insert(&self, new: NewJob) -> Result<Inserted> {
+        self.writer.call(move |tx| jobs::insert(tx, &new)).await
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Found>> {
+        self.readers.call(move |connection| reads::get(connection, id)).await
+    }
+
+    async fn list(&self, filter: ListFilter) -> Result<Vec<Job>> {
+        self.readers.call(move |connection| reads::list(connection, &filter)).await
+    }
+
+    async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>> {
+        self.readers.call(move |connection| reads::inline_bytes(connection, id, &key)).await
+    }
+
+    async fn waiting(&self) -> Result<Vec<Waiting>> {
+        self.readers.call(reads::waiting).await
+    }
+
+    async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
+        self.writer.call(move |tx| jobs::claim(tx, request, now)).await
+    }
+
+    async fn extend(
+        &self,
+        leases: Vec<Lease>,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Extended>> {
+        self.writer.call(move |tx| jobs::extend(tx, &leases, lease_duration, now)).await
+    }
+
+    async fn set_source(
+        &self,
+        lease: Lease,
+        source: SourceInfo,
+        inline: Option<Bytes>,
+        memory_bytes: u64,
+    ) -> Result<Option<Job>> {
+        self.writer.call(move |tx| jobs::set_source(tx, &lease, source, inline.as_ref(), memory_bytes)).await
+    }
+
+    async fn finish(
+        &self,
+        finish: Finish,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Option<Job>> {
+        self.writer.call(move |tx| jobs::finish(tx, finish, &retention, &render, now)).await
+    }
+
+    async fn cancel(
+        &self,
+        id: JobId,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Option<Found>> {
+        self.writer.call(move |tx| jobs::cancel(tx, id, &retention, &render, now)).await
+    }
+
+    async fn retry(&self, id: JobId, now: Timestamp) -> Result<Retried> {
+        self.writer.call(move |tx| jobs::retry(tx, id, now)).await
+    }
+
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Option<Removed>> {
+        self.writer.call(move |tx| jobs::delete(tx, id, now)).await
+    }
+
+    async fn reap(
+        &self,
+        reap: Reap,
+        retention: Retention,
+        render: Render,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        self.writer.call(move |tx| upkeep::reap(tx, reap, &retention, &render, now)).await
+    }
+
+    async fn purge(&self, retention: Retention, limit: usize, now: Timestamp) -> Result<Vec<Removed>> {
+        self.writer.call(move |tx| upkeep::purge(tx, &retention, limit, now)).await
+    }
+
+    async fn claim_deliveries(
+        &self,
+        limit: usize,
+        except_receivers: Vec<String>,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Vec<Delivery>> {
+        let claim = move |tx: &mut writer::Transaction<'_>| {
+            deliveries::claim(tx, limit, &except_receivers, lease_duration, now)
+        };
+        self.writer.call(claim).await
+    }
+
+    async fn finish_delivery(
+        &self,
+        id: DeliveryId,
+        attempt: u32,
+        result: DeliveryResult,
+        now: Timestamp,
+    ) -> Result<Option<Job>> {
+        self.writer.call(move |tx| deliveries::finish(tx, id, attempt, &result, now)).await
+    }
+
+    async fn counts(&self) -> Result<Counts> {
+        match self.shared.broken() {
+            Some(broken) => Err(broken),
+            None => Ok(self.shared.counts()),
+        }
+    }
+
+    async fn next_due(&self, now: Timestamp) -> Result<NextDue> {
+        self.readers.call(move |connection| reads::next_due(connection, now)).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        let written = self.writer.call(upkeep::check).await?;
+        match self.readers.call(reads::checked).await? {
+            read if read >= written => Ok(()),
+            _ => Err(StoreError::Unavailable("a commit can't be read back".to_owned())),
+        }
+    }
+}

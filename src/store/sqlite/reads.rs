@@ -1,0 +1,126 @@
+//! The verbs that only read.
+//!
+//! Run on a reader's connection; every query follows an index, so that its cost does not grow with the jobs that are kept.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fault::Fault;
+use super::rows;
+use crate::clock::Timestamp;
+use crate::job::{DeliveryStatus, Job, JobId, Status};
+use crate::store::{Counts, Found, InlineKey, ListFilter, NextDue, Waiting};
+
+/// The record or its tombstone.
+pub(super) fn get(connection: &Connection, id: JobId) -> Result<Option<Found>, Fault> {
+    if let Some(row) = rows::load(connection, id)? {
+        return Ok(Some(Found::Job(Box::new(row.job))));
+    }
+    Ok(rows::is_gone(connection, id)?.then_some(Found::Gone))
+}
+
+/// The query that serves a filter: one index each.
+pub(super) fn list_query(filter: &ListFilter) -> String {
+    let (index, condition) = match (&filter.tag, filter.status) {
+        (None, None) => ("", "?1 IS NULL AND ?2 IS NULL"),
+        (None, Some(_)) => ("INDEXED BY jobs_by_status", "?1 IS NULL AND status = ?2"),
+        (Some(_), None) => ("INDEXED BY jobs_by_tag", "tag = ?1 AND ?2 IS NULL"),
+        (Some(_), Some(_)) => ("INDEXED BY jobs_by_tag_and_status", "tag = ?1 AND status = ?2"),
+    };
+    let before = if filter.before.is_some() { "id < ?3" } else { "?3 IS NULL" };
+    let columns = rows::COLUMNS;
+    format!("SELECT {columns} FROM jobs {index} WHERE {condition} AND {before} ORDER BY id DESC")
+}
+
+/// Jobs, newest first.
+pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<Job>, Fault> {
+    let mut jobs = Vec::new();
+    if filter.limit == 0 {
+        return Ok(jobs);
+    }
+    let before = filter.before.map(|id| *id.as_bytes());
+    let params = params![filter.tag, filter.status.map(Status::name), before];
+    rows::scan(connection, &list_query(filter), params, |row| {
+        jobs.push(row.job);
+        jobs.len() < filter.limit
+    })?;
+    Ok(jobs)
+}
+
+/// Bytes of a source or an output.
+pub(super) fn inline_bytes(
+    connection: &Connection,
+    id: JobId,
+    key: &InlineKey,
+) -> Result<Option<Bytes>, Fault> {
+    let name = match key {
+        InlineKey::Source => "",
+        InlineKey::Output(name) => name,
+    };
+    let mut statement =
+        connection.prepare_cached("SELECT bytes FROM inline_bytes WHERE job = ?1 AND name = ?2")?;
+    let bytes =
+        statement.query_row(params![id.as_bytes(), name], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    Ok(bytes.map(Bytes::from))
+}
+
+/// The whole waiting line, in order.
+pub(super) fn waiting(connection: &Connection) -> Result<Vec<Waiting>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, priority, run_at FROM jobs INDEXED BY jobs_by_status WHERE status = 'queued' AND due <> 2",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok(Waiting {
+            id: JobId::from_bytes(row.get(0)?),
+            priority: row.get(1)?,
+            run_at: Timestamp::from_millis(row.get(2)?),
+        })
+    })?;
+    let mut waiting = rows.collect::<Result<Vec<Waiting>, _>>()?;
+    waiting.sort_by_key(|waiting| (-i16::from(waiting.priority), waiting.id));
+    Ok(waiting)
+}
+
+/// Earliest time of a scheduled job.
+pub(super) const NEXT_JOB: &str = "SELECT min(run_at) FROM jobs INDEXED BY jobs_scheduled WHERE status = 'queued' AND due = 0 AND run_at > ?1";
+/// Earliest time of a delivery.
+pub(super) const NEXT_DELIVERY: &str = "SELECT min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due WHERE status = 'pending' AND next_attempt_at > ?1";
+
+/// What becomes due next.
+pub(super) fn next_due(connection: &Connection, now: Timestamp) -> Result<NextDue, Fault> {
+    let earliest = |sql: &str| -> rusqlite::Result<Option<Timestamp>> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let millis: Option<i64> = statement.query_row([now.as_millis()], |row| row.get(0))?;
+        Ok(millis.map(Timestamp::from_millis))
+    };
+    Ok(NextDue { job: earliest(NEXT_JOB)?, delivery: earliest(NEXT_DELIVERY)? })
+}
+
+/// Counts everything, from indexes alone; once, at open.
+pub(super) fn count(connection: &Connection) -> Result<Counts, Fault> {
+    let mut counts = Counts::default();
+    for (status, count) in Status::ALL.iter().zip(&mut counts.jobs) {
+        let sql = "SELECT count(*) FROM jobs INDEXED BY jobs_by_status WHERE status = ?1";
+        *count = number(connection, sql, status.name())?;
+    }
+    let [pending, ended @ ..] = &mut counts.deliveries;
+    let sql =
+        "SELECT count(*) FROM deliveries INDEXED BY deliveries_due WHERE status = 'pending' AND ?1 <> ''";
+    *pending = number(connection, sql, DeliveryStatus::Pending.name())?;
+    for (status, count) in DeliveryStatus::ALL[1..].iter().zip(ended) {
+        let sql = "SELECT count(*) FROM deliveries INDEXED BY deliveries_ended \
+                   WHERE ended_at IS NOT NULL AND status = ?1";
+        *count = number(connection, sql, status.name())?;
+    }
+    Ok(counts)
+}
+
+fn number(connection: &Connection, sql: &str, status: &str) -> Result<u64, Fault> {
+    let count: u32 = connection.prepare(sql)?.query_row([status], |row| row.get(0))?;
+    Ok(u64::from(count))
+}
+
+/// The number that the last health check wrote.
+pub(super) fn checked(connection: &Connection) -> Result<i64, Fault> {
+    Ok(connection.prepare_cached("SELECT value FROM checks WHERE id = 1")?.query_row([], |row| row.get(0))?)
+}

@@ -1,0 +1,277 @@
+//! Jobs as rows: reading, writing and saving one, and keeping the gauges in step.
+//!
+//! A row's columns hold what is searched and fenced, `state` and `spec` the rest as JSON; nothing is kept twice. Used by the verbs of this
+//! engine; never decides what a verb means.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Params, params};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::fault::Fault;
+use super::writer::Transaction;
+use crate::clock::Timestamp;
+use crate::job::{
+    DeliveryId, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status, Timings, Warning, WebhookState,
+};
+
+/// The columns that [`decode`] reads, in its order.
+pub(super) const COLUMNS: &str = "id, status, version, attempt, memory_bytes, cancel_requested, run_at, \
+     worker, lease_until, expires_at, announced, pending_deliveries, state, spec";
+
+/// A job with what the engine alone keeps about it.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// The record.
+    pub(super) job: Job,
+    /// Holder and end of the running attempt's lease.
+    pub(super) lease: Option<(Uuid, Timestamp)>,
+    /// The delivery that `job.webhook` shows.
+    pub(super) announced: Option<DeliveryId>,
+    /// Deliveries of this job that have not ended.
+    pub(super) pending_deliveries: u32,
+}
+
+/// What changes of a job and is not searched: the column `state`.
+#[derive(Serialize, Deserialize)]
+struct State<'a> {
+    forgiven: u32,
+    crashes: u32,
+    progress: f32,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    timings: Timings,
+    source: Cow<'a, Option<SourceInfo>>,
+    outputs: Cow<'a, [Output]>,
+    warnings: Cow<'a, [Warning]>,
+    error: Cow<'a, Option<Failure>>,
+    webhook: Cow<'a, Option<WebhookState>>,
+}
+
+/// Where a status stands in [`crate::store::Counts::jobs`].
+fn place(status: Status) -> usize {
+    status as usize
+}
+
+/// Adds a job that was not there before.
+pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
+    let spec = serde_json::to_string(&*job.spec).map_err(unwritable)?;
+    tx.prepare(
+        "INSERT INTO jobs (id, status, version, attempt, priority, tag, memory_bytes, needs_fetch, cancel_requested, \
+         run_at, due, expires_at, pending_deliveries, state, spec) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14)",
+    )?
+    .execute(params![
+        job.id.as_bytes(),
+        job.status.name(),
+        signed(job.version),
+        job.attempt,
+        job.spec.priority,
+        job.spec.tag,
+        signed(job.memory_bytes),
+        job.needs_fetch(),
+        job.cancel_requested,
+        job.run_at.as_millis(),
+        is_due(job, job.created_at),
+        job.expires_at.map(Timestamp::as_millis),
+        state(job)?,
+        spec,
+    ])?;
+    tx.counts.jobs[place(job.status)] += 1;
+    Ok(())
+}
+
+/// The job with this id.
+pub(super) fn load(connection: &Connection, id: JobId) -> Result<Option<Row>, Fault> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?;
+    let mut rows = statement.query([id.as_bytes()])?;
+    rows.next()?.map(decode).transpose()
+}
+
+/// Saves what a verb changed; `before` is the status that the row still has.
+pub(super) fn save(tx: &mut Transaction<'_>, row: &Row, before: Status, now: Timestamp) -> Result<(), Fault> {
+    let job = &row.job;
+    tx.prepare(
+        "UPDATE jobs SET status = ?2, version = ?3, attempt = ?4, memory_bytes = ?5, needs_fetch = ?6, \
+         cancel_requested = ?7, run_at = ?8, due = ?9, worker = ?10, lease_until = ?11, expires_at = ?12, \
+         announced = ?13, pending_deliveries = ?14, state = ?15 WHERE id = ?1",
+    )?
+    .execute(params![
+        job.id.as_bytes(),
+        job.status.name(),
+        signed(job.version),
+        job.attempt,
+        signed(job.memory_bytes),
+        job.needs_fetch(),
+        job.cancel_requested,
+        job.run_at.as_millis(),
+        is_due(job, now),
+        row.lease.map(|(worker, _)| worker.into_bytes()),
+        row.lease.map(|(_, until)| until.as_millis()),
+        job.expires_at.map(Timestamp::as_millis),
+        row.announced.map(|id| *id.as_bytes()),
+        row.pending_deliveries,
+        state(job)?,
+    ])?;
+    tx.counts.jobs[place(before)] -= 1;
+    tx.counts.jobs[place(job.status)] += 1;
+    Ok(())
+}
+
+/// Writes the spec again, whose source headers have been erased.
+pub(super) fn save_spec(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
+    let spec = serde_json::to_string(&*job.spec).map_err(unwritable)?;
+    tx.prepare("UPDATE jobs SET spec = ?2 WHERE id = ?1")?.execute(params![job.id.as_bytes(), spec])?;
+    Ok(())
+}
+
+/// Removes the row alone.
+pub(super) fn remove(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
+    tx.prepare("DELETE FROM jobs WHERE id = ?1")?.execute([job.id.as_bytes()])?;
+    tx.counts.jobs[place(job.status)] -= 1;
+    Ok(())
+}
+
+/// Reads rows one after the other and hands each to `take` until it says `false`. A damaged one is logged and left out; their ids are returned.
+pub(super) fn scan(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    mut take: impl FnMut(Row) -> bool,
+) -> Result<Vec<Vec<u8>>, Fault> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut damaged = Vec::new();
+    while let Some(row) = rows.next()? {
+        match decode(row) {
+            Ok(row) => {
+                if !take(row) {
+                    break;
+                }
+            }
+            Err(fault) if fault.is_damage() => {
+                let id: Vec<u8> = row.get(0).unwrap_or_default();
+                tracing::error!(job.id = name(&id), error = ?fault, "a stored job can't be read; it is left out");
+                damaged.push(id);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(damaged)
+}
+
+/// Takes damaged rows out of the lines, so that they are neither met nor logged over and over; they stay as they are otherwise.
+pub(super) fn set_aside(tx: &mut Transaction<'_>, damaged: &[Vec<u8>]) -> Result<(), Fault> {
+    for id in damaged {
+        tx.prepare("UPDATE jobs SET due = 2, lease_until = NULL, expires_at = NULL WHERE id = ?1")?
+            .execute([id])?;
+    }
+    Ok(())
+}
+
+/// Reads a row of [`COLUMNS`].
+fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
+    let read = || {
+        let id = JobId::from_bytes(row.get(0)?);
+        let status = row.get_ref(1)?.as_str()?;
+        let status = Status::from_name(status).ok_or_else(|| unreadable(1, format!("status {status:?}")))?;
+        let worker: Option<[u8; 16]> = row.get(7)?;
+        let until: Option<i64> = row.get(8)?;
+        let announced: Option<[u8; 16]> = row.get(10)?;
+        let state: State<'_> =
+            serde_json::from_str(row.get_ref(12)?.as_str()?).map_err(|error| unreadable(12, error))?;
+        let spec: JobSpec =
+            serde_json::from_str(row.get_ref(13)?.as_str()?).map_err(|error| unreadable(13, error))?;
+        let job = Job {
+            id,
+            version: unsigned(row.get(2)?),
+            status,
+            spec: Arc::new(spec),
+            attempt: row.get(3)?,
+            forgiven: state.forgiven,
+            crashes: state.crashes,
+            progress: state.progress,
+            memory_bytes: unsigned(row.get(4)?),
+            cancel_requested: row.get(5)?,
+            created_at: state.created_at,
+            run_at: Timestamp::from_millis(row.get(6)?),
+            started_at: state.started_at,
+            finished_at: state.finished_at,
+            expires_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
+            timings: state.timings,
+            source: state.source.into_owned(),
+            outputs: state.outputs.into_owned(),
+            warnings: state.warnings.into_owned(),
+            error: state.error.into_owned(),
+            webhook: state.webhook.into_owned(),
+        };
+        Ok(Row {
+            job,
+            lease: worker.zip(until).map(|(id, until)| (Uuid::from_bytes(id), Timestamp::from_millis(until))),
+            announced: announced.map(DeliveryId::from_bytes),
+            pending_deliveries: row.get(11)?,
+        })
+    };
+    read().map_err(|error: rusqlite::Error| {
+        let id: Vec<u8> = row.get(0).unwrap_or_default();
+        Fault::Damaged(format!("job {}: {error}", name(&id)))
+    })
+}
+
+fn state(job: &Job) -> Result<String, Fault> {
+    let state = State {
+        forgiven: job.forgiven,
+        crashes: job.crashes,
+        progress: job.progress,
+        created_at: job.created_at,
+        started_at: job.started_at,
+        finished_at: job.finished_at,
+        timings: job.timings,
+        source: Cow::Borrowed(&job.source),
+        outputs: Cow::Borrowed(&job.outputs),
+        warnings: Cow::Borrowed(&job.warnings),
+        error: Cow::Borrowed(&job.error),
+        webhook: Cow::Borrowed(&job.webhook),
+    };
+    serde_json::to_string(&state).map_err(unwritable)
+}
+
+/// Whether a queued job's time has come: what the column `due` says.
+fn is_due(job: &Job, now: Timestamp) -> bool {
+    job.status == Status::Queued && job.run_at <= now
+}
+
+/// A tombstone of this job.
+pub(super) fn is_gone(connection: &Connection, id: JobId) -> Result<bool, Fault> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM tombstones WHERE job = ?1")?;
+    Ok(statement.query_row([id.as_bytes()], |_| Ok(())).optional()?.is_some())
+}
+
+/// SQLite's integers are signed; numbers beyond them don't occur and are cut.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// How a damaged row's id is called in the log.
+fn name(id: &[u8]) -> String {
+    match <[u8; 16]>::try_from(id) {
+        Ok(bytes) => JobId::from_bytes(bytes).to_string(),
+        Err(_) => format!("{id:02x?}"),
+    }
+}
+
+fn unreadable(column: usize, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, cause.into())
+}
+
+fn unwritable(error: serde_json::Error) -> Fault {
+    Fault::Engine(rusqlite::Error::ToSqlConversionFailure(error.into()))
+}

@@ -1,0 +1,324 @@
+//! The one thread that writes, and group commit.
+//!
+//! Operations wait in a bounded channel. The thread takes what is there, at most [`GROUP_MAX`] of them or [`GROUP_TIME`], runs each in its
+//! own savepoint so that one that fails undoes nothing of its neighbours', commits once, and only then answers everybody. Nothing waits
+//! for company: an operation that comes alone is committed alone. A caller that goes away does not take its operation back. Also keeps
+//! the write-ahead log short and gives freed pages back. Used by the verbs of this engine.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::{CachedStatement, Connection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::fault::{Fault, Severity};
+use super::shared::Shared;
+use crate::store::{Counts, Result, StoreError};
+
+/// Most operations in one commit; beyond this measured throughput does not grow.
+const GROUP_MAX: usize = 64;
+/// Longest that operations are gathered before they are committed.
+const GROUP_TIME: Duration = Duration::from_millis(2);
+/// Operations that may wait before callers have to.
+const QUEUE_LENGTH: usize = 1024;
+/// Frames of the write-ahead log (pages of 4 KiB) after which it is copied into the database.
+const CHECKPOINT_FRAMES: i64 = 1000;
+/// Frames after which new readers are made to wait until the log can start again from its beginning.
+const RESTART_FRAMES: i64 = 16 * CHECKPOINT_FRAMES;
+/// Free pages that are kept for reuse rather than given back to the file system.
+const FREE_PAGES_KEPT: i64 = 1000;
+/// Free pages given back at a time, between operations.
+const FREE_PAGES_STEP: i64 = 500;
+
+/// What an operation works on.
+pub(super) struct Transaction<'c> {
+    connection: &'c Connection,
+    /// The gauges as this transaction leaves them.
+    pub(super) counts: Counts,
+    /// Whether pages may have become free.
+    pub(super) freed: bool,
+}
+
+impl<'c> Transaction<'c> {
+    /// A statement, prepared once per connection.
+    pub(super) fn prepare(&self, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
+        self.connection.prepare_cached(sql)
+    }
+
+    /// The connection, for reading inside the transaction.
+    pub(super) fn connection(&self) -> &'c Connection {
+        self.connection
+    }
+}
+
+/// A queued operation: runs inside a group, is answered after its commit.
+trait Operation: Send {
+    fn run(&mut self, tx: &mut Transaction<'_>) -> std::result::Result<(), Fault>;
+    /// `failed`: nothing of it was committed.
+    fn answer(self: Box<Self>, failed: Option<StoreError>);
+}
+
+struct Call<T, W> {
+    work: Option<W>,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, W> Operation for Call<T, W>
+where
+    T: Send,
+    W: FnOnce(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send,
+{
+    fn run(&mut self, tx: &mut Transaction<'_>) -> std::result::Result<(), Fault> {
+        if let Some(work) = self.work.take() {
+            self.result = Some(work(tx)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, failed: Option<StoreError>) {
+        let answer = match (failed, self.result) {
+            (None, Some(result)) => Ok(result),
+            (Some(error), _) => Err(error),
+            (None, None) => Err(StoreError::Unavailable("the operation did not run".to_owned())),
+        };
+        // Who no longer listens has been served all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// The sending end; dropping it lets the thread finish what waits, checkpoint, and end.
+#[derive(Debug)]
+pub(super) struct Writer {
+    sender: Option<mpsc::Sender<Box<dyn Operation>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for dyn Operation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Operation")
+    }
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(connection: Connection, shared: Arc<Shared>) -> std::io::Result<Writer> {
+        let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || Thread { connection, receiver, shared, freed: true }.run())?;
+        Ok(Writer { sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// Runs `work` in a transaction; `Ok` once it is on stable storage.
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        let ended = || StoreError::Unavailable("the store's writer has ended".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let call = Box::new(Call { work: Some(work), result: None, reply });
+        let Some(sender) = &self.sender else { return Err(ended()) };
+        sender.send(call).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    receiver: mpsc::Receiver<Box<dyn Operation>>,
+    shared: Arc<Shared>,
+    freed: bool,
+}
+
+/// An operation that has run, and why it failed if it did.
+type Ran = (Box<dyn Operation>, Option<StoreError>);
+
+impl Thread {
+    fn run(mut self) {
+        while let Some(first) = self.receiver.blocking_recv() {
+            self.group(first);
+            self.tidy();
+        }
+        if self.shared.broken().is_none() {
+            self.checkpoint("TRUNCATE");
+        }
+    }
+
+    fn group(&mut self, first: Box<dyn Operation>) {
+        if let Some(broken) = self.shared.broken() {
+            return first.answer(Some(broken));
+        }
+        let mut ran = Vec::new();
+        match self.gather(first, &mut ran) {
+            Ok(counts) => {
+                self.shared.committed(counts);
+                for (operation, failed) in ran {
+                    operation.answer(failed);
+                }
+            }
+            Err(fault) => {
+                let error = self.give_up(fault);
+                for (operation, failed) in ran {
+                    operation.answer(Some(failed.unwrap_or_else(|| error.clone())));
+                }
+            }
+        }
+    }
+
+    /// Runs what waits, and commits it; the gauges as they are then. An error undoes all of it.
+    fn gather(
+        &mut self,
+        first: Box<dyn Operation>,
+        ran: &mut Vec<Ran>,
+    ) -> std::result::Result<Counts, Fault> {
+        let started = Instant::now();
+        let mut next = Some(first);
+        let begun = execute(&self.connection, "BEGIN IMMEDIATE");
+        let mut tx = Transaction { connection: &self.connection, counts: self.shared.counts(), freed: false };
+        while let Some(mut operation) = next {
+            let outcome = match &begun {
+                Ok(()) => step(&mut tx, operation.as_mut()),
+                Err(_) => Ok(None),
+            };
+            match outcome {
+                Ok(failed) => ran.push((operation, failed.map(StoreError::from))),
+                Err(fault) => {
+                    ran.push((operation, None));
+                    return Err(fault);
+                }
+            }
+            let more = ran.len() < GROUP_MAX && started.elapsed() < GROUP_TIME && begun.is_ok();
+            next = if more { self.receiver.try_recv().ok() } else { None };
+        }
+        begun?;
+        let (counts, freed) = (tx.counts, tx.freed);
+        execute(&self.connection, "COMMIT")?;
+        self.freed |= freed;
+        Ok(counts)
+    }
+
+    /// Undoes a group, and stops everything for good if the disk can no longer be trusted.
+    fn give_up(&self, fault: Fault) -> StoreError {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a failed group could not be rolled back");
+        }
+        self.judge(fault)
+    }
+
+    /// Never tries again after a failed write or fsync: the kernel may have dropped the pages and call the next one a success.
+    fn judge(&self, fault: Fault) -> StoreError {
+        let severity = fault.severity();
+        let error = StoreError::from(fault);
+        match severity {
+            Severity::Broken => {
+                tracing::error!(%error, "the store can no longer trust its disk and refuses everything until a restart");
+                self.shared.break_down(&error.to_string())
+            }
+            Severity::Full | Severity::Passing => {
+                tracing::warn!(%error, "a group of store operations failed");
+                error
+            }
+        }
+    }
+
+    /// Between groups: keeps the log short, and gives space back while nobody waits.
+    fn tidy(&mut self) {
+        loop {
+            if self.shared.broken().is_some() {
+                return;
+            }
+            self.keep_log_short();
+            if !self.freed || !self.receiver.is_empty() {
+                return;
+            }
+            let step = self.pragma("freelist_count").and_then(|free| {
+                self.freed = free > FREE_PAGES_KEPT + FREE_PAGES_STEP;
+                if self.freed { vacuum(&self.connection) } else { Ok(()) }
+            });
+            if let Err(error) = step {
+                self.freed = false;
+                self.judge(error.into());
+            }
+        }
+    }
+
+    fn keep_log_short(&self) {
+        let Some((frames, copied)) = self.checkpoint("NOOP") else { return };
+        if frames - copied >= CHECKPOINT_FRAMES {
+            self.checkpoint("PASSIVE");
+        }
+        if frames >= RESTART_FRAMES {
+            self.checkpoint("RESTART");
+        }
+    }
+
+    /// Frames in the log, and those of them that are in the database too. A log that somebody reads stays for the next time.
+    fn checkpoint(&self, mode: &str) -> Option<(i64, i64)> {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let run =
+            || self.connection.prepare_cached(&sql)?.query_row([], |row| Ok((row.get(1)?, row.get(2)?)));
+        match run() {
+            Ok(state) => Some(state),
+            Err(error) => {
+                self.judge(error.into());
+                None
+            }
+        }
+    }
+
+    fn pragma(&self, name: &str) -> rusqlite::Result<i64> {
+        self.connection.prepare_cached(&format!("PRAGMA {name}"))?.query_row([], |row| row.get(0))
+    }
+}
+
+fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement =
+        connection.prepare_cached(&format!("PRAGMA incremental_vacuum({FREE_PAGES_STEP})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Runs one operation in a savepoint: `Ok(Some(..))` when it failed alone, `Err` when it took the group with it.
+fn step(
+    tx: &mut Transaction<'_>,
+    operation: &mut dyn Operation,
+) -> std::result::Result<Option<Fault>, Fault> {
+    let (counts, freed) = (tx.counts, tx.freed);
+    execute(tx.connection, "SAVEPOINT operation")?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| operation.run(tx)));
+    let fault = match outcome {
+        Ok(Ok(())) => return execute(tx.connection, "RELEASE operation").map(|()| None),
+        Ok(Err(fault)) => fault,
+        Err(_) => Fault::Panicked,
+    };
+    // Some errors make the engine roll back the whole transaction by itself.
+    if tx.connection.is_autocommit() || fault.severity() == Severity::Broken {
+        return Err(fault);
+    }
+    (tx.counts, tx.freed) = (counts, freed);
+    execute(tx.connection, "ROLLBACK TO operation")?;
+    execute(tx.connection, "RELEASE operation")?;
+    Ok(Some(fault))
+}
+
+fn execute(connection: &Connection, sql: &str) -> std::result::Result<(), Fault> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}

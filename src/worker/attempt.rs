@@ -1,0 +1,323 @@
+//! One attempt from claim to finish: source, memory, thread, outputs, outcome.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tracing::Instrument;
+
+use super::Config;
+use super::control::{AttemptControl, Stop};
+use super::error::{Judge, WorkError};
+use super::execute::{Source, Task, execute, timed_out};
+use super::fetch::fetch;
+use super::heartbeat::HeldLeases;
+use super::memory::{MemoryBudget, MemoryGrant};
+use super::pool::{Ended, Pool};
+use crate::blob::{BlobKey, Blobs, INLINE_BYTES_MAX};
+use crate::egress::Egress;
+use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
+use crate::pipeline::{Encoded, Made};
+use crate::queue::{Claimed, Finish, Queue, QueueError};
+use crate::telemetry::Metrics;
+
+/// How long a thread may overrun its deadline before it counts as stuck and is replaced.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Between two tries to record an end that the store could not commit.
+const FINISH_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What every attempt works with.
+pub(super) struct Rooms {
+    pub(super) queue: Queue,
+    pub(super) blobs: Blobs,
+    pub(super) egress: Egress,
+    pub(super) pool: Pool,
+    pub(super) memory: MemoryBudget,
+    pub(super) leases: HeldLeases,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) config: Config,
+}
+
+/// Results that are stored but not yet published.
+struct Stored {
+    outputs: Vec<Output>,
+    inline: Vec<(String, Bytes)>,
+    warnings: Vec<Warning>,
+}
+
+/// One running attempt.
+pub(super) struct Run {
+    rooms: Arc<Rooms>,
+    lease: Lease,
+    control: Arc<AttemptControl>,
+    fetch_time: Duration,
+    store_time: Duration,
+    /// Blobs stored so far; removed again unless they are published.
+    unpublished: Vec<BlobKey>,
+}
+
+/// Drives a claimed job to its end. `grant` is the memory of a job whose needs were known at the claim.
+pub(super) async fn run(
+    rooms: Arc<Rooms>,
+    claimed: Claimed,
+    grant: Option<MemoryGrant>,
+    control: Arc<AttemptControl>,
+) {
+    let Claimed { job, lease, inline_source } = claimed;
+    let span = tracing::info_span!("attempt", job.id = %lease.job, job.attempt = lease.attempt);
+    let _held = rooms.leases.hold(lease, Arc::clone(&control));
+    let mut watch = rooms.queue.watch_attempt(lease.job);
+    let mut run = Run {
+        rooms,
+        lease,
+        control: Arc::clone(&control),
+        fetch_time: Duration::ZERO,
+        store_time: Duration::ZERO,
+        unpublished: Vec::new(),
+    };
+    let attempt = async {
+        let result = run.work(&job, inline_source, grant).await;
+        run.end(&job, result).await;
+    }
+    .instrument(span);
+    tokio::pin!(attempt);
+    tokio::select! {
+        () = &mut attempt => return,
+        () = watch.cancelled() => control.stop(Stop::Cancelled),
+    }
+    attempt.await;
+}
+
+impl Run {
+    async fn work(
+        &mut self,
+        job: &Job,
+        mut inline_source: Option<Bytes>,
+        grant: Option<MemoryGrant>,
+    ) -> Result<Stored, WorkError> {
+        let mut memory_bytes = job.memory_bytes;
+        let mut is_inline = job.source.as_ref().is_some_and(|source| source.inline);
+        if job.source.is_none() {
+            self.control.start_clock(job.spec.timeout);
+            (inline_source, memory_bytes) = self.fetch_source(job).await?;
+            is_inline = inline_source.is_some();
+        }
+        let _grant = match grant {
+            Some(grant) => grant,
+            None => self.unless_stopped(self.rooms.memory.take(memory_bytes)).await?,
+        };
+        let source = match inline_source {
+            Some(bytes) => Source::Bytes(bytes),
+            None if is_inline => {
+                return Err(super::error::source_unreadable(crate::blob::BlobError::NotFound));
+            }
+            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?),
+        };
+        let made = self.execute(job, source).await?;
+        let stored = self.store(job, made).await?;
+        Ok(stored)
+    }
+
+    /// Fetches the source within the attempt's time and hands it to the queue.
+    async fn fetch_source(&mut self, job: &Job) -> Result<(Option<Bytes>, u64), WorkError> {
+        let began = Instant::now();
+        let left = self.control.time_left().unwrap_or(job.spec.timeout);
+        let fetching = tokio::time::timeout(left, fetch(&self.rooms, job.id, &job.spec));
+        let fetched = self.unless_stopped(fetching).await;
+        self.fetch_time = began.elapsed();
+        let fetched = fetched?.map_err(|_| timed_out(&job.spec))??;
+        let stored = self
+            .rooms
+            .queue
+            .set_source(self.lease, fetched.info, fetched.inline.clone(), fetched.memory_bytes)
+            .await
+            .retry()?;
+        if stored.is_none() {
+            return Err(WorkError::Lost);
+        }
+        Ok((fetched.inline, fetched.memory_bytes))
+    }
+
+    /// Runs the pipeline on a pool thread. The clock of a job that fetched nothing starts when a thread takes it.
+    async fn execute(&self, job: &Job, source: Source) -> Result<Made, WorkError> {
+        let task = Task { source, spec: Arc::clone(&job.spec), limits: self.rooms.config.limits };
+        let (control, timeout) = (Arc::clone(&self.control), job.spec.timeout);
+        let mut running = self.rooms.pool.run(move || {
+            control.start_clock(timeout);
+            execute(task, &control)
+        });
+        let ended = tokio::select! {
+            ended = running.ended() => ended,
+            () = self.overrun() => {
+                running.abandon();
+                return Err(match self.control.stop_reason() {
+                    Some(reason) => stopped(reason),
+                    None => timed_out(&job.spec),
+                });
+            }
+        };
+        match ended {
+            Ended::Returned(Err(WorkError::Cancelled)) => {
+                Err(stopped(self.control.stop_reason().unwrap_or(Stop::Cancelled)))
+            }
+            Ended::Returned(result) => result,
+            Ended::Panicked(message) => {
+                tracing::error!(message, "the pipeline panicked");
+                let detail = format!("the image made the image code panic: {message}");
+                Err(WorkError::Discard(Failure::new(Code::Panic, detail, false)))
+            }
+        }
+    }
+
+    /// Resolves when the pool thread should have noticed long ago that it must stop.
+    async fn overrun(&self) {
+        let mut asked_to_stop = None;
+        loop {
+            let since_deadline = match self.control.time_left() {
+                Some(left) if left.is_zero() => Some(Duration::ZERO),
+                _ => None,
+            };
+            if self.control.stop_reason().is_some() || since_deadline.is_some() {
+                let since = *asked_to_stop.get_or_insert_with(Instant::now);
+                if since.elapsed() >= STUCK_AFTER {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Stores every output: small ones travel with the finishing transaction, others become blobs under this attempt's keys.
+    async fn store(&mut self, job: &Job, made: Made) -> Result<Stored, WorkError> {
+        let began = Instant::now();
+        let mut stored = Stored {
+            outputs: Vec::new(),
+            inline: Vec::new(),
+            warnings: made.warnings.into_iter().map(Warning::from).collect(),
+        };
+        for (encoded, spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
+            let (output, bytes) = self.output(encoded, spec.filename.clone()).await?;
+            if output.inline {
+                stored.inline.push((output.name.clone(), bytes));
+            } else {
+                let key =
+                    BlobKey::Output { job: job.id, attempt: self.lease.attempt, name: output.name.clone() };
+                self.unpublished.push(key.clone());
+                self.rooms.blobs.put(&key, bytes).await.retry()?;
+            }
+            stored.outputs.push(output);
+        }
+        self.store_time = began.elapsed();
+        Ok(stored)
+    }
+
+    /// The record of an output; a large one is hashed off the event loop.
+    async fn output(&self, encoded: Encoded, filename: Option<String>) -> Result<(Output, Bytes), WorkError> {
+        let Encoded { name, format, width, height, quality, bytes } = encoded;
+        let bytes = Bytes::from(bytes);
+        let inline = bytes.len() <= INLINE_BYTES_MAX;
+        let to_hash = bytes.clone();
+        let digest = if inline {
+            Sha256::digest(&to_hash)
+        } else {
+            tokio::task::spawn_blocking(move || Sha256::digest(&to_hash)).await.retry()?
+        };
+        let output = Output {
+            name,
+            format,
+            width,
+            height,
+            bytes: bytes.len() as u64,
+            sha256: crate::job::hex(&digest),
+            quality,
+            filename,
+            attempt: self.lease.attempt,
+            inline,
+        };
+        Ok((output, bytes))
+    }
+
+    /// Records how the attempt ended. While the store can't commit, tries again as long as the lease is held.
+    async fn end(&mut self, job: &Job, result: Result<Stored, WorkError>) {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let timings = Timings {
+            fetch: millis(self.fetch_time),
+            store: millis(self.store_time),
+            ..self.control.timings()
+        };
+        let mut attempt = Attempt { timings, warnings: Vec::new() };
+        let mut inline_outputs = Vec::new();
+        let retry_outcome = |failure| {
+            crate::queue::retry::outcome(job, failure, self.rooms.queue.clock().now(), rand::random())
+        };
+        let outcome = match result {
+            Ok(stored) => {
+                attempt.warnings = stored.warnings;
+                inline_outputs = stored.inline;
+                Outcome::Succeeded(stored.outputs)
+            }
+            Err(WorkError::Retry(failure)) => retry_outcome(failure),
+            Err(WorkError::Discard(failure)) => Outcome::Failed(failure),
+            Err(WorkError::Cancelled) => Outcome::Cancelled,
+            Err(WorkError::Released) => Outcome::Released,
+            Err(WorkError::Lost) => return self.drop_unpublished().await,
+        };
+        let is_success = matches!(outcome, Outcome::Succeeded(_));
+        let finish = Finish { lease: self.lease, outcome, attempt, inline_outputs };
+        match self.finish(finish).await {
+            Some(job) => {
+                tracing::debug!(job.status = %job.status, duration_ms = millis(began(&job)), "the attempt has ended");
+                if !is_success {
+                    self.drop_unpublished().await;
+                }
+            }
+            None => self.drop_unpublished().await,
+        }
+    }
+
+    async fn finish(&self, finish: Finish) -> Option<Arc<Job>> {
+        loop {
+            match self.rooms.queue.finish(finish.clone()).await {
+                Ok(job) => return job,
+                Err(QueueError::Corrupt(detail)) => {
+                    tracing::error!(detail, "the end of the attempt could not be recorded");
+                    return None;
+                }
+                Err(error) => tracing::warn!(%error, "the end of the attempt could not be recorded yet"),
+            }
+            if self.control.stop_reason() == Some(Stop::Lost) {
+                return None;
+            }
+            tokio::time::sleep(FINISH_RETRY_INTERVAL).await;
+        }
+    }
+
+    async fn drop_unpublished(&mut self) {
+        self.rooms.queue.drop_outputs(std::mem::take(&mut self.unpublished)).await;
+    }
+
+    /// Waits for something, unless the attempt is asked to stop first.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, WorkError> {
+        tokio::select! {
+            done = work => Ok(done),
+            reason = self.control.stopped() => Err(stopped(reason)),
+        }
+    }
+}
+
+fn stopped(reason: Stop) -> WorkError {
+    match reason {
+        Stop::Cancelled => WorkError::Cancelled,
+        Stop::Released => WorkError::Released,
+        Stop::Lost => WorkError::Lost,
+    }
+}
+
+/// Time since the attempt began.
+fn began(job: &Job) -> Duration {
+    match (job.started_at, job.finished_at) {
+        (Some(started), Some(finished)) => finished.since(started),
+        _ => Duration::ZERO,
+    }
+}

@@ -1,0 +1,50 @@
+//! How one attempt is executed on a pool thread. The seam: whatever runs the pipeline (this thread, or a process in its stead) does so
+//! behind [`execute`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::control::AttemptControl;
+use super::error::{WorkError, failure_of, source_unreadable};
+use crate::job::{Code, Failure, JobSpec};
+use crate::pipeline::{self, Interrupt, Limits};
+
+/// Where a pool thread finds the source.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// In memory already.
+    Bytes(Bytes),
+    /// In a file of its own.
+    File(PathBuf),
+}
+
+/// All that an execution needs.
+pub(super) struct Task {
+    pub(super) source: Source,
+    pub(super) spec: Arc<JobSpec>,
+    pub(super) limits: Limits,
+}
+
+/// Runs the pipeline. Blocking; for pool threads.
+pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<pipeline::Made, WorkError> {
+    let bytes = match task.source {
+        Source::Bytes(bytes) => bytes,
+        Source::File(path) => std::fs::read(path).map_err(|error| source_unreadable(error.into()))?.into(),
+    };
+    pipeline::run(&bytes, &task.spec.pipeline, &task.limits, control).map_err(|error| match error {
+        pipeline::Error::Interrupted(Interrupt::Cancelled) => WorkError::Cancelled,
+        pipeline::Error::Interrupted(Interrupt::Deadline) => timed_out(&task.spec),
+        other => WorkError::Discard(failure_of(&other)),
+    })
+}
+
+/// The attempt has used up the time that its spec allows.
+pub(super) fn timed_out(spec: &JobSpec) -> WorkError {
+    let detail = format!(
+        "the attempt took longer than {} ms; allow more with \"timeout\", or ask for less work",
+        spec.timeout.as_millis()
+    );
+    WorkError::Retry(Failure::new(Code::Timeout, detail, true))
+}

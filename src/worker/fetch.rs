@@ -1,0 +1,148 @@
+//! Fetching `source.url` inside a job: streamed to the spool, looked at, stored like an upload.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+
+use super::SourceConfig;
+use super::attempt::Rooms;
+use super::error::{Judge, WorkError, failure_of};
+use crate::blob::{BlobKey, INLINE_BYTES_MAX, SpoolFile};
+use crate::egress::{EgressError, Get};
+use crate::job::{Code, Failure, JobId, JobSpec, SourceInfo, SourceSpec};
+use crate::pipeline::{self, Header, Plan};
+
+/// Bytes collected before they are written to the spool.
+const WRITE_BYTES: usize = 256 * 1024;
+
+/// A fetched source, stored.
+pub(super) struct FetchedSource {
+    pub(super) info: SourceInfo,
+    pub(super) inline: Option<Bytes>,
+    pub(super) memory_bytes: u64,
+}
+
+/// What has arrived: small bodies stay in memory.
+enum Body {
+    Small(Bytes),
+    Spooled(SpoolFile),
+}
+
+/// Fetches, checks and stores the source of a job. The caller's deadline cuts it off by dropping this future.
+pub(super) async fn fetch(rooms: &Rooms, id: JobId, spec: &Arc<JobSpec>) -> Result<FetchedSource, WorkError> {
+    let SourceSpec::Url { url, headers } = &spec.source else {
+        return Err(WorkError::Discard(Failure::new(
+            Code::StorageError,
+            "the uploaded source is missing",
+            false,
+        )));
+    };
+    let headers: Vec<_> = headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
+    let headers = crate::egress::vet_headers(&headers).map_err(|refused| fetch_failed(&refused.into()))?;
+    let url = rooms.egress.vet_url(url).map_err(|refused| fetch_failed(&refused.into()))?;
+    let SourceConfig { total_timeout, bytes_max, .. } = rooms.config.source;
+    let get = Get { url, headers, timeout: total_timeout, bytes_max };
+    let body = receive(rooms, get).await?;
+    let (header, plan) = look(rooms, &body, spec).await?;
+    store(rooms, id, body, &header, &plan).await
+}
+
+async fn receive(rooms: &Rooms, get: Get) -> Result<Body, WorkError> {
+    let mut fetched = rooms.egress.get(get).await.map_err(|error| fetch_failed(&error))?;
+    let mut pending = BytesMut::new();
+    let mut spool: Option<SpoolFile> = None;
+    while let Some(chunk) = fetched.chunk().await.map_err(|error| fetch_failed(&error))? {
+        rooms.metrics.received_bytes.inc_by(chunk.len() as u64);
+        pending.extend_from_slice(&chunk);
+        if pending.len() >= WRITE_BYTES {
+            write(rooms, &mut spool, &mut pending).await?;
+        }
+    }
+    if spool.is_none() && pending.len() <= INLINE_BYTES_MAX {
+        return Ok(Body::Small(pending.freeze()));
+    }
+    write(rooms, &mut spool, &mut pending).await?;
+    match spool {
+        Some(spool) => Ok(Body::Spooled(spool)),
+        None => Ok(Body::Small(Bytes::new())),
+    }
+}
+
+async fn write(
+    rooms: &Rooms,
+    spool: &mut Option<SpoolFile>,
+    pending: &mut BytesMut,
+) -> Result<(), WorkError> {
+    let file = match spool {
+        Some(file) => file,
+        None => spool.insert(rooms.blobs.create_spool().await.retry()?),
+    };
+    file.write(vec![pending.split().freeze()]).await.retry()
+}
+
+/// The header of what has arrived, and the plan for it.
+async fn look(rooms: &Rooms, body: &Body, spec: &Arc<JobSpec>) -> Result<(Header, Plan), WorkError> {
+    let limits = rooms.config.limits;
+    let for_plan = Arc::clone(spec);
+    let probe = move |header: Result<Header, pipeline::Error>| {
+        let header = header?;
+        let plan = pipeline::plan(&header, &for_plan.pipeline, &limits)?;
+        Ok((header, plan))
+    };
+    let looked = match body {
+        Body::Small(bytes) => {
+            let bytes = bytes.clone();
+            tokio::task::spawn_blocking(move || probe(pipeline::probe(Cursor::new(bytes), &limits)))
+                .await
+                .retry()?
+        }
+        Body::Spooled(file) => {
+            file.with_reader(move |file| probe(pipeline::probe(file, &limits))).await.retry()?
+        }
+    };
+    looked.map_err(|error: pipeline::Error| WorkError::Discard(failure_of(&error)))
+}
+
+async fn store(
+    rooms: &Rooms,
+    id: JobId,
+    body: Body,
+    header: &Header,
+    plan: &Plan,
+) -> Result<FetchedSource, WorkError> {
+    let (digest, length, inline) = match &body {
+        Body::Small(bytes) => (Sha256::digest(bytes).into(), bytes.len() as u64, true),
+        Body::Spooled(file) => (file.digest(), file.len(), false),
+    };
+    let info = SourceInfo::new(header, length, digest, inline);
+    let inline = match body {
+        Body::Small(bytes) => Some(bytes),
+        Body::Spooled(file) => {
+            rooms.blobs.put_spool(&BlobKey::Source(id), file).await.retry()?;
+            None
+        }
+    };
+    Ok(FetchedSource { info, inline, memory_bytes: plan.memory_bytes.saturating_add(length) })
+}
+
+/// An egress error in the words of the contract; messages carry no internal addresses.
+fn fetch_failed(error: &EgressError) -> WorkError {
+    let code = match error {
+        EgressError::Forbidden(_) => Code::SourceForbidden,
+        EgressError::Resolve { .. } | EgressError::Status(404 | 410, _) => Code::SourceNotFound,
+        EgressError::Timeout { .. } => Code::SourceTimeout,
+        EgressError::TooLarge { .. } => Code::ImageTooLarge,
+        EgressError::Connect { .. }
+        | EgressError::Tls { .. }
+        | EgressError::Status(..)
+        | EgressError::TooManyRedirects { .. }
+        | EgressError::Interrupted(_)
+        | EgressError::Protocol(_)
+        | EgressError::Setup(_) => Code::SourceHttpError,
+    };
+    let is_transient = error.is_transient();
+    let failure = Failure::new(code, error.to_string(), is_transient);
+    if is_transient { WorkError::Retry(failure) } else { WorkError::Discard(failure) }
+}
