@@ -31,9 +31,13 @@ pub enum FeedItem {
     },
 }
 
+/// The items kept, with their numbers, oldest first.
+type Items = Arc<Mutex<VecDeque<(u64, Arc<Job>)>>>;
+
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Ring {
-    items: Arc<Mutex<VecDeque<(u64, Arc<Job>)>>>,
+    items: Items,
     newest: watch::Sender<u64>,
 }
 
@@ -68,7 +72,7 @@ impl Ring {
 /// A reader of the feed.
 #[derive(Debug)]
 pub struct Feed {
-    items: Arc<Mutex<VecDeque<(u64, Arc<Job>)>>>,
+    items: Items,
     newest: watch::Receiver<u64>,
     next: u64,
 }

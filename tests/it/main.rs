@@ -1,4 +1,6 @@
 //! The integration tests, one binary.
 
 mod store;
+mod store_model;
 mod support;
+mod work;

@@ -6,7 +6,9 @@
 mod generic;
 mod jpeg;
 mod png;
+mod tiff;
 mod webp;
+mod writer;
 
 use super::{
     Control, Encoded, Error, Format, Interrupt, OutputSpec,
@@ -57,7 +59,8 @@ pub(super) fn encode(
         Format::Jpeg => jpeg::encode(&image, quality.unwrap_or(80)),
         Format::Png => png::encode(&image, control),
         Format::Webp => webp::encode(image.clone(), quality, control),
-        Format::Gif | Format::Tiff | Format::Bmp | Format::Qoi => generic::encode(&image, format),
+        Format::Tiff => tiff::encode(&image, control),
+        Format::Gif | Format::Bmp | Format::Qoi => generic::encode(&image, format, control),
     };
     control.check()?;
     let size = image.size();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -155,6 +156,12 @@ impl Thread {
         }
         if self.shared.broken().is_none() {
             self.checkpoint("TRUNCATE");
+        } else {
+            // Closing the last connection would write and fsync once more.
+            let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            if let Err(error) = self.connection.set_db_config(config, true) {
+                tracing::error!(%error, "the store's log could not be left as it is");
+            }
         }
     }
 

@@ -1,0 +1,54 @@
+//! The real binary on a directory of its own, to be killed and started again.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running `minilab serve`; killed when dropped.
+pub(crate) struct ServerProcess {
+    child: Child,
+    /// What clients are told: `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+    /// From spawning the process to the line that says it listens.
+    pub(crate) started_in: Duration,
+}
+
+impl ServerProcess {
+    /// Starts the server on this data directory, on a free port, allowed to call this machine.
+    pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> ServerProcess {
+        let began = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_minilab"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--allow-private-network", "127.0.0.0/8", "--data-dir"])
+            .arg(data_dir)
+            .args(arguments)
+            .env("MINILAB_LOG", "minilab=warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("minilab listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        // The lines that follow are for people; they must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        ServerProcess { child, url, started_in: began.elapsed() }
+    }
+
+    /// SIGKILL: no handler runs, nothing is flushed.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            // It may have ended in between; then there is nothing left to do.
+            let _already_gone = self.child.kill();
+            let _reaped = self.child.wait();
+        }
+    }
+}
