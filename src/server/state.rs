@@ -93,8 +93,9 @@ impl State {
 
     /// Resolves when the server is about to stop.
     pub(super) async fn draining(&self) {
+        let mut phase = self.phase.clone();
         // An error means that the server is gone already.
-        let _phase = self.phase.clone().wait_for(|phase| *phase != Phase::Serving).await;
+        let _ended = phase.wait_for(|phase| *phase != Phase::Serving).await.is_err();
     }
 
     /// Marks an upload as under way.
