@@ -7,3 +7,4 @@ mod store;
 mod store_model;
 mod support;
 mod work;
+mod webhooks;
