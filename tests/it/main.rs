@@ -1,6 +1,8 @@
 //! The integration tests, one binary.
 
 mod config;
+mod crash;
+mod hostile;
 mod store;
 mod store_model;
 mod support;

@@ -1,3 +1,6 @@
 //! What the integration tests share.
 
 pub(crate) mod jobs;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod receiver;
