@@ -1,6 +1,8 @@
 //! What the integration tests share.
 
+pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod receiver;
+pub(crate) mod server;
