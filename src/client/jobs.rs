@@ -38,6 +38,29 @@ pub struct JobPage {
     pub next: Option<String>,
 }
 
+impl JobFilter {
+    /// Apart from [`Client::list`], since a serializer held over an await would keep its future from moving between threads.
+    fn path(&self) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(status) = self.status {
+            query.append_pair("status", status.name());
+        }
+        if let Some(tag) = &self.tag {
+            query.append_pair("tag", tag);
+        }
+        if let Some(limit) = self.limit {
+            query.append_pair("limit", &limit.to_string());
+        }
+        if let Some(cursor) = &self.cursor {
+            query.append_pair("cursor", cursor);
+        }
+        match query.finish() {
+            query if query.is_empty() => "/v1/jobs".to_owned(),
+            query => format!("/v1/jobs?{query}"),
+        }
+    }
+}
+
 impl Client {
     /// The job as it stands.
     ///
@@ -105,21 +128,7 @@ impl Client {
     /// # Errors
     /// Whatever the connection or the server objects to.
     pub async fn list(&self, filter: &JobFilter) -> Result<JobPage, ClientError> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(status) = filter.status {
-            query.append_pair("status", status.name());
-        }
-        if let Some(tag) = &filter.tag {
-            query.append_pair("tag", tag);
-        }
-        if let Some(limit) = filter.limit {
-            query.append_pair("limit", &limit.to_string());
-        }
-        if let Some(cursor) = &filter.cursor {
-            query.append_pair("cursor", cursor);
-        }
-        let query = query.finish();
-        let path = if query.is_empty() { "/v1/jobs".to_owned() } else { format!("/v1/jobs?{query}") };
+        let path = filter.path();
         let response = self.call(Call::new(Method::GET, path)).await?;
         let next = next_cursor(response.headers());
         let list: JobList = self.read_json(response).await?;

@@ -104,14 +104,21 @@ impl Submission {
         self
     }
 
-    async fn call(&self) -> Result<Call, ClientError> {
+    /// Apart from [`Submission::call`], since a serializer held over an await would keep its future from moving between threads.
+    fn path(&self) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(&self.query);
         if let Some(seconds) = self.wait {
             query.append_pair("wait", &seconds.to_string());
         }
-        let query = query.finish();
-        let path = if query.is_empty() { "/v1/jobs".to_owned() } else { format!("/v1/jobs?{query}") };
+        match query.finish() {
+            query if query.is_empty() => "/v1/jobs".to_owned(),
+            query => format!("/v1/jobs?{query}"),
+        }
+    }
+
+    async fn call(&self) -> Result<Call, ClientError> {
+        let path = self.path();
         let (content_type, payload) = self.payload().await?;
         let mut call = Call::new(Method::POST, path)
             .header(IDEMPOTENCY_KEY, &self.idempotency_key)

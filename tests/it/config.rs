@@ -88,7 +88,7 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     let allowed: Vec<String> = loaded.settings.egress.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allowed, ["10.0.0.0/8", "fd00::/8", "192.168.0.0/16"]);
     let preset = serde_json::json!({"tag": "a", "outputs": [{"name": "thumb", "quality": 79}]});
-    assert_eq!(loaded.settings.presets["avatar"], preset);
+    assert_eq!(loaded.settings.server.presets["avatar"], preset);
     assert_eq!(loaded.origins["workers"].to_string(), "--workers");
     assert_eq!(loaded.origins["grace"].to_string(), "MINILAB_GRACE");
     assert_eq!(loaded.origins["log"], Origin::File(path));
