@@ -94,7 +94,10 @@ impl Activity {
 
     /// Judges the connection as it is now.
     pub(super) fn verdict(&self, patience: &Patience) -> Verdict {
-        let now = self.now();
+        self.verdict_at(self.now(), patience)
+    }
+
+    fn verdict_at(&self, now: u64, patience: &Patience) -> Verdict {
         let since = |moment: &AtomicU64| match moment.load(Relaxed) {
             NEVER => None,
             moment => Some(Duration::from_millis(now.saturating_sub(moment))),
@@ -224,41 +227,37 @@ mod tests {
         idle: Duration::from_secs(75),
     };
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_client_is_dropped_and_an_idle_one_sent_home() {
+    const SECOND: u64 = 1000;
+
+    #[test]
+    fn a_silent_client_is_dropped_and_an_idle_one_sent_home() {
         let activity = Activity::new();
-        tokio::time::advance(Duration::from_secs(9)).await;
-        assert_eq!(activity.verdict(&PATIENCE), Verdict::Fine(Duration::from_secs(1)));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(activity.verdict(&PATIENCE), Verdict::Stalled);
+        assert_eq!(activity.verdict_at(9 * SECOND, &PATIENCE), Verdict::Fine(Duration::from_secs(1)));
+        assert_eq!(activity.verdict_at(10 * SECOND, &PATIENCE), Verdict::Stalled);
         drop(activity.begin(false));
-        tokio::time::advance(Duration::from_secs(74)).await;
-        assert_eq!(activity.verdict(&PATIENCE), Verdict::Fine(Duration::from_secs(1)));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(activity.verdict(&PATIENCE), Verdict::Idle);
+        activity.idle_since.store(20 * SECOND, Relaxed);
+        assert_eq!(activity.verdict_at(94 * SECOND, &PATIENCE), Verdict::Fine(Duration::from_secs(1)));
+        assert_eq!(activity.verdict_at(95 * SECOND, &PATIENCE), Verdict::Idle);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_second_head_is_timed_for_http_1_only() {
+    #[test]
+    fn the_second_head_is_timed_for_http_1_only() {
         for (http2, verdict) in [(false, Verdict::Stalled), (true, Verdict::Fine(Duration::from_secs(10)))] {
             let activity = Activity::new();
             drop(activity.begin(http2));
             activity.bytes_read();
-            tokio::time::advance(Duration::from_secs(10)).await;
-            assert_eq!(activity.verdict(&PATIENCE), verdict);
+            assert_eq!(activity.verdict_at(11 * SECOND, &PATIENCE), verdict);
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_long_wait_is_fine_but_an_answer_must_be_taken() {
+    #[test]
+    fn a_long_wait_is_fine_but_an_answer_must_be_taken() {
         let activity = Activity::new();
         let _request = activity.begin(false);
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        assert!(matches!(activity.verdict(&PATIENCE), Verdict::Fine(_)));
+        assert!(matches!(activity.verdict_at(3600 * SECOND, &PATIENCE), Verdict::Fine(_)));
         activity.write_polled(true);
-        tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(activity.verdict(&PATIENCE), Verdict::Stalled);
+        assert_eq!(activity.verdict_at(31 * SECOND, &PATIENCE), Verdict::Stalled);
         activity.write_polled(false);
-        assert!(matches!(activity.verdict(&PATIENCE), Verdict::Fine(_)));
+        assert!(matches!(activity.verdict_at(31 * SECOND, &PATIENCE), Verdict::Fine(_)));
     }
 }

@@ -3,6 +3,7 @@
 mod config;
 mod crash;
 mod hostile;
+mod readme;
 mod store;
 mod store_model;
 mod support;

@@ -4,7 +4,7 @@ use super::super::call::Call;
 use super::super::error::{ApiError, Code};
 use crate::api;
 use crate::job::JobSpec;
-use crate::queue::{IdempotencyKey, KeyGuard};
+use crate::queue::{IdempotencyClaim, KeyGuard};
 
 /// Longest key in bytes.
 const KEY_BYTES_MAX: usize = 255;
@@ -36,8 +36,8 @@ impl Key {
         }
     }
 
-    /// The key as it is stored with the job.
-    pub(super) fn stored(&self, spec: &JobSpec, sha256: Option<&[u8; 32]>) -> IdempotencyKey {
-        IdempotencyKey { key: self.key.clone(), fingerprint: api::fingerprint(spec, sha256), kept: std::time::Duration::from_secs(86_400) }
+    /// The key and what it stands for.
+    pub(super) fn claim(&self, spec: &JobSpec, sha256: Option<&[u8; 32]>) -> IdempotencyClaim {
+        IdempotencyClaim { key: self.key.clone(), fingerprint: api::fingerprint(spec, sha256) }
     }
 }

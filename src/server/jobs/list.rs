@@ -61,12 +61,12 @@ fn read_filter(query: &str) -> Result<ListFilter, ApiError> {
 
 /// The same query, further on.
 fn next_page(query: &str, last: JobId) -> String {
-    let mut next = form_urlencoded::Serializer::new(String::from("/v1/jobs?"));
+    let mut next = form_urlencoded::Serializer::new(String::new());
     for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != "cursor") {
         next.append_pair(&name, &value);
     }
     next.append_pair("cursor", &URL_SAFE_NO_PAD.encode(last.as_bytes()));
-    next.finish()
+    format!("/v1/jobs?{}", next.finish())
 }
 
 fn read_cursor(text: &str) -> Option<JobId> {

@@ -157,7 +157,7 @@ impl Entry {
 async fn enter(state: &State, mut entry: Entry, key: Option<Key>) -> Result<(Arc<Job>, bool), ApiError> {
     let id = entry.submission.id;
     if let Some(key) = &key {
-        entry.submission.idempotency_key = Some(key.stored(&entry.submission.spec, entry.sha256.as_ref()));
+        entry.submission.idempotency_key = Some(key.claim(&entry.submission.spec, entry.sha256.as_ref()));
     }
     match state.services.queue.submit(entry.submission).await? {
         Submitted::Created(job) => {
