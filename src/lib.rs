@@ -11,6 +11,7 @@ pub mod egress;
 pub mod job;
 pub mod pipeline;
 pub mod queue;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;
