@@ -36,9 +36,10 @@ async fn main() -> anyhow::Result<()> {
 
     // Here the rest of the program would do its work. This one asks its own server for a thumbnail.
     let client = Client::new(&server)?;
-    let job = client.submit(&Submission::file(&picture).query("width", "320").query("format", "jpeg")).await?;
+    let job =
+        client.submit(&Submission::file(&picture).query("width", "320").query("format", "webp")).await?;
     let job = client.wait(&job.id, None, |job| println!("{}", job.status)).await?;
-    let thumbnail = format!("{directory}/thumbnail.jpg");
+    let thumbnail = format!("{directory}/thumbnail.webp");
     client.download(&job.id, "output", thumbnail.as_ref(), None).await?;
     println!("{thumbnail}");
 

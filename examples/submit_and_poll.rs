@@ -17,14 +17,16 @@ use minilab::job::Status;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let picture = PathBuf::from(arguments.next().context("usage: submit_and_poll PICTURE [SERVER] [RESULT]")?);
+    let picture =
+        PathBuf::from(arguments.next().context("usage: submit_and_poll PICTURE [SERVER] [RESULT]")?);
     let server = arguments.next().unwrap_or_else(|| "http://127.0.0.1:8080".to_owned());
     let result = arguments.next().map_or_else(|| beside(&picture), PathBuf::from);
     let client = Client::new(&server)?;
 
     // The body is the file, streamed from disk; what to do with it stands in the query. The answer comes as soon as the job is safely
     // stored, long before the picture is processed.
-    let submission = Submission::file(&picture).query("width", "800").query("height", "800").query("format", "webp");
+    let submission =
+        Submission::file(&picture).query("width", "800").query("height", "800").query("format", "webp");
     let mut job = client.submit(&submission).await?;
     println!("submitted as {}", job.id);
 

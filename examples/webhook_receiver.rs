@@ -47,7 +47,9 @@ async fn main() -> anyhow::Result<()> {
         let receiver = Arc::clone(&receiver);
         tokio::spawn(async move {
             let service = service_fn(move |request| receive(Arc::clone(&receiver), request));
-            let connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 eprintln!("a connection broke: {error}");
             }
@@ -56,7 +58,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Any 2xx answer means "received"; everything else is tried again later.
-async fn receive(receiver: Arc<Receiver>, request: Request<Incoming>) -> anyhow::Result<Response<Full<Bytes>>> {
+async fn receive(
+    receiver: Arc<Receiver>,
+    request: Request<Incoming>,
+) -> anyhow::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let answer = |status| Ok(Response::builder().status(status).body(Full::default())?);
     let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {

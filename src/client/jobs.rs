@@ -6,7 +6,7 @@ use hyper::header::{IF_NONE_MATCH, LINK};
 use hyper::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::transport::{Call, encode};
+use super::transport::{Call, encode, with_query};
 use super::{Client, ClientError, OUTAGE_MAX, POLL_SECONDS};
 use crate::api::{JobList, JobView};
 use crate::job::Status;
@@ -36,6 +36,19 @@ pub struct JobPage {
     pub jobs: Vec<JobView>,
     /// Cursor of the next page, if there is one.
     pub next: Option<String>,
+}
+
+impl JobFilter {
+    fn path(&self) -> String {
+        let limit = self.limit.map(|limit| limit.to_string());
+        let given = [
+            ("status", self.status.map(Status::name)),
+            ("tag", self.tag.as_deref()),
+            ("limit", limit.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+        ];
+        with_query("/v1/jobs", given.into_iter().filter_map(|(name, value)| Some((name, value?))))
+    }
 }
 
 impl Client {
@@ -105,21 +118,7 @@ impl Client {
     /// # Errors
     /// Whatever the connection or the server objects to.
     pub async fn list(&self, filter: &JobFilter) -> Result<JobPage, ClientError> {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(status) = filter.status {
-            query.append_pair("status", status.name());
-        }
-        if let Some(tag) = &filter.tag {
-            query.append_pair("tag", tag);
-        }
-        if let Some(limit) = filter.limit {
-            query.append_pair("limit", &limit.to_string());
-        }
-        if let Some(cursor) = &filter.cursor {
-            query.append_pair("cursor", cursor);
-        }
-        let query = query.finish();
-        let path = if query.is_empty() { "/v1/jobs".to_owned() } else { format!("/v1/jobs?{query}") };
+        let path = filter.path();
         let response = self.call(Call::new(Method::GET, path)).await?;
         let next = next_cursor(response.headers());
         let list: JobList = self.read_json(response).await?;

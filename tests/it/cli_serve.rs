@@ -21,7 +21,8 @@ struct Serving {
 impl Serving {
     fn start(directory: &Path, arguments: &[&str]) -> Serving {
         let mut command = minilab(directory);
-        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first_line = lines.next().unwrap().unwrap();
         let address = first_line.rsplit("http://").next().unwrap().trim_end_matches("\"}").to_owned();
@@ -66,14 +67,20 @@ fn the_first_line_is_for_programs_and_the_next_three_for_people() {
     assert!(!url.ends_with(":0"));
     let next: Vec<String> = serving.lines.by_ref().take(3).map(Result::unwrap).collect();
     assert!(next[0].contains(&format!("curl --data-binary @photo.jpg '{url}/v1/jobs?")), "{next:?}");
-    assert!(next[1].contains(&format!("{url}/v1/jobs/")) && next[2].ends_with(&format!("{url}/")), "{next:?}");
+    assert!(
+        next[1].contains(&format!("{url}/v1/jobs/")) && next[2].ends_with(&format!("{url}/")),
+        "{next:?}"
+    );
     assert!(get(&serving.address, "/health/live").starts_with("HTTP/1.1 200"));
     serving.signal(Signal::TERM);
     let rest = serving.lines.by_ref().count();
     let (code, logs) = serving.end();
     assert_eq!((code, rest), (Some(0), 0), "{logs}");
     for line in logs.lines() {
-        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["level"].is_string()), "{line}");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["level"].is_string()),
+            "{line}"
+        );
     }
     assert!(directory.path().join("minilab-data").is_dir(), "zero arguments but the port keep data beside");
 }
@@ -92,7 +99,11 @@ fn ctrl_c_ends_it_too_and_json_is_one_document() {
 /// A connection with a request that will never be whole.
 fn stuck_request(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "POST /v1/jobs HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "POST /v1/jobs HTTP/1.1\r\nHost: {address}\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n"
+    )
+    .unwrap();
     // The interim answer says that the server has begun to read the body.
     let mut interim = [0; 12];
     stream.read_exact(&mut interim).unwrap();
@@ -142,10 +153,12 @@ fn what_keeps_it_from_starting_is_one_sentence() {
     assert_eq!(first.end().0, Some(0));
 
     std::fs::write(directory.path().join("file"), "").unwrap();
-    let no_directory = serve(directory.path(), &["--listen", "127.0.0.1:0", "--data-dir", "file/data"]).expect(1);
+    let no_directory =
+        serve(directory.path(), &["--listen", "127.0.0.1:0", "--data-dir", "file/data"]).expect(1);
     assert!(no_directory.errors.contains("--data-dir"), "{no_directory:?}");
     for failed in [port_taken, locked, no_directory] {
-        let sentences: Vec<&str> = failed.errors.lines().filter(|line| line.starts_with("minilab:")).collect();
+        let sentences: Vec<&str> =
+            failed.errors.lines().filter(|line| line.starts_with("minilab:")).collect();
         assert_eq!((sentences.len(), failed.text().as_str()), (1, ""), "{failed:?}");
     }
 }
@@ -166,7 +179,8 @@ fn mistakes_in_the_configuration_are_told_together() {
 #[test]
 fn presets_are_checked_at_start() {
     let directory = tempfile::tempdir().unwrap();
-    let preset = "[presets.avatar]\noutputs = [{ operations = [{ op = \"rezise\", width = 1 }], quality = 500 }]\n";
+    let preset =
+        "[presets.avatar]\noutputs = [{ operations = [{ op = \"rezise\", width = 1 }], quality = 500 }]\n";
     std::fs::write(directory.path().join("minilab.toml"), preset).unwrap();
     let wrong = serve(directory.path(), &["--listen", "127.0.0.1:0"]).expect(2);
     for part in ["presets.avatar", "rezise", "/outputs/0/quality"] {
@@ -177,7 +191,8 @@ fn presets_are_checked_at_start() {
 #[test]
 fn the_webhook_secret_is_the_servers() {
     let directory = tempfile::tempdir().unwrap();
-    let secret = || ended(minilab(directory.path()).args(["webhook-secret", "--data-dir", "data"])).expect(0).text();
+    let secret =
+        || ended(minilab(directory.path()).args(["webhook-secret", "--data-dir", "data"])).expect(0).text();
     let made = secret();
     assert!(made.starts_with("whsec_") && made.lines().count() == 1, "{made}");
     let serving = Serving::start(directory.path(), &["--listen", "127.0.0.1:0", "--data-dir", "data"]);
@@ -186,7 +201,8 @@ fn the_webhook_secret_is_the_servers() {
     assert_eq!(serving.end().0, Some(0));
     let configured = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==";
     let mut command = minilab(directory.path());
-    let shown = ended(command.env("MINILAB_WEBHOOK_SECRET", configured).args(["webhook-secret", "--json"])).expect(0);
+    let shown =
+        ended(command.env("MINILAB_WEBHOOK_SECRET", configured).args(["webhook-secret", "--json"])).expect(0);
     assert_eq!(shown.documents()[0]["secret"], configured);
 }
 

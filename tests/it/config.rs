@@ -58,6 +58,8 @@ fn the_tables_defaults_are_the_rooms_own() {
     let source = minilab::worker::SourceConfig::default();
     assert_eq!(settings.worker.source.total_timeout, source.total_timeout);
     assert_eq!(settings.worker.source.bytes_max, source.bytes_max);
+    let server = minilab::server::Config::default();
+    assert_eq!(format!("{:?}", settings.server), format!("{server:?}"));
     assert_eq!(settings.egress.connect_timeout, minilab::egress::Config::default().connect_timeout);
 }
 
@@ -88,7 +90,7 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     let allowed: Vec<String> = loaded.settings.egress.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allowed, ["10.0.0.0/8", "fd00::/8", "192.168.0.0/16"]);
     let preset = serde_json::json!({"tag": "a", "outputs": [{"name": "thumb", "quality": 79}]});
-    assert_eq!(loaded.settings.presets["avatar"], preset);
+    assert_eq!(loaded.settings.server.presets["avatar"], preset);
     assert_eq!(loaded.origins["workers"].to_string(), "--workers");
     assert_eq!(loaded.origins["grace"].to_string(), "MINILAB_GRACE");
     assert_eq!(loaded.origins["log"], Origin::File(path));

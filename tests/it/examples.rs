@@ -16,7 +16,13 @@ fn example(name: &str) -> PathBuf {
         other => other,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--offline", "--profile", profile]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
+        "build",
+        "--quiet",
+        "--offline",
+        "--profile",
+        profile,
+    ]);
     let built = ended(cargo.args(["--example", name]));
     assert_eq!(built.code, 0, "{}", built.errors);
     binaries.join("examples").join(name)
@@ -46,8 +52,8 @@ fn embed_runs_a_server_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let run = ended(Command::new(example("embed")).arg(picture()).arg(&data)).expect(0);
-    assert!(run.text().trim().ends_with("thumbnail.jpg"), "{run:?}");
-    assert_eq!(image::open(data.join("thumbnail.jpg")).unwrap().width(), 320);
+    assert!(run.text().trim().ends_with("thumbnail.webp"), "{run:?}");
+    assert_eq!(image::open(data.join("thumbnail.webp")).unwrap().width(), 320);
 }
 
 /// A running receiver; killed when dropped.
@@ -80,7 +86,8 @@ impl Drop for Receiving {
 fn webhook_receiver_takes_what_is_signed_and_refuses_the_rest() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let secret = ended(minilab(directory.path()).args(["webhook-secret", "--data-dir"]).arg(&data)).expect(0).text();
+    let secret =
+        ended(minilab(directory.path()).args(["webhook-secret", "--data-dir"]).arg(&data)).expect(0).text();
     let mut receiver = Receiving::start(secret.trim());
     let url = receiver.line().strip_prefix("receiving on ").unwrap().to_owned();
     let mut stranger = Receiving::start("whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==");

@@ -1,6 +1,11 @@
 //! The integration tests, one binary.
 
+mod cli_jobs;
+mod cli_serve;
 mod config;
+mod crash;
+mod examples;
+mod hostile;
 mod store;
 mod store_model;
 mod support;

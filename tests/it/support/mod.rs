@@ -1,3 +1,7 @@
 //! What the integration tests share.
 
+pub(crate) mod command;
 pub(crate) mod jobs;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod receiver;
