@@ -2,6 +2,7 @@
 //!
 //! Submit an image and what to do with it, get a job id at once, collect the results later. See `ARCHITECTURE.md` for the map of the rooms.
 pub mod api;
+pub mod app;
 pub mod blob;
 pub mod cli;
 pub mod client;

@@ -15,7 +15,7 @@ use super::kind::{Kind, Value};
 use super::layers::{Layers, Sources};
 use super::machine;
 use crate::webhook::signature::Secret;
-use crate::{egress, job, pipeline, queue, worker};
+use crate::{egress, job, pipeline, queue, server, worker};
 
 /// What a server runs with. Secrets don't show in `Debug`.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ pub struct Settings {
     pub log: String,
     /// Time for requests and jobs to finish once the server is told to stop.
     pub grace: Duration,
-    /// Fields of a JobSpec by name of the preset, not yet checked: `api` reads them.
-    pub presets: BTreeMap<String, serde_json::Value>,
+    /// Inbound HTTP, with the presets: fields of a JobSpec by name, which `app` has judged before anything is served.
+    pub server: server::Config,
     /// Processing and fetching.
     pub worker: worker::Config,
     /// Waiting and keeping.
@@ -164,13 +164,27 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         grace: values.duration("grace"),
         lease_duration: queue.lease_duration,
     };
+    let public_url_of_server = public_url.clone();
     Settings {
         listen,
         data_dir: values.path("data_dir"),
         public_url,
         log: values.text("log").unwrap_or_default(),
         grace: values.duration("grace"),
-        presets: layers.presets.clone(),
+        server: server::Config {
+            public_url: public_url_of_server,
+            header_timeout: values.duration("timeouts.header"),
+            body_idle_timeout: values.duration("timeouts.body_idle"),
+            idle_timeout: values.duration("timeouts.idle"),
+            grace: values.duration("grace"),
+            connections_max: values.number("limits.connections"),
+            body_bytes_max: values.number("limits.body"),
+            operations_max: values.number("limits.operations"),
+            outputs_max: values.number("limits.outputs"),
+            timeout_default: values.duration("limits.timeout"),
+            presets: layers.presets.clone(),
+            ..server::Config::default()
+        },
         worker,
         queue,
         egress: egress::Config { allow: networks, connect_timeout: values.duration("source.connect") },

@@ -24,6 +24,7 @@ mod multipart;
 mod openapi;
 mod outputs;
 mod page;
+mod presets;
 mod problems;
 mod range;
 mod respond;
@@ -44,6 +45,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 pub use config::Config;
+pub use presets::preset_mistakes;
 pub use state::Services;
 
 use connection::Phase;

@@ -60,7 +60,8 @@ impl Target {
 }
 
 fn png(width: u32, height: u32) -> Vec<u8> {
-    let picture = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8]));
+    let picture =
+        image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, (x ^ y) as u8]));
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
     bytes.into_inner()
@@ -127,7 +128,10 @@ fn a_picture_that_breaks_off_is_a_failed_job_with_a_reason() {
     let accepted = target.post("/v1/jobs?width=10", &whole[..whole.len() / 2]);
     assert_eq!(accepted.status, 202, "{:?}", accepted.json());
     let job = target.ended(&accepted);
-    assert_eq!((job["status"].as_str(), job["error"]["code"].as_str()), (Some("failed"), Some("corrupt_image")));
+    assert_eq!(
+        (job["status"].as_str(), job["error"]["code"].as_str()),
+        (Some("failed"), Some("corrupt_image"))
+    );
 }
 
 #[test]
@@ -151,7 +155,9 @@ fn a_colour_profile_bomb_does_not_go_off() {
 fn an_oversized_body_is_refused_before_it_is_read() {
     let target = target(&[]);
     let host = target.server.url.strip_prefix("http://").unwrap();
-    let head = format!("POST /v1/jobs?width=10 HTTP/1.1\r\nhost: {host}\r\ncontent-length: 400000000\r\nexpect: 100-continue\r\n\r\n");
+    let head = format!(
+        "POST /v1/jobs?width=10 HTTP/1.1\r\nhost: {host}\r\ncontent-length: 400000000\r\nexpect: 100-continue\r\n\r\n"
+    );
     let mut stream = connect(&target.server.url);
     stream.write_all(head.as_bytes()).unwrap();
     let answer = read_answer(&mut stream);
@@ -164,7 +170,8 @@ fn an_oversized_body_is_refused_before_it_is_read() {
 fn a_body_without_an_announced_end_is_cut_off_at_the_limit() {
     let target = target(&["--limits-body", "1MiB"]);
     let host = target.server.url.strip_prefix("http://").unwrap();
-    let head = format!("POST /v1/jobs?width=10 HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n");
+    let head =
+        format!("POST /v1/jobs?width=10 HTTP/1.1\r\nhost: {host}\r\ntransfer-encoding: chunked\r\n\r\n");
     let mut stream = connect(&target.server.url);
     stream.write_all(head.as_bytes()).unwrap();
     let chunk = [b"10000\r\n".to_vec(), vec![7; 0x10000], b"\r\n".to_vec()].concat();
@@ -194,12 +201,14 @@ fn deep_specs_and_long_heads_are_refused() {
 
 #[test]
 fn a_client_that_stalls_is_cut_off() {
-    let target = target(&["--timeouts-header", "300ms", "--timeouts-body-idle", "300ms", "--timeouts-idle", "300ms"]);
+    let target =
+        target(&["--timeouts-header", "300ms", "--timeouts-body-idle", "300ms", "--timeouts-idle", "300ms"]);
     let host = target.server.url.strip_prefix("http://").unwrap();
     let mut in_the_head = connect(&target.server.url);
     in_the_head.write_all(b"GET /health/live HTT").unwrap();
     let mut in_the_body = connect(&target.server.url);
-    let head = format!("POST /v1/jobs?width=10 HTTP/1.1\r\nhost: {host}\r\ncontent-length: 200000\r\n\r\nbut then");
+    let head =
+        format!("POST /v1/jobs?width=10 HTTP/1.1\r\nhost: {host}\r\ncontent-length: 200000\r\n\r\nbut then");
     in_the_body.write_all(head.as_bytes()).unwrap();
     let answer = read_answer(&mut in_the_body);
     assert_eq!((answer.status, answer.code()), (408, "request_timeout".to_owned()));

@@ -10,3 +10,4 @@ mod store;
 mod store_model;
 mod support;
 mod work;
+mod webhooks;

@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::exit::Exit;
 use super::screen::Screen;
+use crate::app::App;
 use crate::config;
 
 pub(super) use flags::{DataDirArgs, ServeArgs};
@@ -26,8 +27,9 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = signals::first().context("cannot catch signals")?;
-        welcome("ADDRESS", screen)?;
-        stop.await;
+        let app = App::start(settings).await?;
+        welcome(&app.address().to_string(), screen)?;
+        app.run(stop).await;
         Ok(Exit::Ok)
     })
 }

@@ -8,6 +8,7 @@ use hyper::header;
 use serde_json::Value;
 
 use super::super::call::Call;
+use super::super::config::Config;
 use super::super::error::{ApiError, Code};
 use super::super::multipart;
 use super::super::spool::{Gathering, Received};
@@ -15,7 +16,8 @@ use super::super::state::State;
 use super::super::upload::Upload;
 use crate::api::query::{self, Query};
 use crate::api::spec::{self, Refusal, Rejected, Rules, SPEC_BYTES_MAX, Verdict};
-use crate::egress::{self, Refused, RefusedKind};
+use crate::clock::Timestamp;
+use crate::egress::{self, Egress, Refused, RefusedKind};
 use crate::job::JobSpec;
 
 /// How a submit spells its specification and its image.
@@ -168,14 +170,23 @@ fn unreadable(bytes: &[u8], error: &serde_json::Error) -> ApiError {
 
 /// Judges under this server's settings.
 fn with_rules<T>(state: &State, judge: impl FnOnce(&Rules<'_>) -> T) -> T {
-    let egress = &state.services.egress;
+    with_rules_of(&state.config, &state.services.egress, state.services.clock.now(), judge)
+}
+
+/// The same for a server that is not running yet.
+pub(in crate::server) fn with_rules_of<T>(
+    config: &Config,
+    egress: &Egress,
+    now: Timestamp,
+    judge: impl FnOnce(&Rules<'_>) -> T,
+) -> T {
     judge(&Rules {
-        now: state.services.clock.now(),
-        operations_max: state.config.operations_max,
-        outputs_max: state.config.outputs_max,
-        timeout_default: state.config.timeout_default,
-        max_attempts_default: state.config.max_attempts_default,
-        presets: &state.config.presets,
+        now,
+        operations_max: config.operations_max,
+        outputs_max: config.outputs_max,
+        timeout_default: config.timeout_default,
+        max_attempts_default: config.max_attempts_default,
+        presets: &config.presets,
         vet_url: &|url| egress.vet_url(url).map(drop).map_err(refusal),
         vet_headers: &|headers| egress::vet_headers(headers).map(drop).map_err(refusal),
     })

@@ -108,12 +108,14 @@ async fn complete(
         }
     };
     let warnings: Vec<Warning> = plan.warnings.into_iter().map(Warning::from).collect();
+    // The whole source is in memory while it is worked on.
+    let memory_bytes = plan.memory_bytes.saturating_add(source.bytes);
     let entry = Entry {
         submission: Submission {
             id,
             spec,
             source: Some((source, bytes)),
-            memory_bytes: plan.memory_bytes,
+            memory_bytes,
             warnings,
             idempotency_key: None,
         },
@@ -159,7 +161,7 @@ async fn enter(state: &State, mut entry: Entry, key: Option<Key>) -> Result<(Arc
     }
     match state.services.queue.submit(entry.submission).await? {
         Submitted::Created(job) => {
-            tracing::info!(job.id = %id, "submitted");
+            tracing::debug!(job.id = %id, "submitted");
             Ok((job, false))
         }
         Submitted::Replayed(job) => Ok((job, true)),

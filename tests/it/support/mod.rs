@@ -5,3 +5,4 @@ pub(crate) mod jobs;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod receiver;
+pub(crate) mod app;

@@ -19,7 +19,14 @@ impl ServerProcess {
     pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> ServerProcess {
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_minilab"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--allow-private-network", "127.0.0.0/8", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--allow-private-network",
+                "127.0.0.0/8",
+                "--data-dir",
+            ])
             .arg(data_dir)
             .args(arguments)
             .env("MINILAB_LOG", "minilab=warn")
@@ -30,7 +37,11 @@ impl ServerProcess {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("minilab listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        let url = line
+            .trim()
+            .strip_prefix("minilab listening on ")
+            .unwrap_or_else(|| panic!("{line:?}"))
+            .to_owned();
         // The lines that follow are for people; they must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         ServerProcess { child, url, started_in: began.elapsed() }

@@ -15,7 +15,8 @@ pub(crate) struct RawAnswer {
 impl RawAnswer {
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
     }
 
     /// The `code` of a problem.
@@ -61,7 +62,13 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> RawAnswer {
 }
 
 /// One request on a connection of its own.
-pub(crate) fn request(url: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> RawAnswer {
+pub(crate) fn request(
+    url: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> RawAnswer {
     let mut stream = connect(url);
     let host = url.strip_prefix("http://").unwrap();
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
