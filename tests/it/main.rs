@@ -9,5 +9,5 @@ mod hostile;
 mod store;
 mod store_model;
 mod support;
-mod work;
 mod webhooks;
+mod work;

@@ -1,8 +1,8 @@
 //! What the integration tests share.
 
+pub(crate) mod app;
 pub(crate) mod command;
 pub(crate) mod jobs;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod receiver;
-pub(crate) mod app;
