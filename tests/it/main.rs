@@ -1,11 +1,15 @@
 //! The integration tests, one binary.
 
+mod cli_jobs;
+mod cli_serve;
 mod config;
 mod crash;
+mod examples;
 mod hostile;
 mod readme;
+mod server_submit;
 mod store;
 mod store_model;
 mod support;
-mod work;
 mod webhooks;
+mod work;
