@@ -15,8 +15,7 @@ use minilab::store::{
 use tempfile::TempDir;
 
 use super::{
-    Store, WORKER, add, again, claim_all, claim_one, ended, failure, finish, get, ids, is_gone, open, run,
-    submit,
+    Store, add, again, claim_all, claim_one, ended, failure, finish, get, ids, is_gone, open, run, submit,
 };
 use crate::support::jobs::{at, new_job, render, source, spec, success, webhook};
 
