@@ -149,7 +149,9 @@ impl JobStore for SqliteStore {
         inline: Option<Bytes>,
         memory_bytes: u64,
     ) -> Result<Option<Job>> {
-        self.writer.call(move |tx| jobs::set_source(tx, &lease, source, inline.as_ref(), memory_bytes)).await
+        self.writer
+            .call(move |tx| jobs::set_source(tx, &lease, source.clone(), inline.as_ref(), memory_bytes))
+            .await
     }
 
     async fn finish(
@@ -159,7 +161,7 @@ impl JobStore for SqliteStore {
         render: Render,
         now: Timestamp,
     ) -> Result<Option<Job>> {
-        self.writer.call(move |tx| jobs::finish(tx, finish, &retention, &render, now)).await
+        self.writer.call(move |tx| jobs::finish(tx, finish.clone(), &retention, &render, now)).await
     }
 
     async fn cancel(
