@@ -1,9 +1,9 @@
 //! The embedded engine: one SQLite file in the data directory.
 //!
-//! One thread writes and commits in groups ([`writer`]), a few read ([`readers`]); callers only send and await. A commit that was answered
+//! One thread writes and commits in groups (`writer`), a few read (`readers`); callers only send and await. A commit that was answered
 //! survives a power cut. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
-//! restart ([`fault`]). Schema and pragmas are in [`schema`], rows in [`rows`], the verbs in [`jobs`], [`deliveries`], [`upkeep`] and
-//! [`reads`]. Built by `app`.
+//! restart (`fault`). Schema and pragmas are in `schema`, rows in `rows`, the verbs in `jobs`, `deliveries`, `upkeep` and
+//! `reads`. Built by `app`.
 
 mod deliveries;
 mod fault;
