@@ -122,7 +122,9 @@ fn compare(output: &Encoded, lossless: bool, expected: &[u8]) -> Result<(), Box<
 }
 
 /// Width, height, channels and samples.
-fn pixels(format: Format, bytes: &[u8]) -> Result<(u32, u32, u8, Vec<u8>), Box<dyn Error>> {
+type Pixels = (u32, u32, u8, Vec<u8>);
+
+fn pixels(format: Format, bytes: &[u8]) -> Result<Pixels, Box<dyn Error>> {
     if format == Format::Jpeg {
         let mut decoder = zune_jpeg::JpegDecoder::new(zune_jpeg::zune_core::bytestream::ZCursor::new(bytes));
         let samples = decoder.decode()?;

@@ -124,6 +124,18 @@ fn scaled(
     Ok(out)
 }
 
+/// Bytes that scaling from `stored` to `target` needs beside the two: rows of the source at the target's width, for one band. Source and
+/// target may still have to be turned, so the longer sides are taken.
+pub(super) fn working_bytes(stored: Size, target: Size, layout: Layout) -> u64 {
+    let bands = (stored.pixels().max(target.pixels()) / BAND_PIXELS + 1).min(u64::from(target.height));
+    let rows = u64::from(stored.width.max(stored.height)).div_ceil(bands);
+    // Up to six more source rows per target row at either end of a band.
+    let overlap =
+        12 * (u64::from(stored.height.max(stored.width)) / u64::from(target.height.min(target.width)) + 1);
+    let rows = (rows + overlap).min(u64::from(stored.width.max(stored.height)));
+    u64::from(target.width.max(target.height)) * rows * layout.channels() as u64
+}
+
 /// A view of pixels for writing.
 fn writable(size: Size, pixels: &mut [u8], kind: PixelType) -> View<'_> {
     View::from_slice_u8(size.width, size.height, pixels, kind).expect("the buffer has the image's size")

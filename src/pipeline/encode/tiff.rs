@@ -19,7 +19,7 @@ use crate::pipeline::{
 const UNASSOCIATED_ALPHA: u16 = 2;
 
 pub(super) fn encode(image: &Image, control: &dyn Control) -> Result<Vec<u8>, Failure> {
-    let mut out = Watched::new(control);
+    let mut out = Watched::new(control, 0);
     let written = match image.layout() {
         Layout::Grey => write::<Gray8>(&mut out, image, &[]),
         Layout::Rgb => write::<RGB8>(&mut out, image, &[]),

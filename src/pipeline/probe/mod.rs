@@ -42,6 +42,7 @@ impl From<std::io::Error> for Flaw {
     fn from(error: std::io::Error) -> Flaw {
         match error.kind() {
             ErrorKind::UnexpectedEof => Flaw::Truncated,
+            ErrorKind::InvalidData => Flaw::Invalid(error.to_string()),
             _ => Flaw::Io(error),
         }
     }
