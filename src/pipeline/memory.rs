@@ -66,13 +66,16 @@ pub(super) fn encoding(shape: Shape, format: Format, lossless: bool) -> u64 {
     BASE_BYTES
         + flattened
         + match format {
-            Format::Jpeg => 2 * encoded(flat, format, lossless),
+            // Grey goes through planes of its own in the library.
+            Format::Jpeg if flat.layout == Layout::Grey => pixels * 9,
+            Format::Jpeg => pixels * 7,
             Format::Png => 2 * encoded(flat, format, lossless),
             // libwebp's hash chains and histograms, for the pixels of a lossless image or for a lossy image's alpha.
             Format::Webp if lossless || alpha => widened + pixels * 40,
-            Format::Webp => widened + pixels * 5,
+            Format::Webp => widened + pixels * 8,
             Format::Gif => widened + pixels * 9,
-            Format::Tiff => 2 * encoded(flat, format, lossless) + (3 << 20),
+            // Strips on their way to the buffer.
+            Format::Tiff => 2 * encoded(flat, format, lossless) + (flat.bytes() * 4).min(12 << 20),
             Format::Bmp => encoded(flat, format, lossless),
             // The crate's own buffer for the worst case, then a copy of what was used of it.
             Format::Qoi => widened + pixels * 5 + 2 * encoded(flat, format, lossless),
@@ -87,6 +90,7 @@ pub(super) fn encoded(shape: Shape, format: Format, lossless: bool) -> u64 {
         Format::Webp if !lossless => pixels * 3 / 2,
         Format::Gif => pixels * 3 / 2,
         Format::Bmp => (shape.bytes() / u64::from(shape.size.height) + 3) * u64::from(shape.size.height),
+        Format::Tiff => shape.bytes() * 3 / 2,
         _ => shape.bytes() + shape.bytes() / 4,
     }
 }

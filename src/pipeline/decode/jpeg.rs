@@ -96,6 +96,7 @@ fn to_rgb((size, mut bytes): Raw, request: &Request<'_>, inverted: bool) -> Pixe
                 }
             }
             bytes.truncate(count * 3);
+            bytes.shrink_to_fit();
             Layout::Rgb
         }
     };
