@@ -75,7 +75,7 @@ pub(super) fn encoding(shape: Shape, format: Format, lossless: bool) -> u64 {
             Format::Webp => widened + pixels * 8,
             Format::Gif => widened + pixels * 9,
             // Strips on their way to the buffer.
-            Format::Tiff => 2 * encoded(flat, format, lossless) + (flat.bytes() * 4).min(12 << 20),
+            Format::Tiff => 2 * encoded(flat, format, lossless) + flat.bytes().min(4 << 20),
             Format::Bmp => encoded(flat, format, lossless),
             // The crate's own buffer for the worst case, then a copy of what was used of it.
             Format::Qoi => widened + pixels * 5 + 2 * encoded(flat, format, lossless),
@@ -90,7 +90,6 @@ pub(super) fn encoded(shape: Shape, format: Format, lossless: bool) -> u64 {
         Format::Webp if !lossless => pixels * 3 / 2,
         Format::Gif => pixels * 3 / 2,
         Format::Bmp => (shape.bytes() / u64::from(shape.size.height) + 3) * u64::from(shape.size.height),
-        Format::Tiff => shape.bytes() * 3 / 2,
         _ => shape.bytes() + shape.bytes() / 4,
     }
 }

@@ -1,9 +1,10 @@
-//! TIFF: LZW with the horizontal predictor, which every reader knows; strips of about 1 MB, interrupted between them.
+//! TIFF: Deflate with the horizontal predictor, in strips of about 1 MB, interrupted between them. Every reader knows LZW too, but its tables
+//! take 17 MB here and compress noise to half as much again.
 
 use tiff::{
     TiffResult,
     encoder::{
-        Compression, Predictor, TiffEncoder, TiffValue,
+        Compression, DeflateLevel, Predictor, TiffEncoder, TiffValue,
         colortype::{ColorType, Gray8, RGB8, RGBA8},
     },
     tags::Tag,
@@ -34,8 +35,9 @@ where
     [u8]: TiffValue,
 {
     let size = image.size();
-    let mut encoder =
-        TiffEncoder::new(out)?.with_compression(Compression::Lzw).with_predictor(Predictor::Horizontal);
+    let mut encoder = TiffEncoder::new(out)?
+        .with_compression(Compression::Deflate(DeflateLevel::Fast))
+        .with_predictor(Predictor::Horizontal);
     let mut page = encoder.new_image::<C>(size.width, size.height)?;
     if !extra.is_empty() {
         page.encoder().write_tag(Tag::ExtraSamples, extra)?;
