@@ -25,7 +25,7 @@ pub struct Made {
 /// Decodes once and makes every output. Blocks; stops soon after `control` says so.
 ///
 /// # Errors
-/// Whatever [`probe`] and [`plan`] refuse, [`Error::Corrupt`] when the data breaks off or contradicts itself, [`Error::Encode`], and
+/// Whatever [`probe()`](probe::probe) and [`plan()`](plan::plan) refuse, [`Error::Corrupt`] when the data breaks off or contradicts itself, [`Error::Encode`], and
 /// [`Error::Interrupted`].
 pub fn run(
     source: &[u8],

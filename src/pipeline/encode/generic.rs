@@ -1,5 +1,5 @@
 //! BMP, GIF (one frame, adaptive palette) and QOI through the `image` crate; interrupted where they write, which is row by row for BMP, after
-//! the palette for GIF (about 40 ms per megapixel) and at the end for QOI (about 5 ms per megapixel).
+//! the palette for GIF (about 250 ms per megapixel) and at the end for QOI (about 20 ms per megapixel).
 
 use image::{
     ExtendedColorType, ImageEncoder,
