@@ -164,11 +164,17 @@ pub fn read(document: &Value, form: Form, rules: &Rules<'_>) -> Result<JobSpec, 
 pub fn check_preset(name: &str, fields: &Value, rules: &Rules<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let Some(object) = fields.as_object() else {
-        return vec![Problem { pointer: String::new(), detail: format!("preset {name:?} must be a table of fields") }];
+        return vec![Problem {
+            pointer: String::new(),
+            detail: format!("preset {name:?} must be a table of fields"),
+        }];
     };
     for field in ["source", "preset"] {
         if object.contains_key(field) {
-            problems.push(Problem { pointer: format!("/{field}"), detail: "can't be part of a preset".to_owned() });
+            problems.push(Problem {
+                pointer: format!("/{field}"),
+                detail: "can't be part of a preset".to_owned(),
+            });
         }
     }
     let mut complete = object.clone();

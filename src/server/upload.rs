@@ -41,7 +41,13 @@ impl Arriving {
     /// Takes the body out of its request; nothing is left in its place.
     pub(super) fn take(&mut self) -> Arriving {
         let activity = Arc::clone(&self.activity);
-        Arriving { body: self.body.take(), activity, http2: self.http2, waits: self.waits, broken: self.broken }
+        Arriving {
+            body: self.body.take(),
+            activity,
+            http2: self.http2,
+            waits: self.waits,
+            broken: self.broken,
+        }
     }
 
     /// The next bytes; `None` at the end.
@@ -150,23 +156,28 @@ impl Upload {
 }
 
 fn too_large(bytes_max: u64) -> ApiError {
-    let detail = format!("The body is larger than {bytes_max} bytes, the limit of this server (limits.body_bytes_max).");
+    let detail =
+        format!("The body is larger than {bytes_max} bytes, the limit of this server (setting limits.body).");
     ApiError::new(Code::BodyTooLarge, detail)
 }
 
 /// Whether a body of this length, coding and framing is read at all.
 fn check_framing(head: &Parts, bytes_max: u64) -> Result<(), ApiError> {
     let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(coding) = text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
+    if let Some(coding) =
+        text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+    {
         let coding: String = coding.chars().take(64).collect();
-        let detail = format!("Bodies in the content coding {coding:?} are not read; send the bytes as they are.");
+        let detail =
+            format!("Bodies in the content coding {coding:?} are not read; send the bytes as they are.");
         return Err(ApiError::new(Code::UnsupportedFormat, detail));
     }
     match text(header::CONTENT_LENGTH).map(str::parse::<u64>) {
         Some(Ok(length)) if length > bytes_max => Err(too_large(bytes_max)),
         Some(_) => Ok(()),
         None => {
-            let framed = head.version == Version::HTTP_2 || head.headers.contains_key(header::TRANSFER_ENCODING);
+            let framed =
+                head.version == Version::HTTP_2 || head.headers.contains_key(header::TRANSFER_ENCODING);
             if framed || head.method != Method::POST {
                 return Ok(());
             }

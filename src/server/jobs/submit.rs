@@ -59,7 +59,8 @@ pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, 
 /// Whether a submission would be taken now.
 fn admit(state: &State) -> Result<(), ApiError> {
     if state.is_draining() {
-        let error = ApiError::new(Code::ShuttingDown, "The server is about to stop; submit to its successor.");
+        let error =
+            ApiError::new(Code::ShuttingDown, "The server is about to stop; submit to its successor.");
         return Err(error.retry_after(Duration::from_secs(5)));
     }
     Ok(state.services.queue.admit()?)
@@ -167,7 +168,8 @@ async fn enter(state: &State, mut entry: Entry, key: Option<Key>) -> Result<(Arc
         Submitted::Replayed(job) => Ok((job, true)),
         Submitted::ReplayedGone(_) => Err(gone_job()),
         Submitted::IdempotencyMismatch => {
-            let detail = "This Idempotency-Key came with another specification or image before; use a new one.";
+            let detail =
+                "This Idempotency-Key came with another specification or image before; use a new one.";
             Err(ApiError::new(Code::IdempotencyMismatch, detail))
         }
     }
