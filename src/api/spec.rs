@@ -81,6 +81,12 @@ pub enum Refusal {
     Forbidden(String),
 }
 
+/// Judges a URL by its text.
+pub type VetUrl<'a> = dyn Fn(&str) -> Result<(), Refusal> + Sync + 'a;
+
+/// Judges pairs of name and value as request headers.
+pub type VetHeaders<'a> = dyn Fn(&[(String, String)]) -> Result<(), Refusal> + Sync + 'a;
+
 /// What a spec is judged by.
 #[derive(Clone, Copy)]
 pub struct Rules<'a> {
@@ -97,9 +103,9 @@ pub struct Rules<'a> {
     /// Presets by name: a spec's fields.
     pub presets: &'a BTreeMap<String, Value>,
     /// Judges the text of a URL, without any lookup.
-    pub vet_url: &'a (dyn Fn(&str) -> Result<(), Refusal> + Sync),
+    pub vet_url: &'a VetUrl<'a>,
     /// Judges headers for fetching a source.
-    pub vet_headers: &'a (dyn Fn(&[(String, String)]) -> Result<(), Refusal> + Sync),
+    pub vet_headers: &'a VetHeaders<'a>,
 }
 
 /// The code under which a spec is refused.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::screen::Screen;
+use crate::app::AppError;
 use crate::client::ClientError;
 use crate::config::ConfigError;
 
@@ -58,7 +59,8 @@ impl Exit {
             if let Some(error) = cause.downcast_ref::<ClientError>() {
                 return Exit::of_client(error);
             }
-            if cause.is::<UsageError>() || cause.is::<ConfigError>() {
+            let is_preset = matches!(cause.downcast_ref::<AppError>(), Some(AppError::Presets(_)));
+            if is_preset || cause.is::<UsageError>() || cause.is::<ConfigError>() {
                 return Exit::Usage;
             }
         }

@@ -171,7 +171,8 @@ impl std::fmt::Display for Problem {
         if !self.code.is_empty() {
             write!(formatter, " ({} {})", self.status, self.code)?;
         }
-        for item in &self.errors {
+        let is_said = |item: &ProblemItem| said.is_some_and(|said| said.contains(&item.detail));
+        for item in self.errors.iter().filter(|item| !is_said(item)) {
             write!(formatter, "\n  {}: {}", item.pointer, item.detail)?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use hyper::header::{IF_NONE_MATCH, LINK};
 use hyper::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::transport::{Call, encode};
+use super::transport::{Call, encode, with_query};
 use super::{Client, ClientError, OUTAGE_MAX, POLL_SECONDS};
 use crate::api::{JobList, JobView};
 use crate::job::Status;
@@ -39,25 +39,15 @@ pub struct JobPage {
 }
 
 impl JobFilter {
-    /// Apart from [`Client::list`], since a serializer held over an await would keep its future from moving between threads.
     fn path(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(status) = self.status {
-            query.append_pair("status", status.name());
-        }
-        if let Some(tag) = &self.tag {
-            query.append_pair("tag", tag);
-        }
-        if let Some(limit) = self.limit {
-            query.append_pair("limit", &limit.to_string());
-        }
-        if let Some(cursor) = &self.cursor {
-            query.append_pair("cursor", cursor);
-        }
-        match query.finish() {
-            query if query.is_empty() => "/v1/jobs".to_owned(),
-            query => format!("/v1/jobs?{query}"),
-        }
+        let limit = self.limit.map(|limit| limit.to_string());
+        let given = [
+            ("status", self.status.map(Status::name)),
+            ("tag", self.tag.as_deref()),
+            ("limit", limit.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+        ];
+        with_query("/v1/jobs", given.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
 }
 

@@ -72,3 +72,25 @@ impl Client {
         self.base.as_str().trim_end_matches('/')
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send(_: &impl Send) {}
+
+    #[test]
+    fn every_call_can_be_spawned() {
+        let client = Client::new("http://127.0.0.1:1").unwrap();
+        is_send(&client.submit(&Submission::bytes("x")));
+        is_send(&client.get("x"));
+        is_send(&client.wait("x", None, |_| ()));
+        is_send(&client.list(&JobFilter::default()));
+        is_send(&client.cancel("x"));
+        is_send(&client.retry("x"));
+        is_send(&client.delete("x"));
+        is_send(&client.stats());
+        is_send(&client.download("x", "output", "x".as_ref(), None));
+        is_send(&async { client.events(None).await?.next().await });
+    }
+}

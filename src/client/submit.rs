@@ -13,7 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::body::{Part, Payload};
-use super::transport::Call;
+use super::transport::{Call, with_query};
 use super::{Client, ClientError, Progress};
 use crate::api::JobView;
 
@@ -104,19 +104,6 @@ impl Submission {
         self
     }
 
-    /// Apart from [`Submission::call`], since a serializer held over an await would keep its future from moving between threads.
-    fn path(&self) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.query);
-        if let Some(seconds) = self.wait {
-            query.append_pair("wait", &seconds.to_string());
-        }
-        match query.finish() {
-            query if query.is_empty() => "/v1/jobs".to_owned(),
-            query => format!("/v1/jobs?{query}"),
-        }
-    }
-
     async fn call(&self) -> Result<Call, ClientError> {
         let path = self.path();
         let (content_type, payload) = self.payload().await?;
@@ -127,6 +114,13 @@ impl Submission {
         call.payload = payload;
         call.progress = self.progress.clone();
         Ok(call)
+    }
+
+    fn path(&self) -> String {
+        let wait = self.wait.map(|seconds| ("wait", seconds.to_string()));
+        let wait = wait.iter().map(|(name, value)| (*name, value.as_str()));
+        let given = self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        with_query("/v1/jobs", given.chain(wait))
     }
 
     async fn payload(&self) -> Result<(String, Payload), ClientError> {

@@ -58,6 +58,8 @@ fn the_tables_defaults_are_the_rooms_own() {
     let source = minilab::worker::SourceConfig::default();
     assert_eq!(settings.worker.source.total_timeout, source.total_timeout);
     assert_eq!(settings.worker.source.bytes_max, source.bytes_max);
+    let server = minilab::server::Config::default();
+    assert_eq!(format!("{:?}", settings.server), format!("{server:?}"));
     assert_eq!(settings.egress.connect_timeout, minilab::egress::Config::default().connect_timeout);
 }
 

@@ -1,13 +1,18 @@
 //! The integration tests, one binary.
 
+mod cli_jobs;
+mod cli_serve;
 mod config;
 mod crash;
+mod examples;
 mod hostile;
+mod readme;
 mod server_http;
 mod server_read;
 mod server_submit;
 mod store;
 mod store_model;
 mod support;
+mod webhooks;
 mod wire;
 mod work;

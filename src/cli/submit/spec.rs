@@ -37,7 +37,7 @@ pub(super) struct PictureOptions {
     format: Option<String>,
     /// 1 to 100, for lossy formats
     #[arg(long, value_name = "1..100")]
-    quality: Option<u8>,
+    quality: Option<u32>,
     /// Without loss, for formats that can do both
     #[arg(long)]
     lossless: bool,
@@ -61,7 +61,7 @@ pub(super) struct JobOptions {
     tag: Option<String>,
     /// -100 to 100, higher first
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
-    priority: Option<i8>,
+    priority: Option<i64>,
     /// Not before this time, as 2026-11-21T12:00:00Z
     #[arg(long, value_name = "TIME")]
     run_at: Option<String>,

@@ -1,5 +1,7 @@
 //! What the integration tests share.
 
+pub(crate) mod app;
+pub(crate) mod command;
 pub(crate) mod images;
 pub(crate) mod jobs;
 pub(crate) mod process;
