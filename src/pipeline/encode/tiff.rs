@@ -1,9 +1,10 @@
-//! TIFF: LZW with the horizontal predictor, which every reader knows; strips of about 1 MB, interrupted between them.
+//! TIFF: Deflate with the horizontal predictor, in strips of about 1 MB, interrupted between them. Every reader knows LZW too, but its tables
+//! take 17 MB here and compress noise to half as much again.
 
 use tiff::{
     TiffResult,
     encoder::{
-        Compression, Predictor, TiffEncoder, TiffValue,
+        Compression, DeflateLevel, Predictor, TiffEncoder, TiffValue,
         colortype::{ColorType, Gray8, RGB8, RGBA8},
     },
     tags::Tag,
@@ -19,7 +20,7 @@ use crate::pipeline::{
 const UNASSOCIATED_ALPHA: u16 = 2;
 
 pub(super) fn encode(image: &Image, control: &dyn Control) -> Result<Vec<u8>, Failure> {
-    let mut out = Watched::new(control);
+    let mut out = Watched::new(control, 0);
     let written = match image.layout() {
         Layout::Grey => write::<Gray8>(&mut out, image, &[]),
         Layout::Rgb => write::<RGB8>(&mut out, image, &[]),
@@ -34,8 +35,9 @@ where
     [u8]: TiffValue,
 {
     let size = image.size();
-    let mut encoder =
-        TiffEncoder::new(out)?.with_compression(Compression::Lzw).with_predictor(Predictor::Horizontal);
+    let mut encoder = TiffEncoder::new(out)?
+        .with_compression(Compression::Deflate(DeflateLevel::Fast))
+        .with_predictor(Predictor::Horizontal);
     let mut page = encoder.new_image::<C>(size.width, size.height)?;
     if !extra.is_empty() {
         page.encoder().write_tag(Tag::ExtraSamples, extra)?;

@@ -15,8 +15,8 @@ pub(super) struct Watched<'a> {
 }
 
 impl<'a> Watched<'a> {
-    pub(super) fn new(control: &'a dyn Control) -> Watched<'a> {
-        Watched { cursor: Cursor::new(Vec::new()), control, unchecked: 0 }
+    pub(super) fn new(control: &'a dyn Control, bytes_hint: usize) -> Watched<'a> {
+        Watched { cursor: Cursor::new(Vec::with_capacity(bytes_hint)), control, unchecked: 0 }
     }
 
     /// What was written.
