@@ -26,10 +26,14 @@ mod tests {
 
     #[test]
     fn reads_and_spells() {
-        for (text, millis) in [("500ms", 500), ("60s", 60_000), ("24h", 86_400_000), ("7d", 604_800_000), ("0s", 0)] {
+        for (text, millis) in
+            [("500ms", 500), ("60s", 60_000), ("24h", 86_400_000), ("7d", 604_800_000), ("0s", 0)]
+        {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "60", "1.5s", "-1s", "60 s", "1y", "99999999999999999999s", "18446744073709551615d"] {
+        for text in
+            ["", "s", "60", "1.5s", "-1s", "60 s", "1y", "99999999999999999999s", "18446744073709551615d"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
         assert_eq!(spell(Duration::from_secs(60)), "1m");

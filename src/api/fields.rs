@@ -41,7 +41,12 @@ pub(super) const WEBHOOK: &[Param] = &[
         default: None,
         doc: "http or https, with a public address.",
     },
-    Param { name: "events", kind: Kind::Any, default: None, doc: "Events to be told; all of them by default." },
+    Param {
+        name: "events",
+        kind: Kind::Any,
+        default: None,
+        doc: "Events to be told; all of them by default.",
+    },
 ];
 
 /// What is gathered while a spec is read.
@@ -208,7 +213,8 @@ pub(super) fn duration(
     let read = value.as_str().and_then(duration::parse).filter(|duration| (least..=most).contains(duration));
     if read.is_none() {
         let (least, most) = (duration::spell(least), duration::spell(most));
-        let detail = format!("must be a duration from {least} to {most}: a whole number and ms, s, m, h or d");
+        let detail =
+            format!("must be a duration from {least} to {most}: a whole number and ms, s, m, h or d");
         reader.problem(format!("/{name}"), detail);
     }
     read

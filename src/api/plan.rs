@@ -58,7 +58,11 @@ impl PlanView {
             decode: Some(SizeView { width: plan.decode_width, height: plan.decode_height }),
             outputs: outputs.collect(),
             memory_bytes: Some(plan.memory_bytes),
-            warnings: plan.warnings.into_iter().map(|warning| WarningView::from(Warning::from(warning))).collect(),
+            warnings: plan
+                .warnings
+                .into_iter()
+                .map(|warning| WarningView::from(Warning::from(warning)))
+                .collect(),
         }
     }
 
@@ -73,6 +77,12 @@ impl PlanView {
             width: None,
             height: None,
         });
-        PlanView { source: None, decode: None, outputs: outputs.collect(), memory_bytes: None, warnings: Vec::new() }
+        PlanView {
+            source: None,
+            decode: None,
+            outputs: outputs.collect(),
+            memory_bytes: None,
+            warnings: Vec::new(),
+        }
     }
 }

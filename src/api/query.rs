@@ -80,7 +80,8 @@ pub fn read_raw(query: &str) -> Query {
             document.insert(name.to_owned(), value);
         }
     }
-    let mut output = pick(&flat, |name| OUTPUT_PARAMS.iter().any(|param| is_scalar(param) && param.name == name));
+    let mut output =
+        pick(&flat, |name| OUTPUT_PARAMS.iter().any(|param| is_scalar(param) && param.name == name));
     let has_size = flat.contains_key("width") || flat.contains_key("height");
     if has_size {
         let mut resize = pick(&flat, |name| RESIZE.contains(&name));

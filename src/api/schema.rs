@@ -18,7 +18,10 @@ pub fn spec(operations_max: usize, outputs_max: usize) -> Value {
     output["properties"]["operations"] = operations(operations_max);
     put(&mut fields["source"], source());
     put(&mut fields["operations"], operations(operations_max));
-    put(&mut fields["outputs"], json!({"type": "array", "minItems": 1, "maxItems": outputs_max, "items": output}));
+    put(
+        &mut fields["outputs"],
+        json!({"type": "array", "minItems": 1, "maxItems": outputs_max, "items": output}),
+    );
     put(&mut fields["webhook"], webhook());
     put(&mut fields["run_at"], json!({"type": "string", "format": "date-time"}));
     put(&mut fields["timeout"], json!({"type": "string", "pattern": DURATION_PATTERN}));
@@ -40,7 +43,10 @@ fn operations(most: usize) -> Value {
 fn source() -> Value {
     let mut schema = params::schema(SOURCE);
     put(&mut schema["properties"]["url"], json!({"format": "uri"}));
-    put(&mut schema["properties"]["headers"], json!({"type": "object", "additionalProperties": {"type": "string"}}));
+    put(
+        &mut schema["properties"]["headers"],
+        json!({"type": "object", "additionalProperties": {"type": "string"}}),
+    );
     schema["required"] = json!(["url"]);
     schema
 }

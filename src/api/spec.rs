@@ -81,6 +81,12 @@ pub enum Refusal {
     Forbidden(String),
 }
 
+/// Judges a URL by its text.
+pub type VetUrl<'a> = dyn Fn(&str) -> Result<(), Refusal> + Sync + 'a;
+
+/// Judges pairs of name and value as request headers.
+pub type VetHeaders<'a> = dyn Fn(&[(String, String)]) -> Result<(), Refusal> + Sync + 'a;
+
 /// What a spec is judged by.
 #[derive(Clone, Copy)]
 pub struct Rules<'a> {
@@ -97,9 +103,9 @@ pub struct Rules<'a> {
     /// Presets by name: a spec's fields.
     pub presets: &'a BTreeMap<String, Value>,
     /// Judges the text of a URL, without any lookup.
-    pub vet_url: &'a (dyn Fn(&str) -> Result<(), Refusal> + Sync),
+    pub vet_url: &'a VetUrl<'a>,
     /// Judges headers for fetching a source.
-    pub vet_headers: &'a (dyn Fn(&[(String, String)]) -> Result<(), Refusal> + Sync),
+    pub vet_headers: &'a VetHeaders<'a>,
 }
 
 /// The code under which a spec is refused.
@@ -164,11 +170,17 @@ pub fn read(document: &Value, form: Form, rules: &Rules<'_>) -> Result<JobSpec, 
 pub fn check_preset(name: &str, fields: &Value, rules: &Rules<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let Some(object) = fields.as_object() else {
-        return vec![Problem { pointer: String::new(), detail: format!("preset {name:?} must be a table of fields") }];
+        return vec![Problem {
+            pointer: String::new(),
+            detail: format!("preset {name:?} must be a table of fields"),
+        }];
     };
     for field in ["source", "preset"] {
         if object.contains_key(field) {
-            problems.push(Problem { pointer: format!("/{field}"), detail: "can't be part of a preset".to_owned() });
+            problems.push(Problem {
+                pointer: format!("/{field}"),
+                detail: "can't be part of a preset".to_owned(),
+            });
         }
     }
     let mut complete = object.clone();

@@ -6,7 +6,10 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -51,6 +54,8 @@ pub(super) struct Activity {
     blocked_since: AtomicU64,
     /// HTTP/1 only: the request that was answered last still had body to send.
     body_unread: AtomicBool,
+    /// This side has dropped the connection.
+    cut: AtomicBool,
 }
 
 impl Activity {
@@ -65,6 +70,7 @@ impl Activity {
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(NEVER),
             body_unread: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
         })
     }
 
@@ -90,6 +96,16 @@ impl Activity {
     /// Whether the request's body was not read to its end.
     pub(super) fn is_body_unread(&self) -> bool {
         self.body_unread.load(Relaxed)
+    }
+
+    /// Called before this side drops the connection: what has arrived of a body is not the whole of it.
+    pub(super) fn mark_cut(&self) {
+        self.cut.store(true, Release);
+    }
+
+    /// Whether this side has dropped the connection.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Acquire)
     }
 
     /// Judges the connection as it is now.

@@ -80,7 +80,8 @@ impl Call {
                 return Err(ApiError::parameter(&name, "is not known here; `wait` is"));
             }
             let seconds = value.parse().ok().filter(|seconds| *seconds <= WAIT_SECONDS_MAX);
-            let wrong = || ApiError::parameter("wait", format!("must be whole seconds from 0 to {WAIT_SECONDS_MAX}"));
+            let wrong =
+                || ApiError::parameter("wait", format!("must be whole seconds from 0 to {WAIT_SECONDS_MAX}"));
             wait = Some(Duration::from_secs(seconds.ok_or_else(wrong)?));
         }
         Ok(wait)

@@ -28,11 +28,13 @@ pub(super) fn seen_version(headers: &HeaderMap) -> Option<u64> {
 
 fn matches(headers: &HeaderMap, name: header::HeaderName, etag: &str, weak: bool) -> bool {
     let values = headers.get_all(name);
-    values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|candidate| {
-        let candidate = candidate.trim();
-        let opaque = if weak { candidate.strip_prefix("W/").unwrap_or(candidate) } else { candidate };
-        candidate == "*" || opaque == etag
-    })
+    values.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
+        |candidate| {
+            let candidate = candidate.trim();
+            let opaque = if weak { candidate.strip_prefix("W/").unwrap_or(candidate) } else { candidate };
+            candidate == "*" || opaque == etag
+        },
+    )
 }
 
 #[cfg(test)]

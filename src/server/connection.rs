@@ -73,7 +73,7 @@ async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>) {
             }
             () = check.as_mut() => {
                 let wait = match activity.verdict(&patience) {
-                    Verdict::Stalled => return,
+                    Verdict::Stalled => return activity.mark_cut(),
                     Verdict::Fine(wait) => wait,
                     Verdict::Idle => {
                         connection.as_mut().graceful_shutdown();
@@ -84,7 +84,7 @@ async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>) {
             }
             changed = phase.changed() => {
                 if changed.is_err() || *phase.borrow() == Phase::Closing {
-                    return;
+                    return activity.mark_cut();
                 }
                 connection.as_mut().graceful_shutdown();
             }

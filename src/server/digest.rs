@@ -36,7 +36,10 @@ impl Expected {
                 continue;
             }
             let digest = if wrapped {
-                digest.strip_prefix(':').and_then(|rest| rest.strip_suffix(':')).ok_or_else(|| malformed(name))?
+                digest
+                    .strip_prefix(':')
+                    .and_then(|rest| rest.strip_suffix(':'))
+                    .ok_or_else(|| malformed(name))?
             } else {
                 digest
             };
@@ -67,12 +70,16 @@ impl Expected {
         if sha256 && sha512 {
             return Ok(());
         }
-        Err(ApiError::new(Code::DigestMismatch, "The body that arrived is not the one whose digest was announced."))
+        Err(ApiError::new(
+            Code::DigestMismatch,
+            "The body that arrived is not the one whose digest was announced.",
+        ))
     }
 }
 
 fn malformed(name: &str) -> ApiError {
-    let detail = format!("The header {name} can't be read; `Content-Digest: sha-256=:<base64>:` is understood.");
+    let detail =
+        format!("The header {name} can't be read; `Content-Digest: sha-256=:<base64>:` is understood.");
     ApiError::new(Code::InvalidRequest, detail)
 }
 
@@ -117,7 +124,10 @@ mod tests {
         let sha256 = "RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=";
         assert_eq!(judge("content-digest", &format!("sha-256=:{sha256}:"), body), None);
         assert_eq!(judge("digest", &format!("SHA-256={sha256}"), body), None);
-        assert_eq!(judge("content-digest", &format!("sha-256=:{sha256}:"), b"other"), Some(Code::DigestMismatch));
+        assert_eq!(
+            judge("content-digest", &format!("sha-256=:{sha256}:"), b"other"),
+            Some(Code::DigestMismatch)
+        );
         assert_eq!(judge("content-digest", &format!("sha-512=:{sha256}:"), body), Some(Code::InvalidRequest));
         assert_eq!(judge("content-digest", "md5=:AAAA:", body), None);
         assert_eq!(judge("content-digest", "sha-256", body), Some(Code::InvalidRequest));

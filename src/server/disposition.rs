@@ -78,7 +78,10 @@ mod tests {
         assert_eq!(value(Kind::Inline, "thumb.webp"), "inline; filename=\"thumb.webp\"");
         assert_eq!(value(Kind::Attachment, "../../etc/passwd"), "attachment; filename=\"_.._etc_passwd\"");
         assert_eq!(value(Kind::Inline, "a\"\r\nX: 1"), "inline; filename=\"a___X_ 1\"");
-        assert_eq!(value(Kind::Inline, "größe €.png"), "inline; filename=\"gr__e _.png\"; filename*=UTF-8''gr%C3%B6%C3%9Fe%20%E2%82%AC.png");
+        assert_eq!(
+            value(Kind::Inline, "größe €.png"),
+            "inline; filename=\"gr__e _.png\"; filename*=UTF-8''gr%C3%B6%C3%9Fe%20%E2%82%AC.png"
+        );
         assert_eq!(value(Kind::Inline, "..."), "inline; filename=\"image\"");
         assert_eq!(value(Kind::Inline, "gpj.\u{202e}exe"), "inline; filename=\"gpj._exe\"");
         assert!(value(Kind::Inline, &"ä".repeat(500)).len() < 1000);

@@ -100,9 +100,7 @@ impl Code {
                 ("request_timeout", S::REQUEST_TIMEOUT, true, "The request took too long to arrive")
             }
             Code::NotReady => ("not_ready", S::CONFLICT, true, "The job has not ended yet"),
-            Code::JobNotSucceeded => {
-                ("job_not_succeeded", S::CONFLICT, false, "The job did not succeed")
-            }
+            Code::JobNotSucceeded => ("job_not_succeeded", S::CONFLICT, false, "The job did not succeed"),
             Code::NotRetryableState => {
                 ("not_retryable_state", S::CONFLICT, false, "The job can't be retried")
             }
@@ -119,9 +117,7 @@ impl Code {
             Code::PreconditionFailed => {
                 ("precondition_failed", S::PRECONDITION_FAILED, false, "A precondition does not hold")
             }
-            Code::BodyTooLarge => {
-                ("body_too_large", S::PAYLOAD_TOO_LARGE, false, "The body is too large")
-            }
+            Code::BodyTooLarge => ("body_too_large", S::PAYLOAD_TOO_LARGE, false, "The body is too large"),
             Code::UnsupportedFormat => {
                 ("unsupported_format", S::UNSUPPORTED_MEDIA_TYPE, false, "This format is not read here")
             }
@@ -216,7 +212,8 @@ impl ApiError {
 
     /// An error of the server's own; only the log learns the cause.
     pub(super) fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> ApiError {
-        ApiError::new(Code::Internal, "The request could not be answered; the log names the cause.").because(cause)
+        ApiError::new(Code::Internal, "The request could not be answered; the log names the cause.")
+            .because(cause)
     }
 
     /// One mistake of a query parameter.

@@ -95,7 +95,8 @@ fn authority(head: &Parts) -> Result<Option<Authority>, ApiError> {
     }
     match host {
         Some(value) => {
-            let parsed = Authority::try_from(value.as_bytes()).ok().filter(|host| !host.as_str().contains('@'));
+            let parsed =
+                Authority::try_from(value.as_bytes()).ok().filter(|host| !host.as_str().contains('@'));
             parsed.map(Some).ok_or_else(|| wrong("The Host header is not valid."))
         }
         None if head.version < hyper::Version::HTTP_11 => Ok(None),
@@ -127,10 +128,14 @@ mod tests {
 
     #[test]
     fn only_our_own_names_are_answered_for() {
-        for host in ["localhost:8080", "127.0.0.1:9000", "[::1]:8080", "127.9.9.9", "a.localhost", "192.168.7.7:80"] {
+        for host in
+            ["localhost:8080", "127.0.0.1:9000", "[::1]:8080", "127.9.9.9", "a.localhost", "192.168.7.7:80"]
+        {
             assert!(judge(Method::GET, host, &[], ""), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "127.0.0.1.nip.io:8080", "[::2]:8080"] {
+        for host in
+            ["evil.example", "localhost.evil.example", "10.0.0.1", "127.0.0.1.nip.io:8080", "[::2]:8080"]
+        {
             assert!(!judge(Method::GET, host, &[], "https://img.example.com"), "{host}");
         }
         assert!(judge(Method::GET, "img.example.com", &[], "https://img.example.com"));
@@ -139,7 +144,9 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_may_not_write() {
-        let post = |headers: &[(&str, &str)]| judge(Method::POST, "localhost:8080", headers, "https://img.example.com");
+        let post = |headers: &[(&str, &str)]| {
+            judge(Method::POST, "localhost:8080", headers, "https://img.example.com")
+        };
         assert!(post(&[]));
         assert!(post(&[("origin", "http://localhost:8080"), ("sec-fetch-site", "same-origin")]));
         assert!(post(&[("origin", "https://img.example.com")]));

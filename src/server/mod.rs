@@ -1,6 +1,6 @@
 //! Inbound HTTP: from the socket to the verbs of `queue`, and back.
 //!
-//! Owns connections and their limits, the [`router`](mod@router) (the API's table of contents), bodies on their way in and out, problem
+//! Owns connections and their limits, the `router` (the API's table of contents), bodies on their way in and out, problem
 //! details, the page and the OpenAPI document. Never decides what becomes of a job (that is `queue`), never reads pixels (that is
 //! `pipeline`, off the event loop). Built by `app`.
 

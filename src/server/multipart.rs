@@ -80,10 +80,14 @@ async fn read_parts<T>(
         match field.name() {
             Some("job") if job.is_none() => job = Some(read_job(&small(field).await?)?),
             Some("file") if file.is_none() => file = Some(image(state, field).await?),
-            Some(name @ ("job" | "file")) => return Err(invalid(format!("The part `{name}` is there twice."))),
+            Some(name @ ("job" | "file")) => {
+                return Err(invalid(format!("The part `{name}` is there twice.")));
+            }
             name => {
                 let name: String = name.unwrap_or_default().chars().take(64).collect();
-                return Err(invalid(format!("The part {name:?} is not known; a form has the parts job, file.")));
+                return Err(invalid(format!(
+                    "The part {name:?} is not known; a form has the parts job, file."
+                )));
             }
         }
     }

@@ -111,7 +111,8 @@ mod tests {
     fn the_specification_is_documented_from_its_tables() {
         let document = document(&Config::default(), "");
         let spec = &document["components"]["schemas"]["JobSpec"]["properties"];
-        let operations = spec["outputs"]["items"]["properties"]["operations"]["items"]["oneOf"].as_array().unwrap();
+        let operations =
+            spec["outputs"]["items"]["properties"]["operations"]["items"]["oneOf"].as_array().unwrap();
         assert_eq!(operations.len(), crate::pipeline::REGISTRY.len());
         assert_eq!(spec["outputs"]["maxItems"], 20);
         assert!(spec["metadata"]["description"].is_string());

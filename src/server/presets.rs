@@ -13,7 +13,8 @@ pub fn preset_mistakes(config: &Config, egress: &Egress, now: Timestamp) -> Vec<
         let mut mistakes = Vec::new();
         for (name, fields) in &config.presets {
             let problems = check_preset(name, fields, rules);
-            let spelled = |problem: &Problem| format!("presets.{name}{}: {}", problem.pointer, problem.detail);
+            let spelled =
+                |problem: &Problem| format!("presets.{name}{}: {}", problem.pointer, problem.detail);
             mistakes.extend(problems.iter().map(spelled));
         }
         mistakes

@@ -88,7 +88,9 @@ mod tests {
         for outside in ["bytes=1000-", "bytes=1000-2000", "bytes=-0", "bytes=99999999999999999999-"] {
             assert_eq!(judge(outside, None), Wanted::Outside, "{outside}");
         }
-        for ignored in ["bytes=5-4", "bytes=a-b", "bytes=", "bytes=-", "lines=0-1", "0-1", "bytes=0-1,5-6", "bytes=+1-2"] {
+        for ignored in
+            ["bytes=5-4", "bytes=a-b", "bytes=", "bytes=-", "lines=0-1", "0-1", "bytes=0-1,5-6", "bytes=+1-2"]
+        {
             assert_eq!(judge(ignored, None), Wanted::Whole, "{ignored}");
         }
     }

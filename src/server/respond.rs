@@ -24,7 +24,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
 }
 
 /// JSON under another media type.
-pub(super) fn json_as(status: StatusCode, media_type: &'static str, value: &impl Serialize) -> Response<Body> {
+pub(super) fn json_as(
+    status: StatusCode,
+    media_type: &'static str,
+    value: &impl Serialize,
+) -> Response<Body> {
     match serde_json::to_vec(value) {
         Ok(bytes) => text(status, media_type, bytes),
         Err(error) => {

@@ -68,7 +68,10 @@ pub(super) async fn dispatch(mut call: Call) -> Result<Response<Body>, ApiError>
         return Ok(allowing(respond::empty(StatusCode::NO_CONTENT), "GET, HEAD, POST, DELETE, OPTIONS"));
     }
     let Some((route, parameters)) = find(call.head.uri.path()) else {
-        return Err(ApiError::new(Code::NotFound, "There is nothing at this address; /openapi.json lists what is."));
+        return Err(ApiError::new(
+            Code::NotFound,
+            "There is nothing at this address; /openapi.json lists what is.",
+        ));
     };
     call.parameters = parameters;
     let wanted = if call.head.method == Method::HEAD { Method::GET } else { call.head.method.clone() };
@@ -158,7 +161,9 @@ mod tests {
         let (route, parameters) = find("/v1/jobs/a/outputs/b").unwrap();
         assert_eq!(route.path, "/v1/jobs/{id}/outputs/{name}");
         assert_eq!(parameters, ["a", "b"]);
-        for path in ["", "/v1", "/v1/jobs/", "/v1/jobs//events", "/v1/jobs/a/b", "//", "/v1/jobs/a/outputs/b/c"] {
+        for path in
+            ["", "/v1", "/v1/jobs/", "/v1/jobs//events", "/v1/jobs/a/b", "//", "/v1/jobs/a/outputs/b/c"]
+        {
             assert!(find(path).is_none(), "{path}");
         }
     }

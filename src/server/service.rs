@@ -57,7 +57,8 @@ async fn handle(call: Call) -> Result<Response<Body>, ApiError> {
 /// Headers of every answer; and for HEAD all of them, but no body.
 fn finish(response: &mut Response<Body>, request_id: &str, is_head: bool) {
     if is_head {
-        if let Some(length) = response.body().length().filter(|_| response.status() != StatusCode::NO_CONTENT) {
+        if let Some(length) = response.body().length().filter(|_| response.status() != StatusCode::NO_CONTENT)
+        {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         *response.body_mut() = Body::empty();

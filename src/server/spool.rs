@@ -36,7 +36,13 @@ pub(super) struct Gathering {
 
 impl Gathering {
     pub(super) fn new(state: &Arc<State>) -> Gathering {
-        Gathering { state: Arc::clone(state), chunks: Vec::new(), small: BytesMut::new(), held: 0, spool: None }
+        Gathering {
+            state: Arc::clone(state),
+            chunks: Vec::new(),
+            small: BytesMut::new(),
+            held: 0,
+            spool: None,
+        }
     }
 
     /// Takes the next part. Waits for the disk when enough is held, and with it the client has to wait.

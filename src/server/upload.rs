@@ -41,7 +41,13 @@ impl Arriving {
     /// Takes the body out of its request; nothing is left in its place.
     pub(super) fn take(&mut self) -> Arriving {
         let activity = Arc::clone(&self.activity);
-        Arriving { body: self.body.take(), activity, http2: self.http2, waits: self.waits, broken: self.broken }
+        Arriving {
+            body: self.body.take(),
+            activity,
+            http2: self.http2,
+            waits: self.waits,
+            broken: self.broken,
+        }
     }
 
     /// The next bytes; `None` at the end.
@@ -95,6 +101,7 @@ impl Drop for Arriving {
 pub(super) struct Upload {
     arriving: Arriving,
     bytes_max: u64,
+    announced: Option<u64>,
     received: u64,
     idle: Duration,
     expected: Option<Expected>,
@@ -105,10 +112,11 @@ pub(super) struct Upload {
 impl Upload {
     /// Judges what the head says of the body. Nothing is read yet.
     pub(super) fn begin(state: &Arc<State>, head: &Parts, arriving: Arriving) -> Result<Upload, ApiError> {
-        check_framing(head, state.config.body_bytes_max)?;
+        let announced = check_framing(head, state.config.body_bytes_max)?;
         Ok(Upload {
             arriving,
             bytes_max: state.config.body_bytes_max,
+            announced,
             received: 0,
             idle: state.config.body_idle_timeout,
             expected: Expected::of(&head.headers)?,
@@ -125,9 +133,7 @@ impl Upload {
             return Err(ApiError::new(Code::RequestTimeout, detail));
         };
         let Some(bytes) = next else { return Ok(None) };
-        let bytes = bytes.map_err(|error| {
-            ApiError::new(Code::InvalidRequest, "The body ended before its announced end.").because(error)
-        })?;
+        let bytes = bytes.map_err(|error| ended_early().because(error))?;
         self.received += bytes.len() as u64;
         self.counter.inc_by(bytes.len() as u64);
         if self.received > self.bytes_max {
@@ -142,6 +148,11 @@ impl Upload {
     /// Reads what is left and checks the digest that the client has announced.
     pub(super) async fn finish(mut self) -> Result<(), ApiError> {
         while self.chunk().await?.is_some() {}
+        // The body of a connection that was dropped here just ends.
+        let complete = self.announced.is_none_or(|announced| announced == self.received);
+        if !complete || self.arriving.activity.is_cut() {
+            return Err(ended_early());
+        }
         match self.expected.take() {
             Some(expected) => expected.verify(),
             None => Ok(()),
@@ -149,26 +160,35 @@ impl Upload {
     }
 }
 
+fn ended_early() -> ApiError {
+    ApiError::new(Code::InvalidRequest, "The body ended before its announced end.")
+}
+
 fn too_large(bytes_max: u64) -> ApiError {
-    let detail = format!("The body is larger than {bytes_max} bytes, the limit of this server (limits.body_bytes_max).");
+    let detail =
+        format!("The body is larger than {bytes_max} bytes, the limit of this server (setting limits.body).");
     ApiError::new(Code::BodyTooLarge, detail)
 }
 
-/// Whether a body of this length, coding and framing is read at all.
-fn check_framing(head: &Parts, bytes_max: u64) -> Result<(), ApiError> {
+/// Whether a body of this length, coding and framing is read at all; the length, if it is announced.
+fn check_framing(head: &Parts, bytes_max: u64) -> Result<Option<u64>, ApiError> {
     let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(coding) = text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
+    if let Some(coding) =
+        text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+    {
         let coding: String = coding.chars().take(64).collect();
-        let detail = format!("Bodies in the content coding {coding:?} are not read; send the bytes as they are.");
+        let detail =
+            format!("Bodies in the content coding {coding:?} are not read; send the bytes as they are.");
         return Err(ApiError::new(Code::UnsupportedFormat, detail));
     }
     match text(header::CONTENT_LENGTH).map(str::parse::<u64>) {
         Some(Ok(length)) if length > bytes_max => Err(too_large(bytes_max)),
-        Some(_) => Ok(()),
+        Some(length) => Ok(length.ok()),
         None => {
-            let framed = head.version == Version::HTTP_2 || head.headers.contains_key(header::TRANSFER_ENCODING);
+            let framed =
+                head.version == Version::HTTP_2 || head.headers.contains_key(header::TRANSFER_ENCODING);
             if framed || head.method != Method::POST {
-                return Ok(());
+                return Ok(None);
             }
             Err(ApiError::new(Code::LengthRequired, "Send a Content-Length, or the body in chunks."))
         }

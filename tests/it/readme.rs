@@ -10,7 +10,9 @@ const END: &str = "<!-- settings:end -->";
 fn table() -> String {
     let mut table = String::from("| key | flag | default | meaning |\n|---|---|---|---|\n");
     for setting in SETTINGS {
-        let flag = setting.flag().map_or_else(|| format!("`{}` only", setting.variable()), |flag| format!("`--{flag}`"));
+        let flag = setting
+            .flag()
+            .map_or_else(|| format!("`{}` only", setting.variable()), |flag| format!("`--{flag}`"));
         let default = match setting.default {
             Some(default) => format!("`{default}`"),
             None => setting.default_words.to_owned(),

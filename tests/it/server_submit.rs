@@ -16,7 +16,8 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, bytes) in parts {
         let filename = if *name == "job" { "" } else { "; filename=\"a.png\"" };
-        let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n\r\n");
+        let head =
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n\r\n");
         body.extend_from_slice(head.as_bytes());
         body.extend_from_slice(bytes);
         body.extend_from_slice(b"\r\n");
@@ -45,7 +46,9 @@ fn header(answer: &RawAnswer, name: &str) -> Option<String> {
 #[test]
 fn the_raw_form_takes_any_content_type_or_none() {
     let server = TestServer::start();
-    for headers in [&[][..], &[("content-type", "image/png")], &[("content-type", "application/x-www-form-urlencoded")]] {
+    for headers in
+        [&[][..], &[("content-type", "image/png")], &[("content-type", "application/x-www-form-urlencoded")]]
+    {
         for image in [small(), large()] {
             let answer = server.request("POST", "/v1/jobs?width=16&format=webp&tag=t", headers, &image);
             assert_eq!(answer.status, 202, "{:?}", answer.json());
@@ -58,7 +61,10 @@ fn the_raw_form_takes_any_content_type_or_none() {
             let ended = server.ended(job["id"].as_str().unwrap());
             assert_eq!(ended["status"], "succeeded", "{ended}");
             let output = &ended["outputs"][0];
-            assert_eq!((&output["name"], &output["format"], &output["width"]), (&json!("output"), &json!("webp"), &json!(16)));
+            assert_eq!(
+                (&output["name"], &output["format"], &output["width"]),
+                (&json!("output"), &json!("webp"), &json!(16))
+            );
         }
     }
 }
@@ -66,9 +72,13 @@ fn the_raw_form_takes_any_content_type_or_none() {
 #[test]
 fn the_multipart_form_takes_its_parts_in_any_order_or_the_query() {
     let server = TestServer::start();
-    let job = json!({"outputs": [{"name": "a", "format": "png", "operations": [{"op": "resize", "width": 8}]}]}).to_string();
+    let job =
+        json!({"outputs": [{"name": "a", "format": "png", "operations": [{"op": "resize", "width": 8}]}]})
+            .to_string();
     let image = large();
-    for parts in [[("job", job.as_bytes()), ("file", &image[..])], [("file", &image[..]), ("job", job.as_bytes())]] {
+    for parts in
+        [[("job", job.as_bytes()), ("file", &image[..])], [("file", &image[..]), ("job", job.as_bytes())]]
+    {
         let answer = post_form(&server, "/v1/jobs?wait=30", &parts);
         assert_eq!(answer.status, 200, "{:?}", answer.json());
         assert_eq!(answer.json()["outputs"][0]["name"], "a");
@@ -127,13 +137,35 @@ fn every_mistake_is_told_at_once() {
     assert_eq!(header(&answer, "content-type").as_deref(), Some("application/problem+json"));
     let found = pointers(&answer);
     for pointer in [
-        "/source/url", "/source/headers", "/source/x", "/operations/0/op", "/operations/1/width", "/outputs/0/name",
-        "/outputs/1/format", "/outputs/3/name", "/analyze", "/destination", "/preset", "/webhook/url",
-        "/webhook/events/0", "/priority", "/run_at", "/timeout", "/max_attempts", "/expires_in", "/tag", "/metadata/a",
+        "/source/url",
+        "/source/headers",
+        "/source/x",
+        "/operations/0/op",
+        "/operations/1/width",
+        "/outputs/0/name",
+        "/outputs/1/format",
+        "/outputs/3/name",
+        "/analyze",
+        "/destination",
+        "/preset",
+        "/webhook/url",
+        "/webhook/events/0",
+        "/priority",
+        "/run_at",
+        "/timeout",
+        "/max_attempts",
+        "/expires_in",
+        "/tag",
+        "/metadata/a",
     ] {
         assert!(found.iter().any(|known| known == pointer), "{pointer} is missing in {found:?}");
     }
-    let blur = answer.json()["errors"].as_array().unwrap().iter().find(|error| error["pointer"] == "/operations/0/op").cloned();
+    let blur = answer.json()["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|error| error["pointer"] == "/operations/0/op")
+        .cloned();
     assert!(blur.unwrap()["detail"].as_str().unwrap().contains("resize"), "the valid names are listed");
 }
 
@@ -194,7 +226,8 @@ fn a_dry_run_plans_and_stores_nothing() {
 #[test]
 fn waiting_is_asked_for_in_two_ways() {
     let server = TestServer::start();
-    let answer = server.request("POST", "/v1/jobs?width=8", &[("prefer", "respond-async, wait=30")], &small());
+    let answer =
+        server.request("POST", "/v1/jobs?width=8", &[("prefer", "respond-async, wait=30")], &small());
     assert_eq!((answer.status, header(&answer, "preference-applied").as_deref()), (200, Some("wait=30")));
     assert_eq!(answer.json()["status"], "succeeded");
     assert_eq!(server.post("/v1/jobs?width=8&wait=30", &small()).status, 200);
@@ -222,7 +255,8 @@ fn the_same_key_twice_is_one_job() {
     assert_eq!((other.status, other.code()), (422, "idempotency_mismatch".to_owned()));
     let other = server.request("POST", "/v1/jobs?width=8", &key, &large());
     assert_eq!((other.status, other.code()), (422, "idempotency_mismatch".to_owned()));
-    let id = server.request("POST", "/v1/jobs?width=8", &key, &small()).json()["id"].as_str().unwrap().to_owned();
+    let id =
+        server.request("POST", "/v1/jobs?width=8", &key, &small()).json()["id"].as_str().unwrap().to_owned();
     assert_eq!(server.request("DELETE", &format!("/v1/jobs/{id}"), &[], b"").status, 204);
     assert_eq!(server.request("POST", "/v1/jobs?width=8", &key, &small()).status, 410);
     let too_long = "k".repeat(256);
@@ -271,9 +305,14 @@ fn announced_digests_are_checked() {
 #[test]
 fn framing_and_coding_are_judged_before_the_body() {
     let server = TestServer::with(|settings| settings.server.body_bytes_max = 1000);
-    assert_eq!(server.request("POST", "/v1/jobs", &[("content-encoding", "gzip")], &small()).code(), "unsupported_format");
+    assert_eq!(
+        server.request("POST", "/v1/jobs", &[("content-encoding", "gzip")], &small()).code(),
+        "unsupported_format"
+    );
     let mut stream = connect(&server.url);
-    stream.write_all(format!("POST /v1/jobs HTTP/1.1\r\nhost: {}\r\n\r\n", server.address).as_bytes()).unwrap();
+    stream
+        .write_all(format!("POST /v1/jobs HTTP/1.1\r\nhost: {}\r\n\r\n", server.address).as_bytes())
+        .unwrap();
     let answer = read_answer(&mut stream);
     assert_eq!((answer.status, answer.code()), (411, "length_required".to_owned()));
     // The client is still sending when it is refused, and gets to read why.
@@ -315,7 +354,9 @@ fn a_client_that_hangs_up_has_still_submitted() {
     let news = runtime.block_on(async {
         tokio::time::timeout(std::time::Duration::from_secs(20), feed.next()).await.expect("news of the job")
     });
-    assert!(matches!(news, Some(minilab::queue::FeedItem::Job { job, .. }) if job.spec.tag.as_deref() == Some("lost")));
+    assert!(
+        matches!(news, Some(minilab::queue::FeedItem::Job { job, .. }) if job.spec.tag.as_deref() == Some("lost"))
+    );
 }
 
 #[test]

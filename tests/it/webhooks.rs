@@ -26,11 +26,17 @@ fn verify(secret: &str, received: &Received) -> Result<(), standardwebhooks::Web
 }
 
 /// The job's webhook once it satisfies a condition.
-async fn webhook_when(app: &TestApp, id: &str, is_right: impl Fn(&minilab::api::WebhookView) -> bool) -> minilab::api::WebhookView {
+async fn webhook_when(
+    app: &TestApp,
+    id: &str,
+    is_right: impl Fn(&minilab::api::WebhookView) -> bool,
+) -> minilab::api::WebhookView {
     let id = id.parse().unwrap();
     let mut seen = 0;
     loop {
-        let minilab::queue::Lookup::Job(job) = app.queue.get(id).await.unwrap() else { panic!("the job is gone") };
+        let minilab::queue::Lookup::Job(job) = app.queue.get(id).await.unwrap() else {
+            panic!("the job is gone")
+        };
         let view = minilab::api::JobView::new(&job, None, "");
         if let Some(webhook) = view.webhook.filter(|webhook| is_right(webhook)) {
             return webhook;
@@ -55,7 +61,10 @@ async fn deliveries_are_signed_so_that_the_reference_library_accepts_them() {
     tampered.body = String::from_utf8(delivery.body.to_vec()).unwrap().replace("succeeded", "failed").into();
     assert!(verify(&secret, &tampered).is_err());
     let body = delivery.json();
-    assert_eq!((body["type"].as_str(), body["data"]["id"].as_str()), (Some("job.succeeded"), Some(id.as_str())));
+    assert_eq!(
+        (body["type"].as_str(), body["data"]["id"].as_str()),
+        (Some("job.succeeded"), Some(id.as_str()))
+    );
     let link = body["data"]["outputs"][0]["url"].as_str().unwrap();
     assert!(link.starts_with(app.client.server()), "{link} is not absolute");
     let state = webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("delivered")).await;
@@ -70,7 +79,10 @@ async fn a_delivery_is_tried_again_on_schedule_with_the_same_id_and_body() {
     let app = TestApp::start(clock.clone(), TestApp::calling_loopback).await;
     let id = submit(&app.client, &receiver.url).await;
     for (attempts, wait) in [(1, 4..=6), (2, 240..=360)] {
-        let state = webhook_when(&app, &id, |webhook| webhook.attempts == attempts && webhook.next_attempt_at.is_some()).await;
+        let state = webhook_when(&app, &id, |webhook| {
+            webhook.attempts == attempts && webhook.next_attempt_at.is_some()
+        })
+        .await;
         assert_eq!((state.status.as_deref(), state.last_status), (Some("pending"), Some(503)));
         let next = Timestamp::parse(&state.next_attempt_at.unwrap()).unwrap();
         assert!(wait.contains(&next.since(clock.now()).as_secs()), "attempt {attempts}: {next}");
@@ -106,9 +118,13 @@ async fn a_dead_receiver_delays_nobody_else() {
 async fn private_addresses_are_not_called() {
     let receiver = Receiver::start(|_| 200).await;
     let app = TestApp::start(Clock::System, |_| {}).await;
-    let submission = Submission::bytes(picture()).query("width", "8").query("webhook", "http://10.1.2.3/hook");
+    let submission =
+        Submission::bytes(picture()).query("width", "8").query("webhook", "http://10.1.2.3/hook");
     let refused = app.client.submit(&submission).await.unwrap_err();
-    assert_eq!(refused.problem().map(|problem| (problem.status, problem.code.as_str())), Some((422, "webhook_forbidden")));
+    assert_eq!(
+        refused.problem().map(|problem| (problem.status, problem.code.as_str())),
+        Some((422, "webhook_forbidden"))
+    );
     let by_name = receiver.url.replace("127.0.0.1", "localhost");
     let id = submit(&app.client, &by_name).await;
     let job = app.client.wait(&id, Some(Duration::from_secs(20)), |_| {}).await.unwrap();

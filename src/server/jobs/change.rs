@@ -23,7 +23,9 @@ pub(in crate::server) async fn retry(call: &Call) -> Result<Response<Body>, ApiE
         Retry::Queued(job) => Ok(read::show(call, StatusCode::ACCEPTED, &job)),
         Retry::WrongState(job) => {
             let detail = match job.status {
-                Status::Failed | Status::Cancelled => "The job's source was never stored; submit it again.".to_owned(),
+                Status::Failed | Status::Cancelled => {
+                    "The job's source was never stored; submit it again.".to_owned()
+                }
                 status => format!("The job is {status}; only a failed or cancelled job can be retried."),
             };
             Err(ApiError::new(Code::NotRetryableState, detail))

@@ -23,13 +23,16 @@ impl Key {
         let key = value.to_str().unwrap_or_default();
         let printable = key.bytes().all(|byte| (0x20..0x7f).contains(&byte));
         if values.next().is_some() || !printable || !(1..=KEY_BYTES_MAX).contains(&key.len()) {
-            let detail = format!("The Idempotency-Key must be one text of 1 to {KEY_BYTES_MAX} printable ASCII characters.");
+            let detail = format!(
+                "The Idempotency-Key must be one text of 1 to {KEY_BYTES_MAX} printable ASCII characters."
+            );
             return Err(ApiError::new(Code::InvalidRequest, detail));
         }
         match call.state.services.queue.begin_key(key) {
             Some(guard) => Ok(Some(Key { key: key.to_owned(), _guard: guard })),
             None => {
-                let detail = "A request with this Idempotency-Key is under way; try again when it has been answered.";
+                let detail =
+                    "A request with this Idempotency-Key is under way; try again when it has been answered.";
                 let error = ApiError::new(Code::IdempotencyInProgress, detail);
                 Err(error.retry_after(std::time::Duration::from_secs(1)))
             }

@@ -46,14 +46,17 @@ fn read_filter(query: &str) -> Result<ListFilter, ApiError> {
             "tag" => filter.tag = Some(value.into_owned()),
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                let wrong = || ApiError::parameter("limit", format!("must be a whole number from 1 to {LIMIT_MAX}"));
+                let wrong =
+                    || ApiError::parameter("limit", format!("must be a whole number from 1 to {LIMIT_MAX}"));
                 filter.limit = limit.ok_or_else(wrong)?;
             }
             "cursor" => {
                 let wrong = || ApiError::parameter("cursor", "must be one that a list's Link header gave");
                 filter.before = Some(read_cursor(&value).ok_or_else(wrong)?);
             }
-            other => return Err(ApiError::parameter(other, "is not known here; status, tag, limit, cursor are")),
+            other => {
+                return Err(ApiError::parameter(other, "is not known here; status, tag, limit, cursor are"));
+            }
         }
     }
     Ok(filter)
@@ -84,7 +87,10 @@ mod tests {
         let target = next_page("status=failed&tag=a%20b&cursor=old&limit=3", id);
         let filter = read_filter(target.split_once('?').unwrap().1).unwrap();
         assert_eq!(filter.before, Some(id));
-        assert_eq!((filter.status, filter.tag.as_deref(), filter.limit), (Some(Status::Failed), Some("a b"), 3));
+        assert_eq!(
+            (filter.status, filter.tag.as_deref(), filter.limit),
+            (Some(Status::Failed), Some("a b"), 3)
+        );
         assert!(target.starts_with("/v1/jobs?status="), "{target}");
     }
 

@@ -47,27 +47,27 @@ pub(super) struct Request {
 }
 
 /// The form by Content-Type: anything but the two that mean something else is the image.
-pub(super) fn form(call: &Call) -> Result<Form, ApiError> {
-    let Some(content_type) = call.header(header::CONTENT_TYPE.as_str()) else { return Ok(Form::Raw) };
+pub(super) fn form(call: &Call) -> Form {
+    let Some(content_type) = call.header(header::CONTENT_TYPE.as_str()) else { return Form::Raw };
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    Ok(if media_type.eq_ignore_ascii_case("application/json") {
+    if media_type.eq_ignore_ascii_case("application/json") {
         Form::Json
     } else if media_type.eq_ignore_ascii_case("multipart/form-data") {
         Form::Multipart
     } else {
         Form::Raw
-    })
+    }
 }
 
 impl Form {
     /// Reads the query. A form may carry its specification there as well as the raw body does, as long as it has no part `job`: so its
     /// mistakes are judged later.
-    pub(super) fn intent(self, call: &Call) -> Result<Intent, ApiError> {
+    pub(super) fn intent(self, call: &Call) -> Intent {
         let query = match self {
             Form::Raw | Form::Multipart => query::read_raw(call.query()),
             Form::Json => query::read_controls(call.query()),
         };
-        Ok(Intent { dry_run: query.dry_run, query })
+        Intent { dry_run: query.dry_run, query }
     }
 }
 

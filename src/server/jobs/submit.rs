@@ -18,7 +18,7 @@ use super::super::state::State;
 use super::idempotency::Key;
 use super::inspect::{self, Inspected};
 use super::read;
-use super::receive::{self, Request};
+use super::receive::{self, Form, Intent, Request};
 use crate::api::PlanView;
 use crate::api::query::WAIT_SECONDS_MAX;
 use crate::blob::BlobKey;
@@ -28,23 +28,30 @@ use crate::queue::{SourceBytes, Submission, Submitted};
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// What became of a submit, before anybody waits for the job.
+enum Outcome {
+    /// A dry run.
+    Planned(PlanView),
+    /// The job, whether it had been submitted before, and how long the query asks to wait.
+    Entered { job: Arc<Job>, replayed: bool, wait: Option<Duration> },
+}
+
 /// Answers a submit.
-pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, ApiError> {
-    let state = Arc::clone(&call.state);
-    let form = receive::form(&call)?;
-    let intent = form.intent(&call)?;
+pub(in crate::server) async fn submit(call: Call) -> Result<Response<Body>, ApiError> {
+    let form = receive::form(&call);
+    let intent = form.intent(&call);
     if !intent.dry_run {
-        admit(&state)?;
+        admit(&call.state)?;
     }
     let key = Key::begin(&call)?;
     let preferred = preferred_wait(&call);
-    let request = receive::receive(&mut call, form, intent).await?;
-    let asked = request.wait;
-    if request.dry_run {
-        return dry_run(&state, request).await;
-    }
-    let task = tokio::spawn(complete(Arc::clone(&state), request, key));
-    let (job, replayed) = task.await.map_err(ApiError::internal)??;
+    // hyper drops this future as soon as the client hangs up, even if the whole body is here by then.
+    let task = tokio::spawn(take(call, form, intent, key));
+    let (call, outcome) = task.await.map_err(ApiError::internal)??;
+    let (job, replayed, asked) = match outcome {
+        Outcome::Planned(plan) => return Ok(respond::json(StatusCode::OK, &plan)),
+        Outcome::Entered { job, replayed, wait } => (job, replayed, wait),
+    };
     let mut response = acknowledge(&call, job, asked.or(preferred)).await?;
     if asked.is_none() && response.status() == StatusCode::OK {
         let applied = preferred.map_or(0, |wait| wait.as_secs());
@@ -56,10 +63,29 @@ pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, 
     Ok(response)
 }
 
+/// Receives the body and does what it asks for.
+async fn take(
+    mut call: Call,
+    form: Form,
+    intent: Intent,
+    key: Option<Key>,
+) -> Result<(Call, Outcome), ApiError> {
+    let request = receive::receive(&mut call, form, intent).await?;
+    let outcome = if request.dry_run {
+        Outcome::Planned(plan(&call.state, request).await?)
+    } else {
+        let wait = request.wait;
+        let (job, replayed) = complete(&call.state, request, key).await?;
+        Outcome::Entered { job, replayed, wait }
+    };
+    Ok((call, outcome))
+}
+
 /// Whether a submission would be taken now.
 fn admit(state: &State) -> Result<(), ApiError> {
     if state.is_draining() {
-        let error = ApiError::new(Code::ShuttingDown, "The server is about to stop; submit to its successor.");
+        let error =
+            ApiError::new(Code::ShuttingDown, "The server is about to stop; submit to its successor.");
         return Err(error.retry_after(Duration::from_secs(5)));
     }
     Ok(state.services.queue.admit()?)
@@ -77,28 +103,27 @@ fn preferred_wait(call: &Call) -> Option<Duration> {
 }
 
 /// Plans and stores nothing.
-async fn dry_run(state: &Arc<State>, request: Request) -> Result<Response<Body>, ApiError> {
-    let view = match request.received {
+async fn plan(state: &Arc<State>, request: Request) -> Result<PlanView, ApiError> {
+    Ok(match request.received {
         None => PlanView::of_spec(&request.spec),
         Some(received) => {
             let inspected = inspect::inspect(state, received, request.spec).await?;
             PlanView::of_image(&inspected.source, inspected.plan)
         }
-    };
-    Ok(respond::json(StatusCode::OK, &view))
+    })
 }
 
 /// Inspects, stores and submits; whatever goes wrong leaves nothing behind.
 async fn complete(
-    state: Arc<State>,
+    state: &Arc<State>,
     request: Request,
     key: Option<Key>,
 ) -> Result<(Arc<Job>, bool), ApiError> {
     let Some(received) = request.received else {
-        return enter(&state, Entry::fetched(request.spec), key).await;
+        return enter(state, Entry::fetched(request.spec), key).await;
     };
     let Inspected { received, spec, source, sha256, plan } =
-        inspect::inspect(&state, received, request.spec).await?;
+        inspect::inspect(state, received, request.spec).await?;
     let id = JobId::new();
     let (bytes, stored) = match received {
         Received::Inline(bytes) => (SourceBytes::Inline(bytes), None),
@@ -121,7 +146,7 @@ async fn complete(
         },
         sha256: Some(sha256),
     };
-    let entered = enter(&state, entry, key).await;
+    let entered = enter(state, entry, key).await;
     let is_new = matches!(entered, Ok((_, false)));
     if let Some(blob) = stored.filter(|_| !is_new) {
         // A blob that can't be removed now is found by the sweep for orphans.
@@ -167,7 +192,8 @@ async fn enter(state: &State, mut entry: Entry, key: Option<Key>) -> Result<(Arc
         Submitted::Replayed(job) => Ok((job, true)),
         Submitted::ReplayedGone(_) => Err(gone_job()),
         Submitted::IdempotencyMismatch => {
-            let detail = "This Idempotency-Key came with another specification or image before; use a new one.";
+            let detail =
+                "This Idempotency-Key came with another specification or image before; use a new one.";
             Err(ApiError::new(Code::IdempotencyMismatch, detail))
         }
     }

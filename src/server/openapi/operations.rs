@@ -154,7 +154,8 @@ fn list() -> Value {
 fn file(operation: &str, summary: &str, mut parameters: Vec<Value>) -> Value {
     parameters.push(header("Range", "One range of bytes."));
     parameters.push(header("If-None-Match", "The ETag (SHA-256) that you have."));
-    let bytes = |description: &str| content(description, "image/*", json!({"type": "string", "format": "binary"}));
+    let bytes =
+        |description: &str| content(description, "image/*", json!({"type": "string", "format": "binary"}));
     json!({
         "operationId": operation, "summary": summary, "parameters": parameters,
         "responses": answers(&[
@@ -166,7 +167,8 @@ fn file(operation: &str, summary: &str, mut parameters: Vec<Value>) -> Value {
 }
 
 fn plain(operation: &str, summary: &str, media_type: &str) -> Value {
-    let schema = if media_type == "application/json" { json!({"type": "object"}) } else { json!({"type": "string"}) };
+    let schema =
+        if media_type == "application/json" { json!({"type": "object"}) } else { json!({"type": "string"}) };
     json!({
         "operationId": operation, "summary": summary,
         "responses": answers(&[("200", content(summary, media_type, schema))]),
@@ -221,5 +223,9 @@ fn query_parameter(name: &str, description: &str, schema: Value) -> Value {
 
 fn wait() -> Value {
     let schema = json!({"type": "integer", "minimum": 0, "maximum": query::WAIT_SECONDS_MAX});
-    query_parameter("wait", "Seconds to wait for the job's end, or for another version than If-None-Match names.", schema)
+    query_parameter(
+        "wait",
+        "Seconds to wait for the job's end, or for another version than If-None-Match names.",
+        schema,
+    )
 }

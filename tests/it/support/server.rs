@@ -18,7 +18,7 @@ pub(crate) struct TestServer {
     pub(crate) url: String,
     pub(crate) address: SocketAddr,
     pub(crate) queue: Queue,
-    pub(crate) directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,7 +41,8 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel();
         let (started, address) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let app = App::start(settings).await.unwrap();
                 started.send((app.address(), app.queue().clone())).unwrap();
@@ -50,11 +51,17 @@ impl TestServer {
         });
         let (address, queue) = address.recv().expect("the server starts");
         let url = format!("http://{address}");
-        TestServer { url, address, queue, directory, stop: Some(stop), thread: Some(thread) }
+        TestServer { url, address, queue, _directory: directory, stop: Some(stop), thread: Some(thread) }
     }
 
     /// One request on a connection of its own.
-    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> RawAnswer {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> RawAnswer {
         raw::request(&self.url, method, path, headers, body)
     }
 
