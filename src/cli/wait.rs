@@ -54,9 +54,9 @@ pub(super) async fn run(args: &WaitArgs, client: &Client, screen: &Screen) -> an
 
 /// A bar for a job at work.
 pub(super) fn work_bar(screen: &Screen, name: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {prefix:.bold}  [{bar:24}] {msg}  {elapsed}");
+    let style = ProgressStyle::with_template("{spinner} {prefix:24!.bold}  [{bar:24}] {msg}  {elapsed}");
     let style = style.expect("the template is well-formed").progress_chars("=> ");
-    let bar = screen.bars.add(ProgressBar::new(100).with_style(style).with_prefix(clean(name)));
+    let bar = screen.bars.insert(0, ProgressBar::new(100).with_style(style).with_prefix(clean(name)));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }

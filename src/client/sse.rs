@@ -30,12 +30,14 @@ pub(super) struct Parser {
     kind: String,
     data: String,
     has_data: bool,
+    /// The newest `id` field; it counts once its event is whole.
+    id: String,
     last_id: String,
     retry: Option<Duration>,
 }
 
 impl Parser {
-    /// The last id that the stream has named, to resume after; empty when there was none.
+    /// The id of the last whole event, to resume after; empty when there was none.
     pub(super) fn last_id(&self) -> &str {
         &self.last_id
     }
@@ -65,7 +67,7 @@ impl Parser {
     /// Forgets a half-read event: the stream broke off in it.
     pub(super) fn restart(&mut self) {
         let last_id = std::mem::take(&mut self.last_id);
-        *self = Parser { last_id, retry: self.retry, ..Parser::default() };
+        *self = Parser { id: last_id.clone(), last_id, retry: self.retry, ..Parser::default() };
     }
 
     fn end_line(&mut self) -> Option<Event> {
@@ -87,7 +89,7 @@ impl Parser {
                 self.has_data = true;
                 self.data.push_str(value);
             }
-            "id" if !value.contains('\0') => value.clone_into(&mut self.last_id),
+            "id" if !value.contains('\0') => value.clone_into(&mut self.id),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.retry = value.parse().ok().map(Duration::from_millis);
             }
@@ -97,6 +99,7 @@ impl Parser {
     }
 
     fn dispatch(&mut self) -> Option<Event> {
+        self.id.clone_into(&mut self.last_id);
         let kind = std::mem::take(&mut self.kind);
         let data = std::mem::take(&mut self.data);
         if !std::mem::take(&mut self.has_data) {
@@ -132,12 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_off_event_is_forgotten_but_the_id_stays() {
+    fn a_broken_off_event_is_forgotten_with_its_id() {
         let mut parser = Parser::default();
         assert_eq!(parser.feed(b"id: 4\ndata: a\n\nid: 5\ndata: b").unwrap(), vec![event("message", "a")]);
         parser.restart();
+        assert_eq!(parser.last_id(), "4");
         assert_eq!(parser.feed(b"data: c\n\n").unwrap(), vec![event("message", "c")]);
-        assert_eq!(parser.last_id(), "5");
+        assert_eq!(parser.last_id(), "4");
     }
 
     #[test]

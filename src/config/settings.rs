@@ -93,8 +93,8 @@ impl Settings {
 }
 
 fn allowed_networks(layers: &mut Layers, appended: &[String]) -> Vec<IpNet> {
-    let mut networks = match layers.value("egress.allow") {
-        Value::Networks(networks) => networks.clone(),
+    let mut networks = match layers.optional("egress.allow") {
+        Some(Value::Networks(networks)) => networks.clone(),
         _ => Vec::new(),
     };
     for text in appended {

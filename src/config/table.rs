@@ -198,11 +198,11 @@ pub const SETTINGS: &[Setting] = &[
         "Time to connect to the server of a source URL or a webhook",
     ),
     row("source.total", Outbound, MILLI, "60s", "Time to fetch a source URL"),
-    row(
+    open(
         "egress.allow",
         Outbound,
         Kind::Networks,
-        "",
+        "none",
         "Networks that may be called besides public addresses, as CIDRs",
     ),
     open(

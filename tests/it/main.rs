@@ -1,7 +1,11 @@
 //! The integration tests, one binary.
 
+// A test's panic is its report.
+#![allow(clippy::unwrap_used)]
+
 mod cli_jobs;
 mod cli_serve;
+mod client;
 mod config;
 mod crash;
 mod examples;

@@ -51,7 +51,7 @@ Examples:
   minilab submit *.jpg --width 320 --height 320 --fit cover --out '{file}-thumb.{ext}'
   minilab submit https://example.com/photo.jpg --width 800 --wait
   minilab submit photo.jpg --spec three-sizes.json --out '{name}.{ext}'
-  convert photo.raw png:- | minilab submit - --width 800 --out - > small.png";
+  pdftoppm -png -singlefile page.pdf | minilab submit - --width 800 --out - > page.png";
 
 /// What all images of one run share.
 struct Run<'a> {
@@ -70,6 +70,7 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
     let plan = spec::Plan::new(&args.picture, &args.job)?;
     let run = Run { client, screen, plan, wait: args.wait || target.is_some(), target };
     let is_single = sources.len() == 1;
+    let total = total_bar(screen, sources.len(), usize::from(args.concurrency));
     let mut under_way = futures_util::stream::iter(sources)
         .map(async |source| {
             let ended = run.see_through(&source).await;
@@ -79,6 +80,7 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
     let mut exit = Exit::Ok;
     let mut last = None;
     while let Some((source, ended)) = under_way.next().await {
+        total.inc(1);
         match ended {
             Ok(job) => last = Some(job),
             Err(error) => {
@@ -90,6 +92,7 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
             }
         }
     }
+    total.finish_and_clear();
     if let (Some(job), false, true) = (last, run.wait, is_single) {
         screen.hint(&format!(
             "follow it with `minilab wait {id}`, then `minilab download {id}`",
@@ -99,12 +102,22 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
     Ok(exit)
 }
 
+/// How many images are done, where there are more than bars for them.
+fn total_bar(screen: &Screen, images: usize, concurrency: usize) -> ProgressBar {
+    if images <= concurrency {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("  {pos} of {len} done  {elapsed}");
+    let bar = ProgressBar::new(images as u64).with_style(style.expect("the template is well-formed"));
+    screen.bars.add(bar)
+}
+
 impl Run<'_> {
     /// One image, from upload to saved results; prints what became of it.
     async fn see_through(&self, source: &Source) -> anyhow::Result<JobView> {
         let mut job = self.upload(source).await?;
         if self.wait {
-            let bar = work_bar(self.screen, source.name());
+            let bar = work_bar(self.screen, source.short_name());
             let ended = self.client.wait(&job.id, None, |job| show_progress(&bar, job)).await;
             bar.finish_and_clear();
             job = ended?;
@@ -147,10 +160,10 @@ impl Run<'_> {
 
     fn upload_bar(&self, source: &Source) -> ProgressBar {
         let bytes = source.path().and_then(|path| path.metadata().ok()).map_or(0, |metadata| metadata.len());
-        let template = "  {prefix:.bold}  [{bar:24}] {bytes} of {total_bytes}, {binary_bytes_per_sec}";
+        let template = "  {prefix:24!.bold}  [{bar:24}] {bytes} of {total_bytes}, {bytes_per_sec}";
         let style = ProgressStyle::with_template(template).expect("the template is well-formed");
         let bar = ProgressBar::new(bytes).with_style(style.progress_chars("=> "));
-        self.screen.bars.add(bar.with_prefix(clean(source.name())))
+        self.screen.bars.insert(0, bar.with_prefix(clean(source.short_name())))
     }
 
     /// The job on one line: as JSON with the members `file` and `saved`, or for people.

@@ -29,6 +29,12 @@ impl Source {
         }
     }
 
+    /// Its name without directories, for bars.
+    pub(super) fn short_name(&self) -> &str {
+        let name = self.name();
+        name.trim_end_matches('/').rsplit('/').next().unwrap_or(name)
+    }
+
     /// Its name without directories and extension, for naming results.
     pub(super) fn stem(&self) -> &str {
         match self {
