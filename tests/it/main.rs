@@ -1,5 +1,7 @@
 //! The integration tests, one binary.
 
+#![allow(clippy::unwrap_used)] // A test that finds something missing fails there and then.
+
 mod cli_jobs;
 mod cli_serve;
 mod config;
