@@ -287,7 +287,7 @@ impl<'a> Walk<'a> {
         let next =
             Live { shape: step.shape, stored, turn: live.turn && as_next, kept: live.kept, shared: false };
         let turned = if live.turn { live.bytes() } else { 0 };
-        let working = next.bytes() + op.working_bytes(live.shape, live.stored);
+        let working = next.bytes() + op.working_bytes(live.shape, live.stored) + memory::BASE_BYTES;
         self.note_peak(live.kept + live.own_bytes() + turned.max(working));
         Ok(next)
     }
