@@ -7,37 +7,22 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use super::Config;
 use super::control::{AttemptControl, Stop};
 use super::error::{Judge, WorkError};
 use super::execute::{Source, Task, execute, timed_out};
 use super::fetch::fetch;
-use super::heartbeat::HeldLeases;
-use super::memory::{MemoryBudget, MemoryGrant};
-use super::pool::{Ended, Pool};
-use crate::blob::{BlobKey, Blobs, INLINE_BYTES_MAX};
-use crate::egress::Egress;
+use super::memory::MemoryGrant;
+use super::pool::Ended;
+use super::rooms::Rooms;
+use crate::blob::{BlobKey, INLINE_BYTES_MAX};
 use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
 use crate::pipeline::{Encoded, Made};
-use crate::queue::{Claimed, Finish, Queue, QueueError};
-use crate::telemetry::Metrics;
+use crate::queue::{Claimed, Finish, QueueError};
 
 /// How long a thread may overrun its deadline before it counts as stuck and is replaced.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to record an end that the store could not commit.
 const FINISH_RETRY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// What every attempt works with.
-pub(super) struct Rooms {
-    pub(super) queue: Queue,
-    pub(super) blobs: Blobs,
-    pub(super) egress: Egress,
-    pub(super) pool: Pool,
-    pub(super) memory: MemoryBudget,
-    pub(super) leases: HeldLeases,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) config: Config,
-}
 
 /// Results that are stored but not yet published.
 struct Stored {

@@ -13,6 +13,7 @@ mod fetch;
 mod heartbeat;
 mod memory;
 mod pool;
+mod rooms;
 mod runner;
 
 use std::time::Duration;

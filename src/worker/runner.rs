@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::attempt::{self, Rooms};
+use super::attempt;
 use super::control::{AttemptControl, Stop};
 use super::heartbeat::{Heartbeat, HeldLeases};
 use super::memory::{MemoryBudget, MemoryGrant};
+use super::rooms::Rooms;
 use super::{Config, Pool};
 use crate::blob::Blobs;
 use crate::egress::Egress;
