@@ -100,7 +100,7 @@ pub fn plan(header: &Header, pipeline: &Pipeline, limits: &Limits) -> Result<Pla
     walk.outputs()?;
     if walk.peak > limits.memory_bytes_max {
         return Err(Error::TooLarge(format!(
-            "the job needs about {} MiB of memory; the limit is {} MiB (memory_bytes_max)",
+            "the job needs about {} MiB of memory; the limit is {} MiB (setting memory_limit)",
             walk.peak.div_ceil(1 << 20),
             limits.memory_bytes_max >> 20
         )));
