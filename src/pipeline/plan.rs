@@ -298,7 +298,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         Err(Error::TooLarge(format!(
-            "{pointer} ({}) would make {size} pixels; the limits are {} a side (side_max) and {} in all (pixels_max)",
+            "{pointer} ({}) would make {size} pixels; the limits are {} a side (limits.side) and {} in all (limits.pixels)",
             operation.name(),
             self.limits.side_max,
             self.limits.pixels_max
