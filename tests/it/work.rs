@@ -7,12 +7,14 @@ use bytes::Bytes;
 use minilab::blob::{BlobKey, Blobs};
 use minilab::clock::Clock;
 use minilab::egress::Egress;
-use minilab::job::{Code, JobId, JobSpec, SourceInfo, SourceSpec, Status};
-use minilab::pipeline::{self, Pipeline};
+use minilab::job::{Code, JobId, JobSpec, SourceInfo, Status};
+use minilab::pipeline;
 use minilab::queue::{Config, InlineKey, Lookup, Queue, SourceBytes, Submission, Submitted};
 use minilab::store::memory::MemoryStore;
 use minilab::telemetry::Metrics;
 use minilab::worker::{self, Pool, Runner};
+
+use crate::support::jobs;
 
 struct Bench {
     queue: Queue,
@@ -53,20 +55,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 }
 
 fn spec(pipeline: serde_json::Value) -> JobSpec {
-    let pipeline: Pipeline = serde_json::from_value(pipeline).unwrap();
-    JobSpec {
-        source: SourceSpec::Upload,
-        pipeline,
-        preset: None,
-        webhook: None,
-        priority: 0,
-        run_at: None,
-        timeout: Duration::from_secs(60),
-        max_attempts: 8,
-        expires_in: None,
-        tag: None,
-        metadata: Default::default(),
-    }
+    JobSpec { pipeline: serde_json::from_value(pipeline).unwrap(), ..jobs::spec() }
 }
 
 fn to_webp(width: u32) -> serde_json::Value {
