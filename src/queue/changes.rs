@@ -72,8 +72,7 @@ impl Queue {
     /// What follows a removed row: the live view and the bytes. Bytes that can't be removed now are found by the sweep.
     pub(super) async fn forget(&self, removed: Removed) {
         let job = removed.job;
-        self.shared.line.leave(&job);
-        self.shared.board.remove(job.id);
+        self.shared.board.remove(job.id, || self.shared.line.leave(&job));
         if let Err(error) = self.shared.blobs.delete_job(&job).await {
             tracing::warn!(job.id = %job.id, %error, "a removed job's bytes could not be removed; the sweep will try again");
         }
