@@ -33,11 +33,13 @@ impl Queue {
         let now = shared.clock.now();
         let found = shared.store.cancel(id, shared.config.retention, shared.render.clone(), now).await?;
         Ok(match found {
+            // It had ended before: the board may have dropped it, so only the record tells.
+            Some(Found::Job(job)) if job.status.is_terminal() && job.finished_at != Some(now) => {
+                Lookup::Job(Arc::new(*job))
+            }
             Some(Found::Job(job)) => {
-                let before = self.shared.board.get(id);
                 let job = self.publish(*job);
-                let is_news = !matches!(before, super::board::Card::Job(shown) if shown.status.is_terminal());
-                if job.status == Status::Cancelled && is_news {
+                if job.status == Status::Cancelled {
                     self.count_end(&job);
                 }
                 Lookup::Job(job)

@@ -61,7 +61,10 @@ impl Queue {
         let retention = shared.config.retention;
         for job in shared.store.reap(Reap::Expired, retention, shared.render.clone(), now).await? {
             tracing::warn!(job.id = %job.id, job.attempt = job.attempt, "the lease of an attempt ran out");
-            self.publish(job);
+            let job = self.publish(job);
+            if job.status.is_terminal() {
+                self.count_end(&job);
+            }
         }
         Ok(())
     }
