@@ -119,6 +119,8 @@ impl Run {
             .await
             .retry()?;
         if stored.is_none() {
+            // If the job was deleted meanwhile, nobody else removes what was fetched for it.
+            self.unpublished.push(BlobKey::Source(job.id));
             return Err(WorkError::Lost);
         }
         Ok((fetched.inline, fetched.memory_bytes))
@@ -279,7 +281,7 @@ impl Run {
     }
 
     async fn drop_unpublished(&mut self) {
-        self.rooms.queue.drop_outputs(std::mem::take(&mut self.unpublished)).await;
+        self.rooms.queue.drop_unpublished(std::mem::take(&mut self.unpublished)).await;
     }
 
     /// Waits for something, unless the attempt is asked to stop first.
