@@ -42,7 +42,8 @@ pub(super) struct Run {
     unpublished: Vec<BlobKey>,
 }
 
-/// Drives a claimed job to its end. `grant` is the memory of a job whose needs were known at the claim.
+/// Drives a claimed job to its end. `grant` is the memory of a job whose needs were known at the claim, if it
+/// was free.
 pub(super) async fn run(
     rooms: Arc<Rooms>,
     claimed: Claimed,
