@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
 use super::control::{AttemptControl, Stop};
 use super::error::{Judge, WorkError};
-use super::execute::{Source, Task, execute, timed_out};
+use super::execute::{Executed, Source, Task, execute, timed_out};
 use super::fetch::fetch;
 use super::memory::MemoryGrant;
 use super::pool::Ended;
 use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX};
 use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
-use crate::pipeline::{Encoded, Made};
+use crate::pipeline::Encoded;
 use crate::queue::{Claimed, Finish, QueueError};
 
 /// Between two looks whether a thread has started the clock.
@@ -129,7 +128,12 @@ impl Run {
 
     /// Runs the pipeline on a pool thread. The clock starts when a thread takes it, less what a fetch has used: waiting for memory or for
     /// a thread is not the job's fault. The thread holds the memory as long as it runs, even if nobody waits for it any more.
-    async fn execute(&self, job: &Job, source: Source, grant: &Arc<MemoryGrant>) -> Result<Made, WorkError> {
+    async fn execute(
+        &self,
+        job: &Job,
+        source: Source,
+        grant: &Arc<MemoryGrant>,
+    ) -> Result<Executed, WorkError> {
         let task = Task { source, spec: Arc::clone(&job.spec), limits: self.rooms.config.limits };
         let control = Arc::clone(&self.control);
         let timeout = job.spec.timeout.saturating_sub(self.fetch_time);
@@ -184,15 +188,15 @@ impl Run {
     }
 
     /// Stores every output: small ones travel with the finishing transaction, others become blobs under this attempt's keys.
-    async fn store(&mut self, job: &Job, made: Made) -> Result<Stored, WorkError> {
+    async fn store(&mut self, job: &Job, made: Executed) -> Result<Stored, WorkError> {
         let began = Instant::now();
         let mut stored = Stored {
             outputs: Vec::new(),
             inline: Vec::new(),
             warnings: made.warnings.into_iter().map(Warning::from).collect(),
         };
-        for (encoded, spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
-            let (output, bytes) = self.output(encoded, spec.filename.clone()).await?;
+        for ((encoded, digest), spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
+            let (output, bytes) = self.output(encoded, &digest, spec.filename.clone());
             if output.inline {
                 stored.inline.push((output.name.clone(), bytes));
             } else {
@@ -207,30 +211,24 @@ impl Run {
         Ok(stored)
     }
 
-    /// The record of an output; a large one is hashed off the event loop.
-    async fn output(&self, encoded: Encoded, filename: Option<String>) -> Result<(Output, Bytes), WorkError> {
+    /// The record of an output, and its bytes.
+    fn output(&self, encoded: Encoded, digest: &[u8], filename: Option<String>) -> (Output, Bytes) {
         let Encoded { name, format, width, height, quality, bytes } = encoded;
         let bytes = Bytes::from(bytes);
         let inline = bytes.len() <= INLINE_BYTES_MAX;
-        let to_hash = bytes.clone();
-        let digest = if inline {
-            Sha256::digest(&to_hash)
-        } else {
-            tokio::task::spawn_blocking(move || Sha256::digest(&to_hash)).await.retry()?
-        };
         let output = Output {
             name,
             format,
             width,
             height,
             bytes: bytes.len() as u64,
-            sha256: crate::job::hex(&digest),
+            sha256: crate::job::hex(digest),
             quality,
             filename,
             attempt: self.lease.attempt,
             inline,
         };
-        Ok((output, bytes))
+        (output, bytes)
     }
 
     /// Records how the attempt ended. While the store can't commit, tries again as long as the lease is held.
