@@ -193,11 +193,13 @@ impl Queue {
     fn publish(&self, job: Job) -> Arc<Job> {
         let shared = &self.shared;
         let job = Arc::new(job);
-        if !shared.board.put(&job) {
+        let spread = || {
+            shared.line.update(&job, shared.clock.now());
+            shared.feed.push(&job);
+        };
+        if !shared.board.put(&job, spread) {
             return job;
         }
-        shared.line.update(&job, shared.clock.now());
-        shared.feed.push(&job);
         if job.status == crate::job::Status::Queued {
             shared.work_arrived.notify_one();
         }
