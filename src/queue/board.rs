@@ -300,27 +300,20 @@ mod tests {
     }
 
     #[test]
-    fn news_is_spread_in_the_order_of_versions() {
-        let (board, spread) = (Board::new(10), Mutex::new(Vec::new()));
-        let first = job();
-        let records: Vec<Arc<Job>> = (1..=2000)
-            .map(|version| {
-                let mut record = first.clone();
-                record.version = version;
-                Arc::new(record)
-            })
-            .collect();
-        let show = |start: usize| {
-            for record in records.iter().skip(start).step_by(2) {
-                board.put(record, || spread.lock().unwrap().push(record.version));
-            }
+    fn news_is_spread_before_anybody_can_show_newer() {
+        let (board, mut job) = (Board::new(10), job());
+        let id = job.id;
+        let spread = std::cell::Cell::new(0);
+        let is_locked = || {
+            spread.set(spread.get() + 1);
+            assert!(board.slots.try_get(&id).is_locked());
         };
-        std::thread::scope(|scope| {
-            scope.spawn(|| show(0));
-            scope.spawn(|| show(1));
-        });
-        let spread = spread.into_inner().unwrap();
-        assert!(spread.windows(2).all(|pair| pair[0] < pair[1]));
-        assert_eq!(spread.last(), Some(&2000));
+        board.put(&Arc::new(job.clone()), is_locked);
+        job.claim(Timestamp::from_millis(5));
+        board.put(&Arc::new(job.clone()), is_locked);
+        board.put(&Arc::new(job), || panic!("that was no news"));
+        board.touch(id, |_| true, |_| is_locked());
+        board.remove(id, is_locked);
+        assert_eq!(spread.get(), 4);
     }
 }
