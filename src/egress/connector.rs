@@ -30,7 +30,7 @@ pub type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Sen
 pub type Resolver = Arc<dyn Fn(&str, u16) -> Lookup + Send + Sync>;
 
 /// Lookups of the system resolver at the same time; each holds a thread until it ends, and the threads are shared with file work.
-const LOOKUPS_MAX: usize = 64;
+const LOOKUPS_MAX: usize = 16;
 /// Addresses of one name that are tried at most.
 const ADDRESSES_MAX: usize = 8;
 /// Head start of one address over the next: the "Connection Attempt Delay" of RFC 8305.

@@ -119,8 +119,6 @@ pub struct Job {
     pub attempt: u32,
     /// Attempts among them that don't count: before a manual retry, given back by a drain, ended by the process's death.
     pub forgiven: u32,
-    /// Crashes of the process counted against this job.
-    pub crashes: u32,
     /// Stages done over stages planned in the running attempt; 1 once succeeded. Live only, never stored in between.
     pub progress: f32,
     /// Bytes of memory that an attempt is planned to need; 0 while unknown (a source not yet fetched).

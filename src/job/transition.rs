@@ -20,9 +20,6 @@ use crate::clock::Timestamp;
 /// Versions that live progress of one attempt may use up between two stored ones.
 pub const LIVE_VERSIONS: u64 = 1000;
 
-/// Deaths of the process that a job may be held to account for; the last one fails it.
-pub const CRASHES_MAX: u32 = 3;
-
 /// The right to run one attempt until a time. `(job, attempt)` is the fence: whoever holds an older attempt is told so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
@@ -111,7 +108,6 @@ impl Job {
             status: Status::Queued,
             attempt: 0,
             forgiven: 0,
-            crashes: 0,
             progress: 0.0,
             memory_bytes,
             cancel_requested: false,
@@ -246,7 +242,6 @@ impl Job {
             return false;
         }
         self.version += 1;
-        self.crashes = 0;
         self.forgiven = self.attempt;
         self.error = None;
         self.finished_at = None;

@@ -16,7 +16,7 @@ pub use deliverer::Deliverer;
 pub struct Config {
     /// Secrets that sign, newest first; several while one is being rotated. Never empty.
     pub secrets: Vec<signature::Secret>,
-    /// Deliveries under way at once. Default 64.
+    /// Deliveries under way at once. Default 512: many dead receivers can fill their own places without filling all.
     pub in_flight_max: usize,
     /// Deliveries under way at once to one receiver (scheme, host and port). Default 16.
     pub receiver_in_flight_max: usize,
@@ -33,7 +33,7 @@ impl Config {
     pub fn new(secrets: Vec<signature::Secret>) -> Config {
         Config {
             secrets,
-            in_flight_max: 64,
+            in_flight_max: 512,
             receiver_in_flight_max: 16,
             attempt_timeout: Duration::from_secs(15),
             answer_bytes_max: 64 * 1024,

@@ -10,6 +10,7 @@ use super::control::{AttemptControl, Stop};
 use super::error::{Judge, WorkError};
 use super::execute::{Executed, Source, Task, execute, timed_out};
 use super::fetch::fetch;
+use super::load::Slot;
 use super::memory::MemoryGrant;
 use super::pool::Ended;
 use super::rooms::Rooms;
@@ -49,6 +50,7 @@ pub(super) async fn run(
     rooms: Arc<Rooms>,
     claimed: Claimed,
     grant: Option<MemoryGrant>,
+    slot: Slot,
     control: Arc<AttemptControl>,
 ) {
     let Claimed { job, lease, inline_source } = claimed;
@@ -64,7 +66,7 @@ pub(super) async fn run(
         unpublished: Vec::new(),
     };
     let attempt = async {
-        let result = run.work(&job, inline_source, grant).await;
+        let result = run.work(&job, inline_source, grant, slot).await;
         run.end(&job, result).await;
     }
     .instrument(span);
@@ -82,12 +84,14 @@ impl Run {
         job: &Job,
         mut inline_source: Option<Bytes>,
         grant: Option<MemoryGrant>,
+        mut slot: Slot,
     ) -> Result<Stored, WorkError> {
         let mut memory_bytes = job.memory_bytes;
         let mut is_inline = job.source.as_ref().is_some_and(|source| source.inline);
         if job.source.is_none() {
             (inline_source, memory_bytes) = self.fetch_source(job).await?;
             is_inline = inline_source.is_some();
+            slot.become_ready();
         }
         let grant = Arc::new(match grant {
             Some(grant) => grant,
@@ -100,7 +104,7 @@ impl Run {
             }
             None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?),
         };
-        let made = self.execute(job, source, &grant).await?;
+        let made = self.execute(job, source, &grant, slot).await?;
         let stored = self.store(job, made).await?;
         Ok(stored)
     }
@@ -133,6 +137,7 @@ impl Run {
         job: &Job,
         source: Source,
         grant: &Arc<MemoryGrant>,
+        mut slot: Slot,
     ) -> Result<Executed, WorkError> {
         let task = Task { source, spec: Arc::clone(&job.spec), limits: self.rooms.config.limits };
         let control = Arc::clone(&self.control);
@@ -140,8 +145,12 @@ impl Run {
         let grant = Arc::downgrade(grant);
         let mut running = self.rooms.pool.run(move || {
             let _held = grant.upgrade();
+            slot.begin();
             control.start_clock(timeout);
-            execute(task, &control)
+            let executed = execute(task, &control);
+            // The thread is as good as free: what follows waits for disks and not for processors.
+            drop(slot);
+            executed
         });
         let in_time = tokio::select! {
             ended = running.ended() => Some(ended),

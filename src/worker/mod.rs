@@ -11,6 +11,7 @@ mod error;
 mod execute;
 mod fetch;
 mod heartbeat;
+mod load;
 mod memory;
 mod pool;
 mod rooms;

@@ -15,6 +15,9 @@ use crate::telemetry::Metrics;
 /// Added to the niceness of pool threads: the event loop is served first.
 const NICENESS: i32 = 10;
 
+/// Threads alive at most, as a multiple of those wanted: stuck ones still take processor time.
+const ALIVE_FACTOR_MAX: usize = 4;
+
 /// Stack of a pool thread in bytes, reserved and not committed: decoders of nested formats recurse.
 const STACK_BYTES: usize = 8 << 20;
 
@@ -36,6 +39,7 @@ pub struct Pool {
 }
 
 struct Shared {
+    threads: usize,
     receiver: Mutex<mpsc::Receiver<Work>>,
     metrics: Arc<Metrics>,
     started: AtomicUsize,
@@ -68,6 +72,7 @@ impl Pool {
     pub fn start(threads: usize, metrics: Arc<Metrics>) -> std::io::Result<Pool> {
         let (sender, receiver) = mpsc::channel();
         let shared = Arc::new(Shared {
+            threads: threads.max(1),
             receiver: Mutex::new(receiver),
             metrics,
             started: AtomicUsize::new(0),
@@ -151,6 +156,12 @@ impl<T> Running<T> {
     /// Gives the work up. A thread that is at it is stuck: a fresh one takes its place.
     pub(super) fn abandon(self) {
         if self.withdraw() || !advance(&self.stage, BEGUN, GIVEN_UP) {
+            return;
+        }
+        let shared = &self.pool.shared;
+        if shared.alive.load(Ordering::Acquire) >= shared.threads * ALIVE_FACTOR_MAX {
+            tracing::error!("too many pool threads are stuck; no more are added until some of them end");
+            self.stage.store(BEGUN, Ordering::Release);
             return;
         }
         match self.pool.add_thread() {

@@ -2,15 +2,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::attempt;
 use super::control::{AttemptControl, Stop};
 use super::heartbeat::{Heartbeat, HeldLeases};
+use super::load::{Kind, Load};
 use super::memory::MemoryBudget;
 use super::rooms::Rooms;
 use super::{Config, Pool};
@@ -19,10 +18,8 @@ use crate::egress::Egress;
 use crate::queue::{Claimed, Queue};
 use crate::telemetry::Metrics;
 
-/// Work that the pool's threads should find waiting, so that tiny jobs never wait for a transaction.
-const LOOK_AHEAD: Duration = Duration::from_millis(10);
-/// Most jobs claimed beyond the threads that are free.
-const LOOK_AHEAD_JOBS_MAX: u64 = 32;
+/// Attempts under way in all, those included whose threads are done and whose end is being committed.
+const ATTEMPTS_MAX: usize = 256;
 /// Pause after the store refused a claim.
 const CLAIM_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -41,47 +38,6 @@ impl std::fmt::Debug for Runner {
     }
 }
 
-/// How much is under way.
-#[derive(Debug, Default)]
-struct Load {
-    ready: AtomicUsize,
-    fetching: AtomicUsize,
-    /// Moving average of a job's time, in microseconds.
-    job_micros: AtomicU64,
-    freed: Notify,
-}
-
-/// Counts an attempt while it is under way.
-struct Slot {
-    load: Arc<Load>,
-    is_fetch: bool,
-    since: Instant,
-}
-
-impl Slot {
-    fn take(load: &Arc<Load>, is_fetch: bool) -> Slot {
-        let slot = Slot { load: Arc::clone(load), is_fetch, since: Instant::now() };
-        slot.count().fetch_add(1, Ordering::AcqRel);
-        slot
-    }
-
-    fn count(&self) -> &AtomicUsize {
-        if self.is_fetch { &self.load.fetching } else { &self.load.ready }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.count().fetch_sub(1, Ordering::AcqRel);
-        let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        if !self.is_fetch {
-            let average = self.load.job_micros.load(Ordering::Relaxed);
-            self.load.job_micros.store(average - average / 8 + micros / 8, Ordering::Relaxed);
-        }
-        self.load.freed.notify_one();
-    }
-}
-
 impl Runner {
     /// Prepares to work; [`Runner::run`] begins.
     pub fn new(
@@ -97,11 +53,9 @@ impl Runner {
         let heartbeat = Heartbeat::start(queue.clone(), leases.clone(), config.lease_duration, runtime)?;
         let memory = MemoryBudget::new(config.memory_bytes_max, Arc::clone(&metrics));
         let rooms = Arc::new(Rooms { queue, blobs, egress, pool, memory, leases, metrics, config });
-        // Until jobs have been timed they count as long: nothing is claimed ahead.
-        let load = Load { job_micros: AtomicU64::new(1_000_000), ..Load::default() };
         Ok(Runner {
             rooms,
-            load: Arc::new(load),
+            load: Load::new(),
             attempts: JoinSet::new(),
             controls: Vec::new(),
             _heartbeat: heartbeat,
@@ -122,7 +76,7 @@ impl Runner {
             let news = async {
                 tokio::select! {
                     () = queue.work_arrived(), if self.has_room() => {}
-                    () = load.freed.notified() => {}
+                    () = load.freed() => {}
                 }
             };
             tokio::select! {
@@ -137,17 +91,14 @@ impl Runner {
         self.ready_room() > 0 || self.fetch_room() > 0
     }
 
-    /// Threads that are free, and some more while jobs are tiny.
+    /// Jobs that threads can take, while not too many attempts wait for their commit.
     fn ready_room(&self) -> usize {
-        let workers = self.rooms.config.workers as u64;
-        let micros = self.load.job_micros.load(Ordering::Relaxed).max(1);
-        let look_ahead = u64::try_from(LOOK_AHEAD.as_micros()).unwrap_or(u64::MAX) * workers / micros;
-        let slots = workers + look_ahead.min(LOOK_AHEAD_JOBS_MAX);
-        usize::try_from(slots).unwrap_or(usize::MAX).saturating_sub(self.load.ready.load(Ordering::Acquire))
+        let attempts_left = ATTEMPTS_MAX.saturating_sub(self.attempts.len());
+        self.load.ready_room(self.rooms.config.workers).min(attempts_left)
     }
 
     fn fetch_room(&self) -> usize {
-        self.rooms.config.source.fetches_max.saturating_sub(self.load.fetching.load(Ordering::Acquire))
+        self.load.fetch_room(self.rooms.config.source.fetches_max)
     }
 
     /// Claims once; whether it is worth claiming again at once.
@@ -156,7 +107,7 @@ impl Runner {
         if ready == 0 && fetches == 0 {
             return false;
         }
-        let is_idle = self.load.ready.load(Ordering::Acquire) == 0;
+        let is_idle = self.load.is_idle();
         let memory = self.rooms.memory.free_bytes();
         let mut claimed = self.rooms.queue.claim(ready, fetches, memory).await;
         let is_stuck = is_idle && ready > 0 && matches!(&claimed, Ok(none) if none.is_empty());
@@ -181,7 +132,8 @@ impl Runner {
     }
 
     fn start(&mut self, claimed: Claimed) {
-        let slot = Slot::take(&self.load, claimed.job.needs_fetch());
+        let kind = if claimed.job.needs_fetch() { Kind::Fetch } else { Kind::Ready };
+        let slot = self.load.take(kind);
         // The claim was made within the free memory. Where that has gone to a fetched image meanwhile, the attempt waits for it, not the
         // dispatcher: it holds its lease by then, hears of a cancel, and nobody else is kept waiting.
         let grant = match &claimed.job.source {
@@ -197,8 +149,7 @@ impl Runner {
         self.controls.push(Arc::downgrade(&control));
         let rooms = Arc::clone(&self.rooms);
         self.attempts.spawn(async move {
-            attempt::run(rooms, claimed, grant, control).await;
-            drop(slot);
+            attempt::run(rooms, claimed, grant, slot, control).await;
         });
     }
 

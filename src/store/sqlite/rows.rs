@@ -39,7 +39,6 @@ pub(super) struct Row {
 #[derive(Serialize, Deserialize)]
 struct State<'a> {
     forgiven: u32,
-    crashes: u32,
     progress: f32,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -193,7 +192,6 @@ fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             spec: Arc::new(spec),
             attempt: row.get(3)?,
             forgiven: state.forgiven,
-            crashes: state.crashes,
             progress: state.progress,
             memory_bytes: unsigned(row.get(4)?),
             cancel_requested: row.get(5)?,
@@ -225,7 +223,6 @@ fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
 fn state(job: &Job) -> Result<String, Fault> {
     let state = State {
         forgiven: job.forgiven,
-        crashes: job.crashes,
         progress: job.progress,
         created_at: job.created_at,
         started_at: job.started_at,
