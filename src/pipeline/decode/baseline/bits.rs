@@ -73,7 +73,7 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::decode::baseline::window::SIZE;
+    use super::super::window::SIZE;
 
     #[test]
     fn bits_come_in_order_across_refills() {

@@ -23,3 +23,47 @@ pub(super) fn rgb(y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
         *pixel = [red, green, blue].map(|value| value.clamp(0, 255) as u8);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_color_is_its_definition_and_its_twin() {
+        let mut out = [0; 256 * 3];
+        let ramp: [u8; 256] = std::array::from_fn(|index| index as u8);
+        for (cb, cr) in (0..=255_u8).flat_map(|cb| (0..=255_u8).map(move |cr| (cb, cr))) {
+            rgb(&ramp, &[cb; 256], &[cr; 256], &mut out);
+            let (b, r) = (f64::from(cb) - 128.0, f64::from(cr) - 128.0);
+            for (y, found) in (0..=255_u8).zip(out.as_chunks::<3>().0).step_by(51) {
+                let y = f64::from(y);
+                let expected = [y + 1.402 * r, y - 0.344_136 * b - 0.714_136 * r, y + 1.772 * b];
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!((f64::from(*found) - expected.clamp(0.0, 255.0)).abs() < 0.51, "{cb} {cr}");
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = super::super::avx2::Avx2::detect() {
+                use super::super::kernels::Kernels;
+                let mut theirs = [0; 256 * 3];
+                avx2.rgb(&ramp, &[cb; 256], &[cr; 256], &mut theirs);
+                assert_eq!(out, theirs, "{cb} {cr}");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn rows_of_any_length_have_the_same_twin() {
+        use super::super::{avx2::Avx2, kernels::Kernels};
+        let Some(avx2) = Avx2::detect() else { return };
+        let row = |seed: usize| -> Vec<u8> { (0..200).map(|index| (index * seed % 251) as u8).collect() };
+        let (y, cb, cr) = (row(37), row(59), row(83));
+        for width in 0..150 {
+            let (mut ours, mut theirs) = (vec![0; width * 3], vec![0; width * 3]);
+            rgb(&y, &cb[3..], &cr[5..], &mut ours);
+            avx2.rgb(&y, &cb[3..], &cr[5..], &mut theirs);
+            assert_eq!(ours, theirs, "{width}");
+        }
+    }
+}

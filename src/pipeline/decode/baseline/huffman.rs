@@ -290,3 +290,40 @@ fn skip(index: u32, expanded: &[u16]) -> Skip {
     }
     Skip((at | place << 6) as u16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overfull_and_foreign_codes_are_refused() {
+        let counts = |pairs: &[(usize, u8)]| {
+            let mut counts = [0; 16];
+            for (length, count) in pairs {
+                counts[length - 1] = *count;
+            }
+            counts
+        };
+        assert!(Codes::new(&counts(&[(1, 2)]), &[1, 2]).is_some());
+        assert!(Codes::new(&counts(&[(1, 3)]), &[1, 2, 3]).is_none(), "three words of one bit");
+        assert!(Codes::new(&counts(&[(1, 2), (2, 1)]), &[1, 2, 3]).is_none(), "no word is left");
+        assert!(Codes::new(&counts(&[(1, 1)]), &[1, 2]).is_none(), "more symbols than words");
+        let table = |symbol| Codes::new(&counts(&[(2, 2)]), &[0, symbol]).unwrap();
+        assert!(Ac::new(table(0x31), false).is_some());
+        assert!(Ac::new(table(0x30), false).is_none(), "a run without a value");
+        assert!(Dc::new(table(11)).is_some());
+        assert!(Dc::new(table(16)).is_none(), "a difference of sixteen bits");
+    }
+
+    #[test]
+    fn undefined_words_have_no_symbol() {
+        let mut counts = [0; 16];
+        counts[1] = 1;
+        counts[15] = 1;
+        let codes = Codes::new(&counts, &[7, 9]).unwrap();
+        assert_eq!(codes.find(0x3fff), Some((2, 7)));
+        assert_eq!(codes.find(0x4000), Some((16, 9)));
+        assert_eq!(codes.find(0x4001), None);
+        assert_eq!(codes.find(0xffff), None);
+    }
+}

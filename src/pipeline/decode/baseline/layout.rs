@@ -60,6 +60,10 @@ impl Layout {
             let whole = (across / component.blocks.0, down / component.blocks.1);
             planes.push(plane(frame, component, whole, eighths, mcus.0, skips)?);
         }
+        if (5..8).contains(&eighths) && planes.iter().any(|plane| plane.factor != (1, 1)) {
+            // A block cannot have the ten to fourteen samples a side that would keep all of its chroma.
+            return Err(Flaw::Unusual("five to seven eighths of subsampled chroma"));
+        }
         Ok(Self {
             width: (frame.width * eighths).div_ceil(8),
             height: (frame.height * eighths).div_ceil(8),

@@ -109,22 +109,25 @@ pub(super) fn place(row: usize, column: usize) -> usize {
     pair * 16 + column * 2 + row / 2 % 2
 }
 
-/// One pass over one line of coefficients.
+/// One pass of length `N` over eight lanes at once: sums of products of the paired rows, then the sum and the difference of the even and
+/// odd halves.
 #[inline(always)]
-fn pass<const N: usize>(line: impl Fn(usize) -> i16, round: i32) -> [i32; 8] {
-    let basis = &BASES[N];
-    let mut samples = [0; 8];
+fn pass<const N: usize>(pairs: &[[i16; 16]; 4], round: i32) -> [[i32; 8]; 8] {
+    let mut samples = [[0; 8]; 8];
     for sample in 0..N.div_ceil(2) {
-        let mut sums = [round, 0];
-        for (pair, rows) in PAIRS.iter().enumerate() {
-            for (side, row) in rows.iter().enumerate().filter(|(_, row)| **row < N) {
-                let product = i32::from(line(*row)) * i32::from(basis[pair][sample][side]);
-                sums[pair / 2] = sums[pair / 2].wrapping_add(product);
+        let mut sums = [[round; 8], [0; 8]];
+        for (index, pair) in pairs.iter().enumerate().filter(|(index, _)| PAIRS[*index][0] < N) {
+            let [first, second] = BASES[N][index][sample].map(i32::from);
+            for (sum, values) in sums[index / 2].iter_mut().zip(pair.as_chunks::<2>().0) {
+                let product = (i32::from(values[0]) * first).wrapping_add(i32::from(values[1]) * second);
+                *sum = sum.wrapping_add(product);
             }
         }
         // In the middle of an odd length the odd rows are zero, and both are the same sample.
-        samples[N - 1 - sample] = sums[0].wrapping_sub(sums[1]);
-        samples[sample] = sums[0].wrapping_add(sums[1]);
+        for lane in 0..8 {
+            samples[N - 1 - sample][lane] = sums[0][lane].wrapping_sub(sums[1][lane]);
+            samples[sample][lane] = sums[0][lane].wrapping_add(sums[1][lane]);
+        }
     }
     samples
 }
@@ -138,18 +141,31 @@ pub(super) fn inverse<const NY: usize, const NX: usize>(
     out: &mut [u8],
     stride: usize,
 ) {
-    let mut half = [[0_i16; 8]; NY];
-    for column in 0..NX {
-        let line = |row| block[place(row, column)].wrapping_mul(steps[place(row, column)]);
-        for (row, sample) in half.iter_mut().zip(pass::<NY>(line, FIRST_ROUND)) {
-            row[column] = (sample >> FIRST_SHIFT) as i16;
+    // Lanes are columns, two values of each side by side.
+    let mut pairs = [[0; 16]; 4];
+    for (pair, (block, steps)) in pairs.iter_mut().zip(block.as_chunks::<16>().0.iter().zip(steps.as_chunks::<16>().0)) {
+        for (value, (coefficient, step)) in pair.iter_mut().zip(block.iter().zip(steps)) {
+            *value = coefficient.wrapping_mul(*step);
         }
     }
-    for (row, half) in out.chunks_mut(stride).zip(half) {
-        let samples = pass::<NX>(|column| half[column], SECOND_ROUND);
-        for (byte, sample) in row.iter_mut().zip(&samples[..NX]) {
-            *byte = (sample >> SECOND_SHIFT).clamp(0, 255) as u8;
+    let half = pass::<NY>(&pairs, FIRST_ROUND);
+    // Lanes are rows now.
+    for (pair, columns) in pairs.iter_mut().zip(PAIRS) {
+        for row in 0..NY {
+            for (side, column) in columns.into_iter().enumerate() {
+                pair[row * 2 + side] = (half[row][column] >> FIRST_SHIFT) as i16;
+            }
         }
+    }
+    let columns = pass::<NX>(&pairs, SECOND_ROUND);
+    let mut samples = [[0; 8]; 8];
+    for (row, samples) in samples.iter_mut().enumerate().take(NY) {
+        for (sample, column) in samples.iter_mut().zip(&columns[..NX]) {
+            *sample = (column[row] >> SECOND_SHIFT).clamp(0, 255) as u8;
+        }
+    }
+    for (row, samples) in out.chunks_mut(stride).zip(&samples[..NY]) {
+        row[..8].copy_from_slice(samples);
     }
 }
 
@@ -160,4 +176,91 @@ pub(super) fn flat(block: &Block, steps: &Steps) -> u8 {
     // The first pass shifts left by its two bits, in 16 bits; the second divides by the 32 that remain.
     let half = i32::from((dc << PASS_BITS) as i16);
     (((half + 16) >> 5) + 128).clamp(0, 255) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition of the scaled transform, in floating point.
+    fn oracle(ny: usize, nx: usize, coefficient: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+        let basis = |k: usize, i: usize, n: usize| {
+            let scale = if k == 0 { 1.0 } else { std::f64::consts::SQRT_2 };
+            scale * ((2 * i + 1) as f64 * k as f64 * std::f64::consts::PI / (2 * n) as f64).cos()
+        };
+        let mut samples = Vec::new();
+        for (y, x) in (0..ny).flat_map(|y| (0..nx).map(move |x| (y, x))) {
+            let mut sum = 0.0;
+            for (v, u) in (0..ny).flat_map(|v| (0..nx).map(move |u| (v, u))) {
+                sum += coefficient(v, u) * basis(v, y, ny) * basis(u, x, nx);
+            }
+            samples.push((sum / 8.0 + 128.0).clamp(0.0, 255.0));
+        }
+        samples
+    }
+
+    fn random(state: &mut u64) -> u32 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) as u32
+    }
+
+    fn judge<const NY: usize, const NX: usize>() {
+        let mut state = (NY * 8 + NX) as u64;
+        for round in 0..200 {
+            let mut block = [0; 128];
+            let mut steps = [0; 64];
+            for (value, step) in block.iter_mut().zip(&mut steps) {
+                *step = random(&mut state) as i16 % 12 + 1;
+                *value = if random(&mut state) % 4 > round % 5 { 0 } else { random(&mut state) as i16 % 40 };
+            }
+            let stride = 19;
+            let mut out = vec![0; stride * NY];
+            inverse::<NY, NX>(&block, &steps, &mut out, stride);
+            let expected =
+                oracle(NY, NX, |row, column| f64::from(block[place(row, column)] * steps[place(row, column)]));
+            for (index, expected) in expected.into_iter().enumerate() {
+                let found = f64::from(out[index / NX * stride + index % NX]);
+                assert!((found - expected).abs() < 0.75, "{NY}x{NX}: {found} for {expected}");
+            }
+            #[cfg(target_arch = "x86_64")]
+            twins::<NY, NX>(&block, &steps, &mut state);
+        }
+    }
+
+    /// Vector and portable code, on sound blocks and on any other.
+    #[cfg(target_arch = "x86_64")]
+    fn twins<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, state: &mut u64) {
+        use super::super::{avx2::Avx2, kernels::Kernels};
+        let Some(avx2) = Avx2::detect() else { return };
+        let wild = std::array::from_fn(|_| random(state) as i16);
+        for block in [block, &wild] {
+            let stride = NX + 9;
+            let (mut ours, mut theirs) = (vec![0; stride * NY], vec![0; stride * NY]);
+            inverse::<NY, NX>(block, steps, &mut ours, stride);
+            avx2.inverse::<NY, NX>(block, steps, &mut theirs, stride);
+            for row in 0..NY {
+                assert_eq!(ours[row * stride..][..NX], theirs[row * stride..][..NX], "row {row} of {NY}x{NX}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_shape_is_its_definition_and_its_twin() {
+        macro_rules! shapes {
+            ($(($ny:literal, $nx:literal))*) => {{ $(judge::<$ny, $nx>();)* }};
+        }
+        shapes!((1, 1)(2, 2)(3, 3)(4, 4)(5, 5)(6, 6)(7, 7)(8, 8));
+        shapes!((1, 2)(2, 4)(3, 6)(4, 8)(2, 1)(4, 2)(6, 3)(8, 4));
+    }
+
+    #[test]
+    fn a_flat_block_is_what_the_transform_makes_of_it() {
+        for dc in -2100..2100 {
+            let mut block = [0; 128];
+            block[0] = dc;
+            let mut out = [0; 64];
+            inverse::<8, 8>(&block, &[1; 64], &mut out, 8);
+            assert_eq!(out, [flat(&block, &[1; 64]); 64]);
+        }
+    }
 }

@@ -66,3 +66,52 @@ pub(super) fn repeat(row: &[u8], factor: usize, out: &mut [u8]) {
         samples.fill(*sample);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEAR: [u8; 5] = [10, 20, 255, 0, 7];
+    const FAR: [u8; 5] = [0, 255, 30, 40, 8];
+
+    /// ¾ of the sample and ¼ of its neighbour on this side; edges repeat.
+    fn across(row: &[f64], index: usize) -> f64 {
+        let place = index / 2;
+        let other = if index % 2 == 0 { place.saturating_sub(1) } else { (place + 1).min(row.len() - 1) };
+        row[place] * 0.75 + row[other] * 0.25
+    }
+
+    #[test]
+    fn doubling_interpolates_within_half_a_step() {
+        let (mut sums, mut out) = ([0; 7], [0; 10]);
+        widen(&NEAR, &mut sums);
+        double_plain(&sums, &mut out);
+        let row = NEAR.map(f64::from);
+        for (index, found) in out.into_iter().enumerate() {
+            assert!((f64::from(found) - across(&row, index)).abs() <= 0.5, "{index}");
+        }
+        blend(&NEAR, &FAR, &mut sums);
+        double_blended(&sums, &mut out);
+        let row: Vec<f64> =
+            NEAR.iter().zip(FAR).map(|(near, far)| f64::from(*near) * 0.75 + f64::from(far) * 0.25).collect();
+        for (index, found) in out.into_iter().enumerate() {
+            assert!((f64::from(found) - across(&row, index)).abs() <= 0.5, "{index}");
+        }
+    }
+
+    #[test]
+    fn rows_between_round_to_both_sides() {
+        let mut out = [0; 2];
+        between(&[10, 10], &[12, 11], false, &mut out);
+        assert_eq!(out, [10, 10]);
+        between(&[10, 10], &[12, 11], true, &mut out);
+        assert_eq!(out, [11, 10]);
+    }
+
+    #[test]
+    fn repeated_samples_stand_side_by_side() {
+        let mut out = [0; 8];
+        repeat(&[3, 9], 4, &mut out);
+        assert_eq!(out, [3, 3, 3, 3, 9, 9, 9, 9]);
+    }
+}
