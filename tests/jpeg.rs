@@ -154,7 +154,10 @@ fn every_sampling_and_every_restart_interval_of_a_larger_picture() {
                 .encode()
                 .unwrap();
             let found = ours(&source, (width, height), 8).unwrap();
-            assert!(found.pixels == theirs(&source, PixelFormat::Rgb), "{sampling:?}, {blocks} blocks, {rows} rows");
+            assert!(
+                found.pixels == theirs(&source, PixelFormat::Rgb),
+                "{sampling:?}, {blocks} blocks, {rows} rows"
+            );
         }
     }
 }
@@ -219,7 +222,8 @@ fn photographs_of_the_tests_are_the_same_too() {
             continue;
         }
         let source = std::fs::read(&path).unwrap();
-        let expected = Decoder::new(&source).unwrap().with_output_format(PixelFormat::Rgb).decode_image().unwrap();
+        let expected =
+            Decoder::new(&source).unwrap().with_output_format(PixelFormat::Rgb).decode_image().unwrap();
         match ours(&source, (expected.width, expected.height), 8) {
             Ok(found) => assert!(found.pixels == expected.data, "{}", path.display()),
             Err(flaw) => assert!(matches!(flaw, Flaw::Unusual(_)), "{}: {flaw}", path.display()),
@@ -242,7 +246,10 @@ fn other_kinds_of_jpeg_are_called_unusual() {
         ("lossless", base().lossless(true).encode()),
         ("CMYK", Encoder::new(&cmyk, width, height, PixelFormat::Cmyk).encode()),
         ("RGB", base().colorspace(libjpeg_turbo_rs::ColorSpace::Rgb).encode()),
-        ("twelve bits", libjpeg_turbo_rs::precision::compress_12bit(&deep, width, height, 3, 80, Subsampling::S444)),
+        (
+            "twelve bits",
+            libjpeg_turbo_rs::precision::compress_12bit(&deep, width, height, 3, 80, Subsampling::S444),
+        ),
         ("sampling", base().sampling_factors(vec![(3, 1), (1, 1), (1, 1)]).encode()),
         ("small luma", base().sampling_factors(vec![(1, 1), (2, 1), (2, 1)]).encode()),
     ];
@@ -270,8 +277,12 @@ fn every_truncation_is_noticed() {
     let (width, height) = (50, 40);
     let pixels = scene(width, height, 25);
     for (sampling, interval) in [(Subsampling::S420, 0), (Subsampling::S444, 4)] {
-        let source =
-            encoder(&pixels, width, height).quality(85).subsampling(sampling).restart_blocks(interval).encode().unwrap();
+        let source = encoder(&pixels, width, height)
+            .quality(85)
+            .subsampling(sampling)
+            .restart_blocks(interval)
+            .encode()
+            .unwrap();
         let whole = ours(&source, (width, height), 4).unwrap();
         for length in 0..source.len() {
             match ours(&source[..length], (width, height), 4) {
@@ -323,7 +334,12 @@ fn headers_made_of_anything_do_no_harm() {
         match random.next(3) {
             0 => broken[place] = [0, 1, 0x7f, 0x80, 0xfe, 0xff][random.next(6)],
             1 => drop(broken.drain(place..(place + random.next(9)).min(source.len()))),
-            _ => drop(broken.splice(place..place, [255, 0, 17, 196, 1, 2, 218, 0, 64].into_iter().take(random.next(9)))),
+            _ => {
+                drop(broken.splice(
+                    place..place,
+                    [255, 0, 17, 196, 1, 2, 218, 0, 64].into_iter().take(random.next(9)),
+                ))
+            }
         }
         drop(ours(&broken, (24, 24), 8));
     }

@@ -53,7 +53,13 @@ fn run<E>(
 
 impl Kernels for Avx2 {
     #[inline(always)]
-    fn inverse<const NY: usize, const NX: usize>(self, block: &Block, steps: &Steps, out: &mut [u8], stride: usize) {
+    fn inverse<const NY: usize, const NX: usize>(
+        self,
+        block: &Block,
+        steps: &Steps,
+        out: &mut [u8],
+        stride: usize,
+    ) {
         // SAFETY: `self` exists only where `detect` found the instructions.
         unsafe { inverse::<NY, NX>(block, steps, out, stride) }
     }
@@ -143,7 +149,8 @@ fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: 
 #[inline]
 fn store<const NY: usize, const NX: usize>(columns: [__m256i; 8], out: &mut [u8], stride: usize) {
     // Four columns of bytes, each of four rows per half, turned into four rows of four bytes.
-    let turn = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    let turn =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     let quad = |from: usize| {
         let first = _mm256_packs_epi32(columns[from], columns[from + 1]);
         let second = _mm256_packs_epi32(columns[from + 2], columns[from + 3]);

@@ -72,8 +72,8 @@ impl Bits {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::window::SIZE;
+    use super::*;
 
     #[test]
     fn bits_come_in_order_across_refills() {
@@ -82,7 +82,8 @@ mod tests {
             *byte = (index * 37 + 11) as u8;
         }
         let expected = |from: usize, count: usize| {
-            (from..from + count).fold(0, |value, bit| value << 1 | usize::from(bytes[bit / 8] >> (7 - bit % 8) & 1))
+            (from..from + count)
+                .fold(0, |value, bit| value << 1 | usize::from(bytes[bit / 8] >> (7 - bit % 8) & 1))
         };
         let mut bits = Bits::default();
         let mut position = 0;

@@ -17,9 +17,9 @@ pub(super) fn rgb(y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
     const HALF: i32 = 1 << 15;
     for (((pixel, y), cb), cr) in out.as_chunks_mut::<3>().0.iter_mut().zip(y).zip(cb).zip(cr) {
         let (y, cb, cr) = (i32::from(*y), i32::from(*cb) - 128, i32::from(*cr) - 128);
-        let red = y + (RED_CR * cr + HALF >> 16);
-        let green = y + (HALF - GREEN_CB * cb - GREEN_CR * cr >> 16);
-        let blue = y + (BLUE_CB * cb + HALF >> 16);
+        let red = y + ((RED_CR * cr + HALF) >> 16);
+        let green = y + ((HALF - GREEN_CB * cb - GREEN_CR * cr) >> 16);
+        let blue = y + ((BLUE_CB * cb + HALF) >> 16);
         *pixel = [red, green, blue].map(|value| value.clamp(0, 255) as u8);
     }
 }

@@ -27,9 +27,9 @@ impl Order {
     pub(super) fn new(skips: bool, place: impl Fn(usize) -> Option<u8>) -> Self {
         let mut places = [NOWHERE; 256];
         let mut last = 0;
-        for index in 0..64 {
+        for (index, stored) in places.iter_mut().enumerate().take(64) {
             if let Some(place) = place(index) {
-                places[index] = place;
+                *stored = place;
                 last = index as u32;
             }
         }
@@ -77,7 +77,14 @@ fn is_within(k: u32) -> bool {
 
 /// Reads values from one refill; returns the place behind them.
 #[inline(always)]
-fn values(reader: &mut Bits, bytes: &Bytes, ac: &Ac, order: &Order, mut k: u32, block: &mut Block) -> Option<u32> {
+fn values(
+    reader: &mut Bits,
+    bytes: &Bytes,
+    ac: &Ac,
+    order: &Order,
+    mut k: u32,
+    block: &mut Block,
+) -> Option<u32> {
     const _: () = assert!(PAIR_BITS * 5 <= super::bits::REFILLED);
     reader.refill(bytes);
     for _ in 0..5 {
@@ -228,12 +235,13 @@ mod tests {
     /// Codes with short and long words; the order of symbols differs per seed.
     fn codes(seed: u64) -> (Code, Code) {
         let mut state = seed;
-        let mut ac: Vec<u8> =
-            (0..=255_u8).filter(|symbol| symbol & 15 <= 10 && (symbol & 15 > 0 || matches!(symbol, 0 | 0xf0))).collect();
+        let mut ac: Vec<u8> = (0..=255_u8)
+            .filter(|symbol| symbol & 15 <= 10 && (symbol & 15 > 0 || matches!(symbol, 0 | 0xf0)))
+            .collect();
         for index in (1..ac.len()).rev() {
             // Small sizes tend to the front, as in real tables.
             let other = random(&mut state) as usize % (index + 1);
-            if ac[other] & 15 >= ac[index] & 15 || seed % 3 == 0 {
+            if ac[other] & 15 >= ac[index] & 15 || seed.is_multiple_of(3) {
                 ac.swap(index, other);
             }
         }
@@ -272,7 +280,11 @@ mod tests {
                 let density = random(state) % 64;
                 let mut block: [i32; 64] = std::array::from_fn(|_| {
                     let magnitude = 1 << (random(state) % 8);
-                    if random(state) % 64 < density { random(state) as i32 % magnitude - magnitude / 2 } else { 0 }
+                    if random(state) % 64 < density {
+                        random(state) as i32 % magnitude - magnitude / 2
+                    } else {
+                        0
+                    }
                 });
                 if index % 4 == 0 {
                     block[63] = 1 - 2 * (index & 8) / 8;
@@ -293,7 +305,11 @@ mod tests {
             for values in &blocks {
                 write(&mut writer, &dc, &ac, &mut prediction, values);
             }
-            let source: Vec<u8> = writer.bytes.iter().flat_map(|byte| [*byte, 0].into_iter().take(1 + usize::from(*byte == 255))).collect();
+            let source: Vec<u8> = writer
+                .bytes
+                .iter()
+                .flat_map(|byte| [*byte, 0].into_iter().take(1 + usize::from(*byte == 255)))
+                .collect();
             let dc = Dc::new(Codes::new(&dc.counts, &dc.symbols).unwrap()).unwrap();
             let ac = Ac::new(Codes::new(&ac.counts, &ac.symbols).unwrap(), true).unwrap();
             for needed in [1, 5, 25, 64] {
@@ -304,11 +320,16 @@ mod tests {
                     window.provide(&mut bits);
                     let mut found = [0; 128];
                     let extent =
-                        block(&mut bits, window.bytes(), (&dc, &ac), &order, &mut prediction, &mut found).unwrap();
+                        block(&mut bits, window.bytes(), (&dc, &ac), &order, &mut prediction, &mut found)
+                            .unwrap();
                     let expected: Vec<i16> = values.iter().map(|value| *value as i16).collect();
-                    assert_eq!(found[..needed], expected[..needed], "block {index}, {needed} needed, seed {seed}");
+                    assert_eq!(
+                        found[..needed],
+                        expected[..needed],
+                        "block {index}, {needed} needed, seed {seed}"
+                    );
                     assert!(found[needed..64].iter().all(|value| *value == 0));
-                    let last = values.iter().rposition(|value| *value != 0).unwrap_or(0).max(0);
+                    let last = values.iter().rposition(|value| *value != 0).unwrap_or(0);
                     assert_eq!(extent as usize, last + 1, "block {index}");
                 }
                 assert!(!window.is_overrun(&bits) && window.end(&mut bits).is_some());

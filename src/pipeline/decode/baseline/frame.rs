@@ -64,8 +64,7 @@ impl Frame {
                 }
                 0xdb => frame.steps(segment)?,
                 0xdd => {
-                    frame.restart =
-                        usize::from(u16::from_be_bytes(*segment.first_chunk().ok_or(SHORT)?));
+                    frame.restart = usize::from(u16::from_be_bytes(*segment.first_chunk().ok_or(SHORT)?));
                 }
                 0xee => adobe(segment)?,
                 0xe0..=0xef | 0xfe => {}
@@ -105,13 +104,17 @@ impl Frame {
     fn judge(&self) -> Result<(), Flaw> {
         let (across, down) = self.components[0].blocks;
         let divides = |whole: usize, part: usize, most: usize| {
-            part > 0 && whole.is_multiple_of(part) && matches!(whole / part, 1 | 2 | 4) && whole / part <= most
+            part > 0
+                && whole.is_multiple_of(part)
+                && matches!(whole / part, 1 | 2 | 4)
+                && whole / part <= most
         };
         let usual = self
             .components
             .iter()
             .all(|component| divides(across, component.blocks.0, 4) && divides(down, component.blocks.1, 2));
-        let blocks: usize = self.components.iter().map(|component| component.blocks.0 * component.blocks.1).sum();
+        let blocks: usize =
+            self.components.iter().map(|component| component.blocks.0 * component.blocks.1).sum();
         if !usual || blocks > super::BLOCKS_MAX {
             return Err(Flaw::Unusual("its sampling factors"));
         }

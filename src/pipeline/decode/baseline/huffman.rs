@@ -104,7 +104,7 @@ impl Dc {
             *entry = match DC_BITS - length {
                 _ if length == 0 => 0,
                 left if size > left => length | size << 8,
-                left => length + size | (value(index, left, size) as u32) << 16,
+                left => (length + size) | (value(index, left, size) as u32) << 16,
             };
         }
         Some(Self { codes, values })
@@ -258,12 +258,18 @@ fn pair(index: u32, expanded: &[u16]) -> Pair {
     let mut place = 0;
     let mut values = [(END, 0); 2];
     let mut found = 0;
-    while let Some((length, run, size)) = symbol(index, at, expanded).filter(|(length, ..)| at + length <= PAIR_BITS) {
+    while let Some((length, run, size)) =
+        symbol(index, at, expanded).filter(|(length, ..)| at + length <= PAIR_BITS)
+    {
         if (run, size) == (0, 0) {
             return Pair::complete(at + length, values[0], values[1], place + END);
         }
         if found == 2 || at + length + size > PAIR_BITS {
-            return if found == 0 { Pair::partial(length, run, size) } else { Pair::complete(at, values[0], values[1], place) };
+            return if found == 0 {
+                Pair::partial(length, run, size)
+            } else {
+                Pair::complete(at, values[0], values[1], place)
+            };
         }
         values[found] = (place + run, value(index, SKIP_BITS - at - length, size));
         found += 1;

@@ -11,7 +11,13 @@ use super::{
 /// An instruction set.
 pub(super) trait Kernels: Copy {
     /// [`transform::inverse`].
-    fn inverse<const NY: usize, const NX: usize>(self, block: &Block, steps: &Steps, out: &mut [u8], stride: usize);
+    fn inverse<const NY: usize, const NX: usize>(
+        self,
+        block: &Block,
+        steps: &Steps,
+        out: &mut [u8],
+        stride: usize,
+    );
     /// [`color::rgb`].
     fn rgb(self, y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]);
 }
@@ -22,7 +28,13 @@ pub(super) struct Portable;
 
 impl Kernels for Portable {
     #[inline(always)]
-    fn inverse<const NY: usize, const NX: usize>(self, block: &Block, steps: &Steps, out: &mut [u8], stride: usize) {
+    fn inverse<const NY: usize, const NX: usize>(
+        self,
+        block: &Block,
+        steps: &Steps,
+        out: &mut [u8],
+        stride: usize,
+    ) {
         transform::inverse::<NY, NX>(block, steps, out, stride);
     }
 

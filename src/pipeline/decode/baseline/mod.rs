@@ -4,6 +4,8 @@
 //! is unusual or damaged is refused by name, and the caller's general decoder decides. Memory beside the picture is a row of MCUs.
 //! Depends on nothing else in the crate. At full size the pixels are those of the reference decoder (libjpeg-turbo), bit for bit.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod bits;
 mod color;
 mod entropy;
@@ -15,8 +17,6 @@ mod scan;
 mod transform;
 mod upsample;
 mod window;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
 
 use frame::Frame;
 use huffman::{Ac, Dc};
@@ -106,7 +106,9 @@ pub fn decode<E>(
     let length = layout.width.checked_mul(layout.height).and_then(|pixels| pixels.checked_mul(channels));
     let length = length.ok_or(Flaw::Unusual("more pixels than can be addressed"))?;
     let Frame { dc, ac, restart, data, .. } = frame;
-    let uses = |index: usize, table: fn(&layout::Plane) -> usize| layout.planes.iter().any(|plane| table(plane) == index);
+    let uses = |index: usize, table: fn(&layout::Plane) -> usize| {
+        layout.planes.iter().any(|plane| table(plane) == index)
+    };
     let mut dc_tables = [const { None }; 4];
     let mut ac_tables = [const { None }; 4];
     for (index, (dc, ac)) in dc.into_iter().zip(ac).enumerate() {
@@ -119,7 +121,8 @@ pub fn decode<E>(
         }
     }
     if layout.planes.iter().any(|plane| {
-        dc_tables.get(plane.dc).is_none_or(Option::is_none) || ac_tables.get(plane.ac).is_none_or(Option::is_none)
+        dc_tables.get(plane.dc).is_none_or(Option::is_none)
+            || ac_tables.get(plane.ac).is_none_or(Option::is_none)
     }) {
         return Err(Flaw::Unusual("a Huffman table is missing").into());
     }

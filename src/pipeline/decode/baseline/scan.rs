@@ -14,7 +14,6 @@ use super::{
     window::{End, Window},
 };
 
-
 /// A scan that is being decoded.
 pub(super) struct Scan<'a> {
     pub(super) layout: &'a Layout,
@@ -119,13 +118,21 @@ impl<'a> Scan<'a> {
         let mut extents = [0; BLOCKS_MAX];
         let mut index = 0;
         for (plane, prediction) in self.layout.planes.iter().zip(&mut self.predictions) {
-            let (Some(dc), Some(ac)) = (&self.dc[plane.dc & 3], &self.ac[plane.ac & 3]) else { return Err(BROKEN) };
+            let (Some(dc), Some(ac)) = (&self.dc[plane.dc & 3], &self.ac[plane.ac & 3]) else {
+                return Err(BROKEN);
+            };
             for _ in 0..plane.blocks.0 * plane.blocks.1 {
                 let block = &mut self.blocks[index];
                 block[..64].fill(0);
-                extents[index] =
-                    entropy::block(&mut self.bits, self.window.bytes(), (dc, ac), &plane.order, prediction, block)
-                        .ok_or(BROKEN)?;
+                extents[index] = entropy::block(
+                    &mut self.bits,
+                    self.window.bytes(),
+                    (dc, ac),
+                    &plane.order,
+                    prediction,
+                    block,
+                )
+                .ok_or(BROKEN)?;
                 index += 1;
             }
         }
@@ -204,7 +211,13 @@ impl<'a> Scan<'a> {
 
 /// A row of `factor` times as many samples, between the nearer row and the farther, which is the one below or above.
 #[inline(always)]
-fn interpolate(factor: (usize, usize), (near, far): (&[u8], &[u8]), below: bool, sums: &mut [u16], out: &mut [u8]) {
+fn interpolate(
+    factor: (usize, usize),
+    (near, far): (&[u8], &[u8]),
+    below: bool,
+    sums: &mut [u16],
+    out: &mut [u8],
+) {
     let out = &mut out[..near.len() * factor.0];
     match factor {
         // The reference interpolates across only where there are neighbours on both sides.

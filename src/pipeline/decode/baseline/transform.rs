@@ -55,7 +55,8 @@ const fn basis(length: usize) -> Basis {
             while side < 2 {
                 let row = PAIRS[pair][side];
                 if row < length {
-                    basis[pair][sample][side] = if length == 8 { EIGHT[row][sample] } else { fixed(row, sample, length) };
+                    basis[pair][sample][side] =
+                        if length == 8 { EIGHT[row][sample] } else { fixed(row, sample, length) };
                 }
                 side += 1;
             }
@@ -143,7 +144,9 @@ pub(super) fn inverse<const NY: usize, const NX: usize>(
 ) {
     // Lanes are columns, two values of each side by side.
     let mut pairs = [[0; 16]; 4];
-    for (pair, (block, steps)) in pairs.iter_mut().zip(block.as_chunks::<16>().0.iter().zip(steps.as_chunks::<16>().0)) {
+    for (pair, (block, steps)) in
+        pairs.iter_mut().zip(block.as_chunks::<16>().0.iter().zip(steps.as_chunks::<16>().0))
+    {
         for (value, (coefficient, step)) in pair.iter_mut().zip(block.iter().zip(steps)) {
             *value = coefficient.wrapping_mul(*step);
         }
@@ -216,8 +219,9 @@ mod tests {
             let stride = 19;
             let mut out = vec![0; stride * NY];
             inverse::<NY, NX>(&block, &steps, &mut out, stride);
-            let expected =
-                oracle(NY, NX, |row, column| f64::from(block[place(row, column)] * steps[place(row, column)]));
+            let expected = oracle(NY, NX, |row, column| {
+                f64::from(block[place(row, column)] * steps[place(row, column)])
+            });
             for (index, expected) in expected.into_iter().enumerate() {
                 let found = f64::from(out[index / NX * stride + index % NX]);
                 assert!((found - expected).abs() < 0.75, "{NY}x{NX}: {found} for {expected}");
@@ -239,7 +243,11 @@ mod tests {
             inverse::<NY, NX>(block, steps, &mut ours, stride);
             avx2.inverse::<NY, NX>(block, steps, &mut theirs, stride);
             for row in 0..NY {
-                assert_eq!(ours[row * stride..][..NX], theirs[row * stride..][..NX], "row {row} of {NY}x{NX}");
+                assert_eq!(
+                    ours[row * stride..][..NX],
+                    theirs[row * stride..][..NX],
+                    "row {row} of {NY}x{NX}"
+                );
             }
         }
     }

@@ -77,7 +77,8 @@ mod tests {
     /// ¾ of the sample and ¼ of its neighbour on this side; edges repeat.
     fn across(row: &[f64], index: usize) -> f64 {
         let place = index / 2;
-        let other = if index % 2 == 0 { place.saturating_sub(1) } else { (place + 1).min(row.len() - 1) };
+        let other =
+            if index.is_multiple_of(2) { place.saturating_sub(1) } else { (place + 1).min(row.len() - 1) };
         row[place] * 0.75 + row[other] * 0.25
     }
 
