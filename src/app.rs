@@ -55,6 +55,9 @@ pub enum AppError {
     /// No secret was given to sign webhooks with.
     #[error("no webhook secret: call Settings::ensure_webhook_secret, or set webhook_secret")]
     NoWebhookSecret,
+    /// Presets that no job could use; every mistake of each.
+    #[error("{}", .0.join("\n"))]
+    Presets(Vec<String>),
     /// The system refused a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -101,8 +104,13 @@ impl App {
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
             .await
             .map_err(|error| AppError::Thread(error.into()))??;
+        let mistakes = server::preset_mistakes(&settings.server, &egress, clock.now());
+        if !mistakes.is_empty() {
+            return Err(AppError::Presets(mistakes));
+        }
         let queue =
-            Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics)).await?;
+            Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
+                .await?;
         let pool = Pool::start(settings.worker.workers, Arc::clone(&metrics)).map_err(AppError::Thread)?;
         let limits = settings.worker.limits;
         let runner = Runner::new(
@@ -117,9 +125,12 @@ impl App {
         let mut webhook_config = webhook::Config::new(settings.webhook_secrets);
         webhook_config.grace = settings.grace;
         let deliverer = Deliverer::new(queue.clone(), egress.clone(), Arc::clone(&metrics), webhook_config);
-        let watchdog = Watchdog::start(tokio::runtime::Handle::current(), Arc::clone(&metrics)).map_err(AppError::Thread)?;
-        let probes: Vec<Arc<dyn Probe>> = vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
-        let services = server::Services { queue, blobs, egress, metrics, clock, probes, image_limits: limits };
+        let watchdog = Watchdog::start(tokio::runtime::Handle::current(), Arc::clone(&metrics))
+            .map_err(AppError::Thread)?;
+        let probes: Vec<Arc<dyn Probe>> =
+            vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
+        let services =
+            server::Services { queue, blobs, egress, metrics, clock, probes, image_limits: limits };
         let server = settings.server;
         Ok(App { address, listener, server, services, runner, deliverer, store, _watchdog: watchdog })
     }

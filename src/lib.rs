@@ -2,12 +2,17 @@
 //!
 //! Submit an image and what to do with it, get a job id at once, collect the results later. See `ARCHITECTURE.md` for the map of the rooms.
 pub mod api;
+pub mod app;
 pub mod blob;
+pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod config;
 pub mod egress;
 pub mod job;
 pub mod pipeline;
 pub mod queue;
+pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;

@@ -1,2 +1,5 @@
-//! The program.
-fn main() {}
+//! The program: its arguments, and nothing else.
+
+fn main() -> std::process::ExitCode {
+    minilab::cli::run(std::env::args_os())
+}

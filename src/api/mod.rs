@@ -4,8 +4,23 @@
 //! status codes beyond the numbers that a problem carries. The stored forms are other types (`job`), on purpose: a row must stay
 //! readable when the contract grows. Called by `server`, `client`, `queue` (through a render function that `app` hands in) and `cli`.
 
+pub mod capabilities;
+pub mod duration;
+mod fields;
+pub mod fingerprint;
+pub mod plan;
+pub mod problem;
+pub mod query;
+pub mod schema;
+pub mod spec;
+pub mod stats;
 pub mod view;
 
+pub use capabilities::Capabilities;
+pub use fingerprint::fingerprint;
+pub use plan::PlanView;
+pub use problem::{Mistake, ProblemDetails};
+pub use stats::StatsView;
 pub use view::{
     AttemptError, JobList, JobView, Links, OutputView, SourceView, TimingsView, WarningView, WebhookBody,
     WebhookView,

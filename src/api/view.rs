@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::job::{Event, Job, Status};
+use crate::job::{Event, Job, SourceInfo, Status, Warning};
 
 /// A job as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -202,11 +202,7 @@ impl JobView {
             quality: output.quality,
             url: format!("{path}/outputs/{}", output.name),
         });
-        let warnings = job.warnings.iter().map(|warning| WarningView {
-            code: warning.code.clone(),
-            detail: warning.detail.clone(),
-            output: warning.output.clone(),
-        });
+        let warnings = job.warnings.iter().cloned().map(WarningView::from);
         JobView {
             id: job.id.to_string(),
             version: job.version,
@@ -231,14 +227,7 @@ impl JobView {
                 encode: job.timings.encode,
                 store: job.timings.store,
             },
-            source: job.source.as_ref().map(|source| SourceView {
-                format: source.format.name().to_owned(),
-                width: source.width,
-                height: source.height,
-                bytes: source.bytes,
-                sha256: source.sha256.clone(),
-                frames: source.frames,
-            }),
+            source: job.source.as_ref().map(SourceView::new),
             outputs: outputs.collect(),
             analysis: BTreeMap::new(),
             warnings: warnings.collect(),
@@ -255,6 +244,26 @@ impl JobView {
                 cancel: format!("{path}/cancel"),
             },
         }
+    }
+}
+
+impl SourceView {
+    /// The view of a source.
+    pub fn new(source: &SourceInfo) -> SourceView {
+        SourceView {
+            format: source.format.name().to_owned(),
+            width: source.width,
+            height: source.height,
+            bytes: source.bytes,
+            sha256: source.sha256.clone(),
+            frames: source.frames,
+        }
+    }
+}
+
+impl From<Warning> for WarningView {
+    fn from(warning: Warning) -> WarningView {
+        WarningView { code: warning.code, detail: warning.detail, output: warning.output }
     }
 }
 

@@ -304,3 +304,6 @@ impl Job {
         self.expires_at = Some(now.plus(kept));
     }
 }
+
+#[cfg(test)]
+mod tests;

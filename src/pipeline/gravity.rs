@@ -12,7 +12,7 @@ pub(super) const WORDS: [&str; 9] =
 /// A point of an image, as fractions of its width and height.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gravity {
-    /// A compass word: this index of [`WORDS`].
+    /// A compass word: this index of the list of words.
     Compass(usize),
     /// A focal point: what lies at these fractions (0..1 from left and from top) stays as near to the middle as it can.
     Focus {
@@ -30,7 +30,7 @@ impl Default for Gravity {
 }
 
 impl Gravity {
-    /// Reads the JSON form: a word of [`WORDS`] or `{"x": 0..1, "y": 0..1}`.
+    /// Reads the JSON form: a compass word or `{"x": 0..1, "y": 0..1}`.
     pub fn read(value: &Value) -> Option<Gravity> {
         match value {
             Value::String(word) => WORDS.iter().position(|known| known == word).map(Gravity::Compass),

@@ -22,59 +22,74 @@ pub(super) fn layout(header: &Header) -> Layout {
 /// Peak bytes while decoding at this scale, the decoded pixels included.
 pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
     let full = Size::new(header.width, header.height);
-    let scaled = decode::scaled(full, eighths).pixels();
+    let (pixels, scaled) = (full.pixels(), decode::scaled(full, eighths).pixels());
     let out = scaled * layout(header).channels() as u64;
-    let file_channels = u64::from(header.channels.max(1));
-    let file_bytes = full.pixels() * file_channels * u64::from(header.depth.max(8)).div_ceil(8);
-    let pixels = full.pixels();
+    let channels = u64::from(header.channels.max(1));
+    let in_file = pixels * channels * u64::from(header.depth.max(8)).div_ceil(8);
+    let narrowed = if header.depth > 8 { out } else { 0 };
     BASE_BYTES
         + match header.format {
-            // Whole planes at the scale asked for and the pixels (four channels of CMYK become three in place); of progressive files all
-            // coefficients (two bytes each) as well.
+            // Planes at the scale asked for beside the pixels (four channels of CMYK become three in place), twice where chroma is widened;
+            // of progressive files all coefficients, two bytes each and as if chroma were not halved, because the header does not tell.
             Format::Jpeg => {
-                let planes = scaled * file_channels;
-                let coefficients = if header.progressive { pixels * file_channels * 2 } else { 0 };
-                planes + planes.max(out) + coefficients + row_slack(full, file_channels)
+                let planes = scaled * channels * 3 / 2;
+                let coefficients = if header.progressive { pixels * channels * 2 } else { 0 };
+                planes + out.max(scaled * channels) + coefficients + block_slack(full, channels)
             }
-            // Row by row, but for interlaced files, which the header does not tell apart: the frame in the file's depth beside the result.
-            Format::Png => out + file_bytes.max(out),
-            // The planes (or the ARGB of a lossless frame, and its alpha) beside the result.
-            Format::Webp => out + pixels * 5,
-            // The screen in RGBA and the frame's own pixels beside it.
-            Format::Gif => pixels * 4 + pixels * 5,
-            // The pixels in the file's depth, one strip of them at most as large, and the result.
-            Format::Tiff => file_bytes * 2 + pixels * 4,
-            Format::Bmp | Format::Qoi => pixels * 4 + file_bytes,
+            // Row by row; of interlaced files the whole frame in the file's depth beside the result.
+            Format::Png if header.progressive => out + in_file.max(out),
+            Format::Png => out,
+            // The planes or the ARGB of a lossless frame beside the result, and what its alpha was coded in.
+            Format::Webp if header.alpha => out + pixels * 8,
+            Format::Webp => out + pixels * 4,
+            // The screen in RGBA, and a frame that does not fill it beside it.
+            Format::Gif if header.alpha => pixels * 8,
+            Format::Gif => pixels * 4,
+            // The samples as the file has them, twice, and the result of narrowing them.
+            Format::Tiff => in_file * 2 + narrowed,
+            Format::Bmp | Format::Qoi => out,
         }
 }
 
 /// Rounding up to whole blocks: sixteen rows and columns more than the image has.
-fn row_slack(full: Size, channels: u64) -> u64 {
+fn block_slack(full: Size, channels: u64) -> u64 {
     (u64::from(full.width) + u64::from(full.height) + 16) * 16 * channels
 }
 
-/// Peak bytes while encoding an image of this shape, beside its own pixels; the encoded file included.
+/// Peak bytes while encoding an image of this shape, beside its own pixels; the encoded file included, whose buffer may be half empty.
 pub(super) fn encoding(shape: Shape, format: Format, lossless: bool) -> u64 {
     let pixels = shape.size.pixels();
-    let flattened = if shape.layout == Layout::Rgba && !format.keeps_alpha() { pixels * 3 } else { 0 };
+    let alpha = shape.layout == Layout::Rgba;
+    let flat = if alpha && !format.keeps_alpha() { Shape { layout: Layout::Rgb, ..shape } } else { shape };
+    let flattened = if flat == shape { 0 } else { flat.bytes() };
+    let widened = if flat.layout == Layout::Grey { pixels * 3 } else { 0 };
     BASE_BYTES
         + flattened
         + match format {
-            Format::Jpeg => pixels * 5,
-            Format::Webp if lossless => pixels * 24,
-            Format::Webp => pixels * 6,
-            Format::Gif => pixels * 8,
-            _ => shape.bytes() * 3,
+            // Grey goes through planes of its own in the library.
+            Format::Jpeg if flat.layout == Layout::Grey => pixels * 9,
+            Format::Jpeg => pixels * 7,
+            Format::Png => 2 * encoded(flat, format, lossless),
+            // libwebp's hash chains and histograms, for the pixels of a lossless image or for a lossy image's alpha.
+            Format::Webp if lossless || alpha => widened + pixels * 40,
+            Format::Webp => widened + pixels * 8,
+            Format::Gif => widened + pixels * 9,
+            // Strips on their way to the buffer.
+            Format::Tiff => 2 * encoded(flat, format, lossless) + flat.bytes().min(4 << 20),
+            Format::Bmp => encoded(flat, format, lossless),
+            // The crate's own buffer for the worst case, then a copy of what was used of it.
+            Format::Qoi => widened + pixels * 5 + 2 * encoded(flat, format, lossless),
         }
 }
 
-/// Bytes of the encoded file that stay until the end: more than any real picture needs, less than the raw pixels where the format is lossy.
+/// Bytes of the encoded file that stay until the end: what noise at the highest quality needs.
 pub(super) fn encoded(shape: Shape, format: Format, lossless: bool) -> u64 {
     let pixels = shape.size.pixels();
     4096 + match format {
-        Format::Jpeg => pixels * 3 / 2,
-        Format::Webp if !lossless => pixels,
+        Format::Jpeg => pixels * 2,
+        Format::Webp if !lossless => pixels * 3 / 2,
         Format::Gif => pixels * 3 / 2,
-        _ => shape.bytes() + shape.bytes() / 8,
+        Format::Bmp => (shape.bytes() / u64::from(shape.size.height) + 3) * u64::from(shape.size.height),
+        _ => shape.bytes() + shape.bytes() / 4,
     }
 }

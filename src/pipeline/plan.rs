@@ -2,7 +2,7 @@
 
 use super::{
     Error, Format, Limits, OutputFormat, OutputSpec, Pipeline,
-    image::{Shape, Size},
+    image::{Layout, Shape, Size},
     limits, memory,
     ops::{Detail, Operation},
     orient::Orientation,
@@ -29,7 +29,7 @@ pub struct Header {
     pub has_icc: bool,
     /// EXIF orientation, 1..8.
     pub orientation: u8,
-    /// For JPEG: coded progressively (needs the whole coefficient memory).
+    /// JPEG coded progressively or PNG interlaced: cannot be decoded row by row, so the whole frame is in memory beside the result.
     pub progressive: bool,
 }
 
@@ -184,11 +184,28 @@ struct Walk<'a> {
     planned: Vec<PlannedOutput>,
 }
 
-/// A shape on its way, and the bytes its pixels really take (fewer than its size says while a JPEG is still shrunk).
+/// An image on its way.
 #[derive(Clone, Copy)]
 struct Live {
     shape: Shape,
-    bytes: u64,
+    /// Size of its pixels in memory: smaller than the shape's while a JPEG is still shrunk.
+    stored: Size,
+    /// Whether it may still have to be turned upright, which takes a copy.
+    turn: bool,
+    /// Bytes of the common image that other outputs still need. While `shared`, this image is that one.
+    kept: u64,
+    shared: bool,
+}
+
+impl Live {
+    fn bytes(self) -> u64 {
+        Shape { size: self.stored, ..self.shape }.bytes()
+    }
+
+    /// Bytes that this image takes beside the common one. Only pixels with alpha are ever changed in place, and then copied first.
+    fn own_bytes(self) -> u64 {
+        if self.shared && self.shape.layout != Layout::Rgba { 0 } else { self.bytes() }
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -200,28 +217,31 @@ impl<'a> Walk<'a> {
 
     fn outputs(&mut self) -> Result<(), Error> {
         let shape = source_shape(self.header, self.pipeline);
-        let size = super::decode::scaled(shape.size, self.eighths);
-        let mut live = Live { shape, bytes: Shape { size, ..shape }.bytes() };
+        let stored = super::decode::scaled(shape.size, self.eighths);
+        let turn = self.pipeline.auto_orient && self.header.orientation > 1;
+        let mut live = Live { shape, stored, turn, kept: 0, shared: false };
         for (index, operation) in self.pipeline.operations.iter().enumerate() {
-            live = self.step(operation, live, 0, &format!("/operations/{index}"), None)?;
+            live = self.step(operation, live, &format!("/operations/{index}"), None)?;
         }
         let outputs = &self.pipeline.outputs;
         for (index, output) in outputs.iter().enumerate() {
             // The common image stays for the outputs that follow.
-            let kept = if index + 1 < outputs.len() { live.bytes } else { 0 };
-            self.output(output, index, live, kept)?;
+            let shared = index + 1 < outputs.len();
+            let kept = if shared { live.bytes() } else { 0 };
+            self.output(output, index, Live { kept, shared, ..live })?;
         }
         Ok(())
     }
 
-    fn output(&mut self, output: &OutputSpec, index: usize, common: Live, kept: u64) -> Result<(), Error> {
-        let mut live = common;
+    fn output(&mut self, output: &OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
         for (number, operation) in output.operations.iter().enumerate() {
-            let pointer = format!("/outputs/{index}/operations/{number}");
-            live = self.step(operation, live, kept, &pointer, Some(&output.name))?;
+            live = self.step(
+                operation,
+                live,
+                &format!("/outputs/{index}/operations/{number}"),
+                Some(&output.name),
+            )?;
         }
-        // What has no resize at all is turned upright at the end.
-        self.note_peak(kept + live.bytes * 2);
         let shape = live.shape;
         let format = output.format.resolve(self.header.format);
         if shape.size.width.max(shape.size.height) > format.side_max() {
@@ -234,7 +254,10 @@ impl<'a> Walk<'a> {
                 ),
             });
         }
-        self.note_peak(kept + live.bytes + memory::encoding(shape, format, output.lossless));
+        let turned = if live.turn { live.bytes() } else { 0 };
+        self.note_peak(
+            live.kept + live.own_bytes() + turned.max(memory::encoding(shape, format, output.lossless)),
+        );
         self.finished += memory::encoded(shape, format, output.lossless);
         let Size { width, height } = shape.size;
         self.planned.push(PlannedOutput { name: output.name.clone(), format, width, height });
@@ -246,30 +269,40 @@ impl<'a> Walk<'a> {
         &mut self,
         operation: &Operation,
         live: Live,
-        kept: u64,
         pointer: &str,
         output: Option<&str>,
     ) -> Result<Live, Error> {
-        let step = operation.op().plan(live.shape).map_err(|error| error.at(pointer))?;
-        let Size { width, height } = step.shape.size;
-        if width.max(height) > self.limits.side_max || step.shape.size.pixels() > self.limits.pixels_max {
-            return Err(Error::TooLarge(format!(
-                "{pointer} ({}) would make {} pixels; the limits are {} a side (side_max) and {} in all (pixels_max)",
-                operation.name(),
-                step.shape.size,
-                self.limits.side_max,
-                self.limits.pixels_max
-            )));
-        }
+        let op = operation.op();
+        let step = op.plan(live.shape).map_err(|error| error.at(pointer))?;
+        self.admit(step.shape.size, operation, pointer)?;
         if let Some((code, detail)) = step.note {
             self.warnings.push(Warning { code, detail, output: output.map(str::to_owned) });
         }
-        // Operations on pixels at a reduced scale leave them reduced, until one scales.
-        let scales = matches!(operation.op().detail(live.shape), Detail::Scaled(_)) || self.eighths == 8;
-        let bytes = if scales || live.bytes >= live.shape.bytes() { step.shape.bytes() } else { live.bytes };
-        // The input twice: an image that is still to be turned is turned first, or copied because another output needs it.
-        self.note_peak(kept + live.bytes * 2 + bytes + step.working_bytes);
-        Ok(Live { shape: step.shape, bytes })
+        // What does the same at any resolution leaves pixels at a reduced scale reduced.
+        let as_next = op.detail(live.shape) == Detail::AsNext;
+        let stored = match as_next && live.stored != live.shape.size {
+            true => super::decode::scaled(step.shape.size, self.eighths),
+            false => step.shape.size,
+        };
+        let next =
+            Live { shape: step.shape, stored, turn: live.turn && as_next, kept: live.kept, shared: false };
+        let turned = if live.turn { live.bytes() } else { 0 };
+        let working = next.bytes() + op.working_bytes(live.shape, live.stored);
+        self.note_peak(live.kept + live.own_bytes() + turned.max(working));
+        Ok(next)
+    }
+
+    /// Refuses a result that is over the limits.
+    fn admit(&self, size: Size, operation: &Operation, pointer: &str) -> Result<(), Error> {
+        if size.width.max(size.height) <= self.limits.side_max && size.pixels() <= self.limits.pixels_max {
+            return Ok(());
+        }
+        Err(Error::TooLarge(format!(
+            "{pointer} ({}) would make {size} pixels; the limits are {} a side (side_max) and {} in all (pixels_max)",
+            operation.name(),
+            self.limits.side_max,
+            self.limits.pixels_max
+        )))
     }
 
     fn note_peak(&mut self, bytes: u64) {

@@ -71,8 +71,19 @@ pub(super) fn resample(
 
 /// The box pushed inside the stored pixels, where rounding may have put its edge a hair outside.
 fn inside([left, top, width, height]: [f64; 4], source: Size) -> [f64; 4] {
-    let (left, top) = (left.max(0.0), top.max(0.0));
-    [left, top, width.min(f64::from(source.width) - left), height.min(f64::from(source.height) - top)]
+    let (left, width) = within(left, width, source.width);
+    let (top, height) = within(top, height, source.height);
+    [left, top, width, height]
+}
+
+/// Start and length such that their sum, as floating point adds them, does not exceed `whole`.
+fn within(start: f64, length: f64, whole: u32) -> (f64, f64) {
+    let (start, whole) = (start.max(0.0), f64::from(whole));
+    let mut length = length.min(whole - start);
+    while start + length > whole {
+        length = length.next_down();
+    }
+    (start, length)
 }
 
 /// Scales stored pixels to stored pixels, band by band.
@@ -106,7 +117,7 @@ fn scaled(
         let lines = (band.len() / row) as u32;
         let per_line = window[3] / f64::from(target.height);
         let top = window[1] + (index * rows) as f64 * per_line;
-        let height = (f64::from(lines) * per_line).min(f64::from(source.height) - top);
+        let (top, height) = within(top, f64::from(lines) * per_line, source.height);
         let options = ResizeOptions::new()
             .resize_alg(kernel.algorithm())
             .crop(window[0], top, window[2], height)
@@ -122,6 +133,18 @@ fn scaled(
             .expect("RGBA has an alpha channel");
     }
     Ok(out)
+}
+
+/// Bytes that scaling from `stored` to `target` needs beside the two: rows of the source at the target's width, for one band. Source and
+/// target may still have to be turned, so the longer sides are taken.
+pub(super) fn working_bytes(stored: Size, target: Size, layout: Layout) -> u64 {
+    let bands = (stored.pixels().max(target.pixels()) / BAND_PIXELS + 1).min(u64::from(target.height));
+    let rows = u64::from(stored.width.max(stored.height)).div_ceil(bands);
+    // Up to six more source rows per target row at either end of a band.
+    let overlap =
+        12 * (u64::from(stored.height.max(stored.width)) / u64::from(target.height.min(target.width)) + 1);
+    let rows = (rows + overlap).min(u64::from(stored.width.max(stored.height)));
+    u64::from(target.width.max(target.height)) * rows * layout.channels() as u64
 }
 
 /// A view of pixels for writing.
@@ -197,6 +220,27 @@ mod tests {
         let out =
             resample(image, [0.0, 0.0, 2.0, 2.0], Size::new(1, 1), Kernel::Linear, &Unattended).unwrap();
         assert_eq!(out.pixels(), [255, 0, 0, 128]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_box_inside_the_image_is_taken(
+            (width, height) in (1u32..90, 1u32..90), (across, down) in (1u32..60, 1u32..60),
+            start in (0.0..1.0, 0.0..1.0), extent in (0.01..1.0, 0.01..1.0), exif in 1u8..=8, eighths in 1u8..=8,
+        ) {
+            let full = Size::new(width * 8 / u32::from(eighths).max(1), height * 8 / u32::from(eighths).max(1));
+            let stored = super::super::decode::scaled(full, eighths);
+            let orientation = Orientation::from_exif(exif);
+            let pixels = vec![77; stored.pixels() as usize];
+            let image = Image::decoded(stored, Layout::Grey, pixels, orientation, full, eighths);
+            let whole = image.size();
+            let side = |start: f64, extent: f64, whole: u32| (start * f64::from(whole), extent * (1.0 - start) * f64::from(whole));
+            let ((left, w), (top, h)) = (side(start.0, extent.0, whole.width), side(start.1, extent.1, whole.height));
+            let target = Size::new(across, down);
+            let out = resample(image, [left, top, w, h], target, Kernel::Lanczos3, &Unattended).unwrap();
+            proptest::prop_assert_eq!(out.size(), target);
+            proptest::prop_assert!(out.pixels().iter().all(|value| value.abs_diff(77) <= 1));
+        }
     }
 
     #[test]

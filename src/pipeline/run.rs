@@ -25,7 +25,7 @@ pub struct Made {
 /// Decodes once and makes every output. Blocks; stops soon after `control` says so.
 ///
 /// # Errors
-/// Whatever [`probe`] and [`plan`] refuse, [`Error::Corrupt`] when the data breaks off or contradicts itself, [`Error::Encode`], and
+/// Whatever [`probe()`](probe::probe) and [`plan()`](plan::plan) refuse, [`Error::Corrupt`] when the data breaks off or contradicts itself, [`Error::Encode`], and
 /// [`Error::Interrupted`].
 pub fn run(
     source: &[u8],
@@ -221,6 +221,27 @@ mod tests {
                 (output.width, output.height, output.format),
                 (planned.width, planned.height, planned.format)
             );
+        }
+    }
+
+    #[test]
+    fn damaged_files_fail_clearly_and_never_panic() {
+        for format in Format::ALL {
+            for layout in [Layout::Grey, Layout::Rgba] {
+                let source = file(layout, format);
+                for end in (0..source.len() - source.len() / 8).step_by(source.len() / 23 + 1) {
+                    let error =
+                        run(&source[..end], &to(Format::Bmp), &Limits::default(), &Unattended).unwrap_err();
+                    let expected = [Code::CorruptImage, Code::UnsupportedFormat];
+                    assert!(expected.contains(&error.code()), "{format} cut at {end}: {error}");
+                }
+                for index in (0..source.len()).step_by(source.len() / 150 + 1) {
+                    let mut broken = source.clone();
+                    broken[index] ^= 0x5a;
+                    // Anything but a panic: many bytes do not matter.
+                    let _ = run(&broken, &to(Format::Bmp), &Limits::default(), &Unattended);
+                }
+            }
         }
     }
 }

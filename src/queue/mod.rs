@@ -27,9 +27,9 @@ pub use board::Watch;
 pub use changes::Retry;
 pub use feed::{Feed, FeedItem};
 pub use reads::{Lookup, Stats};
-pub use submit::{KeyGuard, SourceBytes, Submission, Submitted};
+pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
 
-pub use crate::store::{Claimed, Extended, Finish, IdempotencyKey, InlineKey, ListFilter};
+pub use crate::store::{Claimed, Extended, Finish, InlineKey, ListFilter};
 
 use crate::blob::Blobs;
 use crate::clock::Clock;

@@ -25,7 +25,16 @@ pub struct Submission {
     /// What the plan remarked.
     pub warnings: Vec<Warning>,
     /// Commits with the job.
-    pub idempotency_key: Option<IdempotencyKey>,
+    pub idempotency_key: Option<IdempotencyClaim>,
+}
+
+/// A client's idempotency key and what it was sent with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyClaim {
+    /// The client's key.
+    pub key: String,
+    /// SHA-256 over the canonical spec and every part's digest.
+    pub fingerprint: [u8; 32],
 }
 
 /// Where the bytes of a submitted source are.
@@ -120,7 +129,11 @@ impl Queue {
             submission.warnings,
             shared.clock.now(),
         );
-        let new = NewJob { job, inline_source, idempotency_key: submission.idempotency_key };
+        let kept = shared.config.retention.idempotency_keys;
+        let idempotency_key = submission
+            .idempotency_key
+            .map(|IdempotencyClaim { key, fingerprint }| IdempotencyKey { key, fingerprint, kept });
+        let new = NewJob { job, inline_source, idempotency_key };
         Ok(match shared.store.insert(new).await? {
             Inserted::Created(job) => {
                 shared.metrics.jobs_submitted.inc();

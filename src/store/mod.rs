@@ -1,7 +1,7 @@
 //! The truth about jobs: one trait, and the engines that keep it.
 //!
 //! Every method is exactly one transaction: when it returns `Ok`, the change is on stable storage; when it returns `Err`, nothing has
-//! changed. What a verb means is decided by the pure methods of [`Job`]; an engine loads, calls, saves and keeps its indexes. Called by
+//! changed. A caller that drops the future takes nothing back: what was sent may still be done. What a verb means is decided by the pure methods of [`Job`]; an engine loads, calls, saves and keeps its indexes. Called by
 //! `queue` (and built by `app`), by nobody else. No handle to the engine, no SQL and no open transaction ever leaves this room.
 
 pub mod memory;
@@ -24,7 +24,7 @@ pub enum StoreError {
     /// No space left where the store lives. Nothing was changed; may work again once there is room.
     #[error("no space left for the job store")]
     Full,
-    /// The store can't commit. After a failed fsync it stays so until a restart.
+    /// The store can't commit. After a failed write or fsync it stays so until a restart, which also shows whether the change survived.
     #[error("the job store is unavailable: {0}")]
     Unavailable(String),
     /// A stored row can't be read: damage, or a newer version's work.

@@ -72,7 +72,13 @@ async fn kill_9_loses_no_acknowledged_job_and_no_webhook() {
     let mut server = ServerProcess::start(directory.path(), &[]);
     *promises.server.lock().unwrap() = server.url.clone();
     let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| tokio::spawn(submit_until_over(Arc::clone(&promises), Arc::clone(&pictures), receiver.url.clone())))
+        .map(|_| {
+            tokio::spawn(submit_until_over(
+                Arc::clone(&promises),
+                Arc::clone(&pictures),
+                receiver.url.clone(),
+            ))
+        })
         .collect();
     let mut slowest_start = server.started_in;
     for kill in 0..kills {

@@ -1,5 +1,22 @@
 //! The integration tests, one binary.
 
+// A test's panic is its report.
+#![allow(clippy::unwrap_used)]
+
+mod cli_jobs;
+mod cli_serve;
+mod client;
+mod config;
+mod crash;
+mod examples;
+mod hostile;
+mod readme;
+mod server_http;
+mod server_read;
+mod server_submit;
 mod store;
+mod store_model;
 mod support;
+mod webhooks;
+mod wire;
 mod work;

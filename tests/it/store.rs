@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use minilab::clock::Timestamp;
 use minilab::job::{

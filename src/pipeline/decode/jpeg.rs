@@ -16,11 +16,10 @@ use crate::pipeline::{image::Layout, memory};
 const SCANS_MAX: usize = 200;
 
 pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
-    let inverted = adobe(request.source);
     match turbo(request) {
-        Ok(pixels) => Ok(to_rgb(pixels, request, inverted)),
+        Ok(pixels) => Ok(to_rgb(pixels, request)),
         Err(JpegError::Unsupported(detail)) => match second(request) {
-            Some(pixels) => Ok(to_rgb(pixels, request, inverted)),
+            Some(pixels) => Ok(to_rgb(pixels, request)),
             None => Err(Failure::Unsupported(detail)),
         },
         Err(error) => Err(Failure::Corrupt(error.to_string())),
@@ -81,42 +80,24 @@ fn second(request: &Request<'_>) -> Option<Raw> {
     Some((Size::new(width as u32, height as u32), bytes))
 }
 
-/// Grey and RGB as they are, CMYK as ink on paper: channel × black, both as light.
-fn to_rgb((size, mut bytes): Raw, request: &Request<'_>, inverted: bool) -> Pixels {
+/// Grey and RGB as they are, CMYK as light through ink: channel × black. Files hold the light, not the ink (255 for none): Adobe began it, and
+/// browsers and Pillow take it for granted even where the Adobe marker is missing.
+fn to_rgb((size, mut bytes): Raw, request: &Request<'_>) -> Pixels {
     let layout = match request.header.channels {
         1 => Layout::Grey,
         3 => Layout::Rgb,
         _ => {
-            let light = |ink: u8| u32::from(if inverted { ink } else { 255 - ink });
             let count = bytes.len() / 4;
             for index in 0..count {
-                let [c, m, y, k] = [0, 1, 2, 3].map(|channel| light(bytes[index * 4 + channel]));
-                for (channel, ink) in [c, m, y].into_iter().enumerate() {
-                    bytes[index * 3 + channel] = ((ink * k + 127) / 255) as u8;
+                let [c, m, y, k] = [0, 1, 2, 3].map(|channel| u32::from(bytes[index * 4 + channel]));
+                for (channel, light) in [c, m, y].into_iter().enumerate() {
+                    bytes[index * 3 + channel] = ((light * k + 127) / 255) as u8;
                 }
             }
             bytes.truncate(count * 3);
+            bytes.shrink_to_fit();
             Layout::Rgb
         }
     };
     Pixels { size, layout, bytes }
-}
-
-/// Whether an Adobe marker (APP14) stands before the first scan: such files store ink inverted, 255 for none.
-fn adobe(source: &[u8]) -> bool {
-    let mut rest = source.get(2..).unwrap_or_default();
-    while let [0xff, marker, after @ ..] = rest {
-        match *marker {
-            0xff => rest = &rest[1..],
-            0xda => return false,
-            0xee if after.get(2..7) == Some(b"Adobe") => return true,
-            _ => {
-                let Some(length) = after.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)) else {
-                    return false;
-                };
-                rest = after.get(usize::from(length)..).unwrap_or_default();
-            }
-        }
-    }
-    false
 }

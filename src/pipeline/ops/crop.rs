@@ -125,7 +125,7 @@ impl Op for Crop {
         if self.aspect_ratio.is_some() {
             let others = [("left", self.left), ("top", self.top), ("width", self.width), ("height", self.height)];
             for (field, _) in others.into_iter().filter(|(_, value)| value.is_some()) {
-                mistakes.push((field, format!("goes with \"aspect_ratio\" no more than {field} and proportions go together; leave one out")));
+                mistakes.push((field, format!("\"aspect_ratio\" decides what is kept; leave {field:?} out")));
             }
             return mistakes;
         }

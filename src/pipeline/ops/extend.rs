@@ -129,9 +129,14 @@ impl Op for Extend {
             Mode::Background => shape.layout.holding(self.color),
             _ => shape.layout,
         };
+        Ok(Step { shape: Shape { size: self.extended(shape.size), layout }, note: None })
+    }
+
+    fn working_bytes(&self, shape: Shape, _: Size) -> u64 {
         // The input once more, in the layout of the result, where the two differ.
-        let working_bytes = if layout == shape.layout { 0 } else { Shape { layout, ..shape }.bytes() };
-        Ok(Step { shape: Shape { size: self.extended(shape.size), layout }, working_bytes, note: None })
+        let layout = shape.layout.holding(self.color);
+        let widened = self.mode == Mode::Background && layout != shape.layout;
+        if widened { Shape { layout, ..shape }.bytes() } else { 0 }
     }
 
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {

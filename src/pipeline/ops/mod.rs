@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Control, Error, Interrupt,
-    image::{Image, Shape},
+    image::{Image, Shape, Size},
     params::{self, Kind, Param, Problem},
 };
 
@@ -20,6 +20,12 @@ pub trait Op {
 
     /// Does it. Must ask `control` often enough to stop within some ten milliseconds.
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError>;
+
+    /// Bytes needed while it runs beside its input and its output; `stored` is the size of the input's pixels in memory, smaller than the
+    /// shape's while a JPEG is still shrunk.
+    fn working_bytes(&self, _shape: Shape, _stored: Size) -> u64 {
+        0
+    }
 
     /// How much of its input's detail the operation needs, for shrinking at decode. The default is safe for every operation.
     fn detail(&self, _shape: Shape) -> Detail {
@@ -37,16 +43,14 @@ pub trait Op {
 pub struct Step {
     /// What comes out.
     pub shape: Shape,
-    /// Bytes needed while it runs, beside its input and its output.
-    pub working_bytes: u64,
     /// Code and sentence of a warning.
     pub note: Option<(&'static str, String)>,
 }
 
 impl Step {
-    /// A step that needs no memory beside input and output.
+    /// A step without a warning.
     pub fn to(shape: Shape) -> Step {
-        Step { shape, working_bytes: 0, note: None }
+        Step { shape, note: None }
     }
 }
 

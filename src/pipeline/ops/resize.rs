@@ -15,7 +15,7 @@ use crate::pipeline::{
     geometry::{Fit, Placement, place},
     gravity::Gravity,
     image::{Image, Shape, Size},
-    resample::{Kernel, resample},
+    resample::{self, Kernel, resample},
 };
 
 /// Scales into a box; see API.md for the words. Without `enlarge` nothing is scaled up.
@@ -112,17 +112,22 @@ impl Op for Resize {
         let placed = self.placed(shape.size);
         let padded = placed.canvas != placed.kept;
         let layout = if padded { shape.layout.holding(self.background) } else { shape.layout };
-        let scaled = Shape { size: placed.kept, ..shape };
-        // A turned copy or the padded canvas is alive beside the scaled pixels.
-        let beside = if padded { 2 * Shape { layout, ..scaled }.bytes() } else { scaled.bytes() };
-        // Between its two passes the resampler holds rows of the source at the target's width (or, turned, height).
-        let across = u64::from(placed.kept.width.max(placed.kept.height));
-        let down = u64::from(shape.size.width.max(shape.size.height));
-        let between = across * down * shape.layout.channels() as u64;
         let note = placed.held_back.then(|| {
             ("upscale_refused", format!("the image is only {}; set \"enlarge\" to scale it up", shape.size))
         });
-        Ok(Step { shape: Shape { size: placed.canvas, layout }, working_bytes: beside + between, note })
+        Ok(Step { shape: Shape { size: placed.canvas, layout }, note })
+    }
+
+    fn working_bytes(&self, shape: Shape, stored: Size) -> u64 {
+        let placed = self.placed(shape.size);
+        let scaled = Shape { size: placed.kept, ..shape };
+        let layout = shape.layout.holding(self.background);
+        // The scaled pixels beside the padded canvas or beside their turned copy, and once more where padding widens the layout.
+        let beside = match placed.canvas == placed.kept {
+            true => scaled.bytes(),
+            false => scaled.bytes() + Shape { layout, ..scaled }.bytes(),
+        };
+        beside + resample::working_bytes(stored, placed.kept, shape.layout)
     }
 
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {

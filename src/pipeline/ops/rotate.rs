@@ -149,8 +149,14 @@ impl Op for Rotate {
     fn plan(&self, shape: Shape) -> Result<Step, OpError> {
         let size = self.canvas(shape.size);
         let layout = if self.quarters().is_some() { shape.layout } else { shape.layout.holding(self.background) };
-        let working_bytes = if layout == shape.layout { 0 } else { Shape { layout, ..shape }.bytes() };
-        Ok(Step { shape: Shape { size, layout }, working_bytes, note: None })
+        Ok(Step { shape: Shape { size, layout }, note: None })
+    }
+
+    fn working_bytes(&self, shape: Shape, _: Size) -> u64 {
+        // The input once more, in the layout of the result, where the two differ.
+        let layout = shape.layout.holding(self.background);
+        let widened = self.quarters().is_none() && layout != shape.layout;
+        if widened { Shape { layout, ..shape }.bytes() } else { 0 }
     }
 
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {

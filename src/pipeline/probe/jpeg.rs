@@ -5,6 +5,9 @@ use std::io::{BufRead, Seek};
 use super::{Flaw, exif, plain, source::Source};
 use crate::pipeline::{Format, Header};
 
+/// Most bytes between two segments: some cameras pad, none by more than a block.
+const STRAY_BYTES_MAX: u32 = 64 << 10;
+
 /// Walks the segments to the start of the first scan.
 pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header, Flaw> {
     let mut header = plain(Format::Jpeg);
@@ -50,14 +53,16 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header
 
 /// The code of the next marker; stray bytes before it are passed over as decoders do.
 fn next_marker<R: BufRead + Seek>(source: &mut Source<R>) -> Result<u8, Flaw> {
-    while source.byte()? != 0xff {}
-    loop {
+    let mut escaped = false;
+    for _ in 0..STRAY_BYTES_MAX {
         match source.byte()? {
-            0xff => {}
-            0x00 => while source.byte()? != 0xff {},
-            code => return Ok(code),
+            0xff => escaped = true,
+            0x00 => escaped = false,
+            code if escaped => return Ok(code),
+            _ => {}
         }
     }
+    Err(Flaw::invalid("there is too much between two segments"))
 }
 
 /// A frame header (SOF): precision, height, width, components.

@@ -42,6 +42,7 @@ impl From<std::io::Error> for Flaw {
     fn from(error: std::io::Error) -> Flaw {
         match error.kind() {
             ErrorKind::UnexpectedEof => Flaw::Truncated,
+            ErrorKind::InvalidData => Flaw::Invalid(error.to_string()),
             _ => Flaw::Io(error),
         }
     }
@@ -100,5 +101,77 @@ fn plain(format: Format) -> Header {
         has_icc: false,
         orientation: 1,
         progressive: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::super::Code;
+    use super::*;
+
+    fn code(bytes: &[u8]) -> (Code, String) {
+        let error = probe(Cursor::new(bytes), &Limits::default()).unwrap_err();
+        (error.code(), error.to_string())
+    }
+
+    const FRAME: &[u8] = b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0";
+
+    fn gif(size: [u8; 4], frames: usize) -> Vec<u8> {
+        [b"GIF89a", &size[..], b"\0\0\0", &FRAME.repeat(frames), b";"].concat()
+    }
+
+    #[test]
+    fn sizes_over_the_limit_are_refused_from_the_header() {
+        let (kind, message) = code(&gif([255; 4], 1));
+        assert_eq!(kind, Code::ImageTooLarge);
+        assert!(
+            message.contains("65535×65535") && message.contains("16384") && message.contains("side_max"),
+            "{message}"
+        );
+        let (kind, message) = code(&gif([0, 0x40, 0, 0x40], 1));
+        assert_eq!(kind, Code::ImageTooLarge);
+        assert!(message.contains("100000000 (pixels_max)"), "{message}");
+    }
+
+    #[test]
+    fn frames_are_counted_and_limited() {
+        assert_eq!(probe(Cursor::new(gif([1, 0, 1, 0], 7)), &Limits::default()).unwrap().frames, 7);
+        let (kind, message) = code(&gif([1, 0, 1, 0], 100_000));
+        assert_eq!(kind, Code::ImageTooLarge);
+        assert!(message.contains("500 frames") && message.contains("frames_max"), "{message}");
+    }
+
+    #[test]
+    fn what_is_no_image_is_named() {
+        for (bytes, word) in [(&b""[..], "empty"), (b"hello", "text"), (b"%PDF-1.4", "PDF")] {
+            let (kind, message) = code(bytes);
+            assert_eq!(kind, Code::UnsupportedFormat);
+            assert!(message.contains(word), "{message}");
+        }
+    }
+
+    #[test]
+    fn walks_end_whatever_the_file_says() {
+        let endless: [&[u8]; 4] = [
+            &[b"\xff\xd8".to_vec(), b"\xff\xe0\0\x02".repeat(200_000)].concat(),
+            &[b"\xff\xd8\xff".to_vec(), vec![0xff; 200_000]].concat(),
+            &[b"RIFF\xff\xff\xff\xffWEBP".to_vec(), b"JUNK\0\0\0\0".repeat(200_000)].concat(),
+            &[b"II*\0\x08\0\0\0\xff\xff".to_vec(), vec![0xff; 100]].concat(),
+        ];
+        for bytes in endless {
+            assert_eq!(code(bytes).0, Code::CorruptImage);
+        }
+    }
+
+    #[test]
+    fn planar_tiles_are_refused_before_a_decoder_sees_them() {
+        let entry = |tag: u16, value: u32| {
+            [&tag.to_le_bytes()[..], &4u16.to_le_bytes(), &1u32.to_le_bytes(), &value.to_le_bytes()].concat()
+        };
+        let entries = [entry(256, 64), entry(257, 64), entry(284, 2), entry(322, 64)].concat();
+        let (kind, message) = code(&[b"II*\0\x08\0\0\0\x04\0", &entries[..], b"\0\0\0\0"].concat());
+        assert_eq!(kind, Code::UnsupportedFormat, "{message}");
     }
 }

@@ -17,10 +17,11 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>, frames_max: u32)
         return Err(Flaw::invalid("the first chunk is not IHDR"));
     }
     let fields: [u8; 13] = source.bytes()?;
-    let [w3, w2, w1, w0, h3, h2, h1, h0, depth, color, ..] = fields;
+    let [w3, w2, w1, w0, h3, h2, h1, h0, depth, color, _, _, interlace] = fields;
     header.width = u32::from_be_bytes([w3, w2, w1, w0]);
     header.height = u32::from_be_bytes([h3, h2, h1, h0]);
     header.depth = depth;
+    header.progressive = interlace != 0;
     (header.channels, header.alpha) = match color {
         0 => (1, false),
         2 | 3 => (3, false),

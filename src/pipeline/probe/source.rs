@@ -93,7 +93,7 @@ impl<R: BufRead + Seek> Source<R> {
                 self.bytes_left = left;
                 Ok(())
             }
-            None => Err(Error::other("the header is unreasonably long")),
+            None => Err(Error::new(ErrorKind::InvalidData, "the header is unreasonably long")),
         }
     }
 }

@@ -35,7 +35,14 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header
             let [a, b, c, d] = source.bytes()?;
             (count, [a, b, c, d, 0, 0, 0, 0])
         };
-        tags.read(tag, first(order, kind, value), count, inline(kind, count, big), &mut header);
+        let [a, b, c, d, ..] = value;
+        let offset = if big { order.u64(value) } else { u64::from(order.u32([a, b, c, d])) };
+        let value = first(order, kind, value);
+        tags.read(&Entry { tag, value, count, offset, inline: inline(kind, count, big) }, &mut header);
+    }
+    if let Some(offset) = tags.depth_at {
+        source.go_to(offset)?;
+        header.depth = order.u16(source.bytes()?).clamp(1, 64) as u8;
     }
     if tags.tiled && tags.planar {
         return Err(Flaw::Unsupported(
@@ -53,6 +60,17 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header
     Ok(header)
 }
 
+/// One entry of a directory.
+struct Entry {
+    tag: u16,
+    /// The first value, which of a list only counts when it stands `inline`.
+    value: u64,
+    count: u64,
+    /// Where the values stand when they do not stand in the entry.
+    offset: u64,
+    inline: bool,
+}
+
 /// What the directory tells beside the size.
 struct Tags {
     samples: u64,
@@ -60,23 +78,27 @@ struct Tags {
     photometric: u64,
     planar: bool,
     tiled: bool,
+    /// Where the bits per sample stand when they do not fit into their entry.
+    depth_at: Option<u64>,
 }
 
 impl Default for Tags {
     fn default() -> Tags {
-        Tags { samples: 1, extra: 0, photometric: 1, planar: false, tiled: false }
+        Tags { samples: 1, extra: 0, photometric: 1, planar: false, tiled: false, depth_at: None }
     }
 }
 
 impl Tags {
-    /// Takes in one entry. `value` is the first value, which of a list only counts when it is stored `inline`.
-    fn read(&mut self, tag: u16, value: u64, count: u64, inline: bool, header: &mut Header) {
+    /// Takes in one entry.
+    fn read(&mut self, entry: &Entry, header: &mut Header) {
+        let Entry { tag, value, count, offset, inline } = *entry;
         let side = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         match tag {
             256 => header.width = side(value),
             257 => header.height = side(value),
-            // Three values do not fit into a classic entry; then 16 is assumed, for the memory's sake.
-            258 => header.depth = if inline { value.clamp(1, 64) as u8 } else { 16 },
+            258 if inline => header.depth = value.clamp(1, 64) as u8,
+            // Three values do not fit into a classic entry: it points to them.
+            258 => self.depth_at = Some(offset),
             262 => self.photometric = value,
             ORIENTATION if (1..=8).contains(&value) => header.orientation = value as u8,
             277 => self.samples = value,

@@ -58,25 +58,53 @@ pub(super) fn claim(
         .collect::<rusqlite::Result<Vec<[u8; 16]>>>()?;
     let mut claimed = Vec::new();
     for id in ids {
-        let mut statement = tx.prepare(
-            "UPDATE deliveries SET attempt = attempt + 1, claimed = 1, next_attempt_at = ?2 WHERE id = ?1 \
-             RETURNING job, event, url, receiver, body, attempt",
-        )?;
-        let until = now.plus(lease_duration).as_millis();
-        claimed.push(statement.query_row(params![id, until], |row| {
-            let event = row.get_ref(1)?.as_str()?;
-            Ok(Delivery {
-                id: DeliveryId::from_bytes(id),
-                job: JobId::from_bytes(row.get(0)?),
-                event: Event::from_name(event).ok_or(rusqlite::Error::InvalidQuery)?,
-                url: row.get(2)?,
-                receiver: row.get(3)?,
-                body: Bytes::from(row.get::<_, Vec<u8>>(4)?),
-                attempt: row.get(5)?,
-            })
-        })?);
+        match claim_one(tx, id, now.plus(lease_duration)) {
+            Ok(delivery) => claimed.push(delivery),
+            Err(fault) if fault.is_damage() => {
+                let delivery = DeliveryId::from_bytes(id);
+                tracing::error!(delivery.id = %delivery, error = ?fault, "a stored delivery can't be read; it is given up");
+                give_up(tx, id, now)?;
+            }
+            Err(fault) => return Err(fault),
+        }
     }
     Ok(claimed)
+}
+
+fn claim_one(tx: &Transaction<'_>, id: [u8; 16], until: Timestamp) -> Result<Delivery, Fault> {
+    let mut statement = tx.prepare(
+        "UPDATE deliveries SET attempt = attempt + 1, claimed = 1, next_attempt_at = ?2 WHERE id = ?1 \
+         RETURNING job, event, url, receiver, body, attempt",
+    )?;
+    let mut rows = statement.query(params![id, until.as_millis()])?;
+    let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let read = || -> Result<Delivery, Box<dyn std::error::Error>> {
+        let event = row.get_ref(1)?.as_str()?;
+        Ok(Delivery {
+            id: DeliveryId::from_bytes(id),
+            job: JobId::from_bytes(row.get(0)?),
+            event: Event::from_name(event).ok_or_else(|| format!("event {event:?}"))?,
+            url: row.get(2)?,
+            receiver: row.get(3)?,
+            body: Bytes::from(row.get::<_, Vec<u8>>(4)?),
+            attempt: row.get(5)?,
+        })
+    };
+    read().map_err(|error| Fault::Damaged(format!("delivery: {error}")))
+}
+
+/// Ends a delivery that can't be read, so that it neither comes due again nor keeps its job for ever.
+fn give_up(tx: &mut Transaction<'_>, id: [u8; 16], now: Timestamp) -> Result<(), Fault> {
+    tx.prepare("UPDATE deliveries SET status = 'failed', claimed = 0, ended_at = ?2 WHERE id = ?1")?
+        .execute(params![id, now.as_millis()])?;
+    tx.prepare(
+        "UPDATE jobs SET pending_deliveries = max(0, pending_deliveries - 1) \
+         WHERE id = (SELECT job FROM deliveries WHERE id = ?1)",
+    )?
+    .execute([id])?;
+    tx.counts.deliveries[DeliveryStatus::Pending as usize] -= 1;
+    tx.counts.deliveries[DeliveryStatus::Failed as usize] += 1;
+    Ok(())
 }
 
 /// Records how an attempt ended.

@@ -1,9 +1,9 @@
 //! The embedded engine: one SQLite file in the data directory.
 //!
-//! One thread writes and commits in groups ([`writer`]), a few read ([`readers`]); callers only send and await. A commit that was answered
+//! One thread writes and commits in groups (`writer`), a few read (`readers`); callers only send and await. A commit that was answered
 //! survives a power cut. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
-//! restart ([`fault`]). Schema and pragmas are in [`schema`], rows in [`rows`], the verbs in [`jobs`], [`deliveries`], [`upkeep`] and
-//! [`reads`]. Built by `app`.
+//! restart (`fault`). Schema and pragmas are in `schema`, rows in `rows`, the verbs in `jobs`, `deliveries`, `upkeep` and
+//! `reads`. Built by `app`.
 
 mod deliveries;
 mod fault;
@@ -149,7 +149,9 @@ impl JobStore for SqliteStore {
         inline: Option<Bytes>,
         memory_bytes: u64,
     ) -> Result<Option<Job>> {
-        self.writer.call(move |tx| jobs::set_source(tx, &lease, source, inline.as_ref(), memory_bytes)).await
+        self.writer
+            .call(move |tx| jobs::set_source(tx, &lease, source.clone(), inline.as_ref(), memory_bytes))
+            .await
     }
 
     async fn finish(
@@ -159,7 +161,7 @@ impl JobStore for SqliteStore {
         render: Render,
         now: Timestamp,
     ) -> Result<Option<Job>> {
-        self.writer.call(move |tx| jobs::finish(tx, finish, &retention, &render, now)).await
+        self.writer.call(move |tx| jobs::finish(tx, finish.clone(), &retention, &render, now)).await
     }
 
     async fn cancel(

@@ -1,1 +1,246 @@
-//! x
+//! What can only be seen from inside: query plans, injected faults, group commit's savepoints, the size of the files.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, ffi};
+use tempfile::TempDir;
+
+use super::fault::Fault;
+use super::*;
+use crate::job::{JobSpec, SourceSpec, Status};
+use crate::pipeline::Pipeline;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+fn opened() -> (SqliteStore, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (SqliteStore::open(directory.path(), Options::default()).unwrap(), directory)
+}
+
+fn new_job(inline_bytes: usize) -> NewJob {
+    let spec = JobSpec {
+        source: SourceSpec::Upload,
+        pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+        preset: None,
+        webhook: None,
+        priority: 0,
+        run_at: None,
+        timeout: Duration::from_secs(60),
+        max_attempts: 8,
+        expires_in: None,
+        tag: None,
+        metadata: Default::default(),
+    };
+    let job = Job::submitted(JobId::new(), Arc::new(spec), None, 1, Vec::new(), NOW);
+    let inline_source = (inline_bytes > 0).then(|| Bytes::from(vec![7; inline_bytes]));
+    NewJob { job, inline_source, idempotency_key: None }
+}
+
+/// The steps of a query, whatever its parameters are.
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let mut rows = statement.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        steps.push(row.get::<_, String>(3).unwrap());
+    }
+    steps
+}
+
+#[test]
+fn every_query_follows_an_index_and_sorts_nothing() {
+    let (_store, directory) = opened();
+    let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+    let filter = |status: Option<Status>, tag: Option<&str>, before: Option<JobId>| {
+        reads::list_query(&ListFilter { status, tag: tag.map(str::to_owned), before, limit: 9 })
+    };
+    let before = Some(JobId::new());
+    let queries = [
+        (jobs::PROMOTE.to_owned(), "jobs_scheduled (run_at<?)"),
+        (jobs::line_query(), "jobs_claimable (needs_fetch=?)"),
+        (upkeep::expired_leases_query(), "jobs_leased (lease_until<?)"),
+        (upkeep::other_leases_query(), "jobs_leased"),
+        (upkeep::expired_query(), "jobs_expiring (expires_at"),
+        (upkeep::PURGE_TOMBSTONES.to_owned(), "tombstones_by_age (removed_at<?)"),
+        (upkeep::PURGE_KEYS.to_owned(), "idempotency_keys_by_age (created_at<?)"),
+        (deliveries::DUE.to_owned(), "COVERING INDEX deliveries_due (next_attempt_at<?)"),
+        (deliveries::PURGE.to_owned(), "deliveries_ended (ended_at"),
+        (reads::NEXT_JOB.to_owned(), "jobs_scheduled (run_at>?)"),
+        (reads::NEXT_DELIVERY.to_owned(), "deliveries_due (next_attempt_at>?)"),
+        (filter(None, None, before), "(id<?)"),
+        (filter(Some(Status::Queued), None, before), "jobs_by_status (status=? AND id<?)"),
+        (filter(Some(Status::Queued), None, None), "jobs_by_status (status=?)"),
+        (filter(None, Some("a"), before), "jobs_by_tag (tag=? AND id<?)"),
+        (
+            filter(Some(Status::Queued), Some("a"), before),
+            "jobs_by_tag_and_status (tag=? AND status=? AND id<?)",
+        ),
+        ("DELETE FROM deliveries WHERE job = ?1 RETURNING status".to_owned(), "deliveries_by_job (job=?)"),
+    ];
+    for (sql, index) in queries {
+        let steps = plan(&connection, &sql);
+        assert!(steps.iter().any(|step| step.contains(index)), "{sql}\n{steps:#?}");
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{sql}\n{steps:#?}");
+        let scans = |step: &&String| {
+            step.starts_with("SCAN") && !step.contains("json_each") && !step.contains("INDEX")
+        };
+        assert_eq!(steps.iter().find(scans), None, "{sql}");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_until_there_is_room() {
+    run(async {
+        let (store, _directory) = opened();
+        let kept = new_job(0);
+        store.insert(kept.clone()).await.unwrap();
+        let limit = |pages: i64| {
+            store.writer.call(move |tx| {
+                let sql = format!("PRAGMA max_page_count = {pages}");
+                Ok(tx.connection().query_row(&sql, [], |row| row.get::<_, i64>(0))?)
+            })
+        };
+        let pages = limit(1).await.unwrap();
+        let (large, other) = tokio::join!(store.insert(new_job(60_000)), store.insert(new_job(90_000)));
+        assert_eq!(large.unwrap_err(), StoreError::Full);
+        assert_eq!(other.unwrap_err(), StoreError::Full);
+        // What needs no new page still works, and nothing is half there.
+        assert_eq!(store.check().await, Ok(()));
+        assert_eq!(store.counts().await.unwrap().jobs, [1, 0, 0, 0, 0]);
+        assert!(matches!(store.get(kept.job.id).await.unwrap(), Some(Found::Job(_))));
+        limit(pages + 10_000).await.unwrap();
+        assert!(matches!(store.insert(new_job(60_000)).await.unwrap(), Inserted::Created(_)));
+        assert_eq!(store.counts().await.unwrap().jobs, [2, 0, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn after_a_failed_fsync_everything_is_refused() {
+    run(async {
+        let (store, directory) = opened();
+        let kept = new_job(0);
+        store.insert(kept.clone()).await.unwrap();
+        // Usually in one group; if the machine is so slow that they are not, the first is stored.
+        let lost = new_job(0);
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let held = store.writer.call(move |_| {
+            let _ = gate.recv();
+            Ok(())
+        });
+        let (_, inserted, failed, ()) = tokio::join!(
+            held,
+            store.insert(lost.clone()),
+            store.writer.call(|_| Err::<(), Fault>(fault::tests::failure(ffi::SQLITE_IOERR_FSYNC))),
+            async move { drop(open) }
+        );
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))));
+        let refused = |error: StoreError| {
+            assert!(error.to_string().contains("a restart is needed"), "{error}");
+        };
+        refused(store.insert(new_job(0)).await.unwrap_err());
+        refused(store.get(kept.job.id).await.unwrap_err());
+        refused(store.counts().await.unwrap_err());
+        refused(store.check().await.unwrap_err());
+        drop(store);
+        let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
+        assert!(matches!(store.get(kept.job.id).await.unwrap(), Some(Found::Job(_))));
+        assert_eq!(store.get(lost.job.id).await.unwrap().is_some(), inserted.is_ok());
+    });
+}
+
+#[test]
+fn a_failing_operation_undoes_nothing_of_its_neighbours() {
+    run(async {
+        let (store, _directory) = opened();
+        // Holds the writer until all of them wait.
+        let (open, gate) = std::sync::mpsc::channel::<()>();
+        let held = store.writer.call(move |_| {
+            let _ = gate.recv();
+            Ok(())
+        });
+        let jobs: Vec<NewJob> = (0..5).map(|_| new_job(0)).collect();
+        let operations = jobs.iter().enumerate().map(|(index, new)| {
+            let new = new.clone();
+            store.writer.call(move |tx| {
+                jobs::insert(tx, &new)?;
+                match index {
+                    1 => Err(Fault::Damaged("a row".to_owned())),
+                    4 => panic!("on purpose"),
+                    _ => Ok(()),
+                }
+            })
+        });
+        let operations = futures_util::future::join_all(operations);
+        let (_, answers, ()) = tokio::join!(held, operations, async move { drop(open) });
+        let stored = |index: usize| index != 1 && index != 4;
+        for (index, answer) in answers.iter().enumerate() {
+            assert_eq!(answer.is_ok(), stored(index), "{answer:?}");
+            assert_eq!(store.get(jobs[index].job.id).await.unwrap().is_some(), stored(index));
+        }
+        assert_eq!(store.counts().await.unwrap().jobs, [3, 0, 0, 0, 0]);
+    });
+}
+
+#[test]
+fn deleting_gives_space_back() {
+    run(async {
+        let (store, directory) = opened();
+        let size = || std::fs::metadata(directory.path().join(DATABASE_FILE)).unwrap().len();
+        let jobs: Vec<NewJob> = (0..300).map(|_| new_job(64 << 10)).collect();
+        futures_util::future::join_all(jobs.iter().map(|new| store.insert(new.clone()))).await;
+        for new in &jobs {
+            store.delete(new.job.id, NOW).await.unwrap().unwrap();
+        }
+        store.check().await.unwrap();
+        drop(store);
+        assert!(size() < 8 << 20, "{} bytes", size());
+        let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
+        assert!(store.list(ListFilter { limit: 9, ..ListFilter::default() }).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn the_log_stays_short() {
+    run(async {
+        let (store, directory) = opened();
+        for _ in 0..40 {
+            let jobs: Vec<NewJob> = (0..20).map(|_| new_job(60_000)).collect();
+            futures_util::future::join_all(jobs.into_iter().map(|new| store.insert(new))).await;
+        }
+        let log = directory.path().join(format!("{DATABASE_FILE}-wal"));
+        let bytes = std::fs::metadata(log).unwrap().len();
+        assert!(bytes < 20 << 20, "{bytes} bytes after 48 MB of sources");
+    });
+}
+
+#[test]
+fn the_gauges_are_the_rows() {
+    run(async {
+        let (store, directory) = opened();
+        for _ in 0..30 {
+            store.insert(new_job(0)).await.unwrap();
+        }
+        let request = ClaimRequest {
+            worker: uuid::Uuid::from_u128(1),
+            ready_max: 11,
+            fetch_max: 0,
+            memory_bytes_max: u64::MAX,
+            lease_duration: Duration::from_secs(30),
+        };
+        let claimed = store.claim(request, NOW).await.unwrap();
+        store.delete(claimed[0].job.id, NOW).await.unwrap();
+        let render: Render = Arc::new(|_, _, _| Bytes::new());
+        store.cancel(JobId::new(), Retention::default(), Arc::clone(&render), NOW).await.unwrap();
+        let queued = store.waiting().await.unwrap()[3].id;
+        store.cancel(queued, Retention::default(), render, NOW).await.unwrap();
+        let kept = store.counts().await.unwrap();
+        assert_eq!(kept.jobs, [18, 10, 0, 0, 1]);
+        let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+        assert_eq!(reads::count(&connection).unwrap(), kept);
+    });
+}

@@ -1,7 +1,8 @@
 //! The one thread that writes, and group commit.
 //!
-//! Operations wait in a bounded channel. The thread takes what is there, at most [`GROUP_MAX`] of them or [`GROUP_TIME`], runs each in its
-//! own savepoint so that one that fails undoes nothing of its neighbours', commits once, and only then answers everybody. Nothing waits
+//! Operations wait in a bounded channel. The thread takes what is there, at most [`GROUP_MAX`] of them or [`GROUP_TIME`], commits once, and
+//! only then answers everybody. Where one fails, the group is rolled back and run again with each in a savepoint, so that it undoes nothing
+//! of its neighbours': a savepoint for every operation would copy every page that it touches. So an operation may run twice. Nothing waits
 //! for company: an operation that comes alone is committed alone. A caller that goes away does not take its operation back. Also keeps
 //! the write-ahead log short and gives freed pages back. Used by the verbs of this engine.
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection};
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,7 +63,7 @@ trait Operation: Send {
 }
 
 struct Call<T, W> {
-    work: Option<W>,
+    work: W,
     result: Option<T>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -69,12 +71,10 @@ struct Call<T, W> {
 impl<T, W> Operation for Call<T, W>
 where
     T: Send,
-    W: FnOnce(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send,
+    W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send,
 {
     fn run(&mut self, tx: &mut Transaction<'_>) -> std::result::Result<(), Fault> {
-        if let Some(work) = self.work.take() {
-            self.result = Some(work(tx)?);
-        }
+        self.result = Some((self.work)(tx)?);
         Ok(())
     }
 
@@ -115,11 +115,11 @@ impl Writer {
     /// Runs `work` in a transaction; `Ok` once it is on stable storage.
     pub(super) async fn call<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+        work: impl FnMut(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
         let ended = || StoreError::Unavailable("the store's writer has ended".to_owned());
         let (reply, answer) = oneshot::channel();
-        let call = Box::new(Call { work: Some(work), result: None, reply });
+        let call = Box::new(Call { work, result: None, reply });
         let Some(sender) = &self.sender else { return Err(ended()) };
         sender.send(call).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
@@ -155,6 +155,12 @@ impl Thread {
         }
         if self.shared.broken().is_none() {
             self.checkpoint("TRUNCATE");
+        } else {
+            // Closing the last connection would write and fsync once more.
+            let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            if let Err(error) = self.connection.set_db_config(config, true) {
+                tracing::error!(%error, "the store's log could not be left as it is");
+            }
         }
     }
 
@@ -186,25 +192,27 @@ impl Thread {
         ran: &mut Vec<Ran>,
     ) -> std::result::Result<Counts, Fault> {
         let started = Instant::now();
-        let mut next = Some(first);
         let begun = execute(&self.connection, "BEGIN IMMEDIATE");
-        let mut tx = Transaction { connection: &self.connection, counts: self.shared.counts(), freed: false };
-        while let Some(mut operation) = next {
-            let outcome = match &begun {
-                Ok(()) => step(&mut tx, operation.as_mut()),
-                Err(_) => Ok(None),
-            };
-            match outcome {
-                Ok(failed) => ran.push((operation, failed.map(StoreError::from))),
-                Err(fault) => {
-                    ran.push((operation, None));
-                    return Err(fault);
-                }
-            }
-            let more = ran.len() < GROUP_MAX && started.elapsed() < GROUP_TIME && begun.is_ok();
-            next = if more { self.receiver.try_recv().ok() } else { None };
-        }
+        ran.push((first, None));
         begun?;
+        let committed = self.shared.counts();
+        let mut tx = Transaction { connection: &self.connection, counts: committed, freed: false };
+        while let Some((operation, _)) = ran.last_mut() {
+            match attempt(&mut tx, operation.as_mut()) {
+                Ok(()) => {}
+                Err(fault) if fault.severity() == Severity::Passing => {
+                    (tx.counts, tx.freed) = (committed, false);
+                    apart(&mut tx, ran)?;
+                    break;
+                }
+                Err(fault) => return Err(fault),
+            }
+            if ran.len() >= GROUP_MAX || started.elapsed() >= GROUP_TIME {
+                break;
+            }
+            let Ok(next) = self.receiver.try_recv() else { break };
+            ran.push((next, None));
+        }
         let (counts, freed) = (tx.counts, tx.freed);
         execute(&self.connection, "COMMIT")?;
         self.freed |= freed;
@@ -295,27 +303,32 @@ fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Runs one operation in a savepoint: `Ok(Some(..))` when it failed alone, `Err` when it took the group with it.
-fn step(
-    tx: &mut Transaction<'_>,
-    operation: &mut dyn Operation,
-) -> std::result::Result<Option<Fault>, Fault> {
-    let (counts, freed) = (tx.counts, tx.freed);
-    execute(tx.connection, "SAVEPOINT operation")?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| operation.run(tx)));
-    let fault = match outcome {
-        Ok(Ok(())) => return execute(tx.connection, "RELEASE operation").map(|()| None),
-        Ok(Err(fault)) => fault,
-        Err(_) => Fault::Panicked,
-    };
-    // Some errors make the engine roll back the whole transaction by itself.
-    if tx.connection.is_autocommit() || fault.severity() == Severity::Broken {
-        return Err(fault);
+/// Runs one operation; a panic is its failure, not the thread's.
+fn attempt(tx: &mut Transaction<'_>, operation: &mut dyn Operation) -> std::result::Result<(), Fault> {
+    catch_unwind(AssertUnwindSafe(|| operation.run(tx))).unwrap_or(Err(Fault::Panicked))
+}
+
+/// Starts a group again after one of its operations failed, each in a savepoint now, and notes which fail.
+fn apart(tx: &mut Transaction<'_>, ran: &mut [Ran]) -> std::result::Result<(), Fault> {
+    // Some errors make the engine roll back by itself.
+    if !tx.connection.is_autocommit() {
+        execute(tx.connection, "ROLLBACK")?;
     }
-    (tx.counts, tx.freed) = (counts, freed);
-    execute(tx.connection, "ROLLBACK TO operation")?;
-    execute(tx.connection, "RELEASE operation")?;
-    Ok(Some(fault))
+    execute(tx.connection, "BEGIN IMMEDIATE")?;
+    for (operation, failed) in ran {
+        let (counts, freed) = (tx.counts, tx.freed);
+        execute(tx.connection, "SAVEPOINT operation")?;
+        if let Err(fault) = attempt(tx, operation.as_mut()) {
+            if tx.connection.is_autocommit() || fault.severity() == Severity::Broken {
+                return Err(fault);
+            }
+            (tx.counts, tx.freed) = (counts, freed);
+            execute(tx.connection, "ROLLBACK TO operation")?;
+            *failed = Some(StoreError::from(fault));
+        }
+        execute(tx.connection, "RELEASE operation")?;
+    }
+    Ok(())
 }
 
 fn execute(connection: &Connection, sql: &str) -> std::result::Result<(), Fault> {

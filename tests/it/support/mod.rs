@@ -1,3 +1,10 @@
 //! What the integration tests share.
 
+pub(crate) mod app;
+pub(crate) mod command;
+pub(crate) mod images;
 pub(crate) mod jobs;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod receiver;
+pub(crate) mod server;

@@ -19,7 +19,14 @@ impl ServerProcess {
     pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> ServerProcess {
         let began = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_minilab"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--allow-private-network", "127.0.0.0/8", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--allow-private-network",
+                "127.0.0.0/8",
+                "--data-dir",
+            ])
             .arg(data_dir)
             .args(arguments)
             .env("MINILAB_LOG", "minilab=warn")
@@ -30,10 +37,30 @@ impl ServerProcess {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("minilab listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        let url = line
+            .trim()
+            .strip_prefix("minilab listening on ")
+            .unwrap_or_else(|| panic!("{line:?}"))
+            .to_owned();
         // The lines that follow are for people; they must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         ServerProcess { child, url, started_in: began.elapsed() }
+    }
+
+    /// Resident memory as the kernel counts it.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory so far.
+    pub(crate) fn peak_resident_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// SIGKILL: no handler runs, nothing is flushed.

@@ -98,6 +98,8 @@ impl Receiver {
             }
         };
         let waited = tokio::time::timeout(std::time::Duration::from_secs(30), enough).await;
-        waited.unwrap_or_else(|_| panic!("{} webhooks in 30 s are not what was waited for", self.received().len()))
+        waited.unwrap_or_else(|_| {
+            panic!("{} webhooks in 30 s are not what was waited for", self.received().len())
+        })
     }
 }

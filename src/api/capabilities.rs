@@ -1,0 +1,123 @@
+//! What this server can do, as data.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{duration, schema};
+use crate::pipeline::{Format, Limits, ops};
+
+/// Answer of `GET /v1/capabilities`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Capabilities {
+    /// Formats that are read.
+    pub inputs: Vec<FormatView>,
+    /// Formats that are written.
+    pub outputs: Vec<FormatView>,
+    /// Operations in the order in which they are listed to people.
+    pub operations: Vec<OperationView>,
+    /// JSON Schema of an output's options.
+    pub output_options: Value,
+    /// Names for `preset`.
+    pub presets: Vec<String>,
+    /// What a request and an image may cost.
+    pub limits: LimitsView,
+}
+
+/// A format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FormatView {
+    /// Name in specifications.
+    pub name: String,
+    /// Media type.
+    pub media_type: String,
+    /// Usual file extension, without the dot.
+    pub extension: String,
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OperationView {
+    /// The word in `"op"`.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+    /// JSON Schema of its object.
+    pub schema: Value,
+}
+
+/// Limits of requests and images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitsView {
+    /// Most bytes of a request's body.
+    pub body_bytes_max: u64,
+    /// Most pixels of a source.
+    pub pixels_max: u64,
+    /// Most pixels a side.
+    pub side_max: u32,
+    /// Most frames of a source.
+    pub frames_max: u32,
+    /// Most outputs of a job.
+    pub outputs_max: usize,
+    /// Most operations of a job.
+    pub operations_max: usize,
+    /// Time of an attempt when none is given.
+    pub timeout: String,
+}
+
+/// The settings among the capabilities.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// See [`LimitsView::body_bytes_max`].
+    pub body_bytes_max: u64,
+    /// See [`LimitsView::outputs_max`].
+    pub outputs_max: usize,
+    /// See [`LimitsView::operations_max`].
+    pub operations_max: usize,
+    /// See [`LimitsView::timeout`].
+    pub timeout: Duration,
+    /// Names of the presets.
+    pub presets: Vec<String>,
+    /// Limits of images.
+    pub image: Limits,
+}
+
+impl Capabilities {
+    /// The capabilities under these settings.
+    pub fn new(settings: Settings) -> Capabilities {
+        let formats: Vec<FormatView> = Format::ALL.into_iter().map(FormatView::new).collect();
+        let operations = ops::REGISTRY.iter().map(|registration| OperationView {
+            name: registration.name.to_owned(),
+            summary: registration.summary.to_owned(),
+            schema: registration.schema(),
+        });
+        Capabilities {
+            inputs: formats.clone(),
+            outputs: formats,
+            operations: operations.collect(),
+            output_options: schema::output(),
+            presets: settings.presets,
+            limits: LimitsView {
+                body_bytes_max: settings.body_bytes_max,
+                pixels_max: settings.image.pixels_max,
+                side_max: settings.image.side_max,
+                frames_max: settings.image.frames_max,
+                outputs_max: settings.outputs_max,
+                operations_max: settings.operations_max,
+                timeout: duration::spell(settings.timeout),
+            },
+        }
+    }
+}
+
+impl FormatView {
+    fn new(format: Format) -> FormatView {
+        FormatView {
+            name: format.name().to_owned(),
+            media_type: format.media_type().to_owned(),
+            extension: format.extension().to_owned(),
+        }
+    }
+}

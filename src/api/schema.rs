@@ -1,0 +1,74 @@
+//! JSON Schemas of what is sent in, made from the tables that judge it.
+
+use serde_json::{Value, json};
+
+use super::fields::{SOURCE, WEBHOOK};
+use super::spec::{FIELDS, METADATA_PAIRS_MAX};
+use crate::job::Event;
+use crate::pipeline::output::OUTPUT_PARAMS;
+use crate::pipeline::{ops, params};
+
+const DURATION_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
+
+/// Schema of a job specification; `operations_max` and `outputs_max` are the server's settings.
+pub fn spec(operations_max: usize, outputs_max: usize) -> Value {
+    let mut schema = params::schema(FIELDS);
+    let fields = &mut schema["properties"];
+    let mut output = output();
+    output["properties"]["operations"] = operations(operations_max);
+    put(&mut fields["source"], source());
+    put(&mut fields["operations"], operations(operations_max));
+    put(
+        &mut fields["outputs"],
+        json!({"type": "array", "minItems": 1, "maxItems": outputs_max, "items": output}),
+    );
+    put(&mut fields["webhook"], webhook());
+    put(&mut fields["run_at"], json!({"type": "string", "format": "date-time"}));
+    put(&mut fields["timeout"], json!({"type": "string", "pattern": DURATION_PATTERN}));
+    put(&mut fields["expires_in"], json!({"type": "string", "pattern": DURATION_PATTERN}));
+    put(&mut fields["metadata"], text_map(METADATA_PAIRS_MAX));
+    schema
+}
+
+/// Schema of one output without its operations.
+pub fn output() -> Value {
+    params::schema(OUTPUT_PARAMS)
+}
+
+fn operations(most: usize) -> Value {
+    let each: Vec<Value> = ops::REGISTRY.iter().map(ops::Registration::schema).collect();
+    json!({"type": "array", "maxItems": most, "items": {"oneOf": each}})
+}
+
+fn source() -> Value {
+    let mut schema = params::schema(SOURCE);
+    put(&mut schema["properties"]["url"], json!({"format": "uri"}));
+    put(
+        &mut schema["properties"]["headers"],
+        json!({"type": "object", "additionalProperties": {"type": "string"}}),
+    );
+    schema["required"] = json!(["url"]);
+    schema
+}
+
+fn webhook() -> Value {
+    let mut schema = params::schema(WEBHOOK);
+    let events = Event::ALL.map(Event::name);
+    put(&mut schema["properties"]["url"], json!({"format": "uri"}));
+    let list = json!({"type": "array", "minItems": 1, "items": {"type": "string", "enum": events}});
+    put(&mut schema["properties"]["events"], list);
+    schema["required"] = json!(["url"]);
+    schema
+}
+
+fn text_map(most: usize) -> Value {
+    json!({"type": "object", "maxProperties": most, "additionalProperties": {"type": "string"}})
+}
+
+/// Adds members to a schema; those that are there stay.
+fn put(schema: &mut Value, more: Value) {
+    let (Value::Object(schema), Value::Object(more)) = (schema, more) else { return };
+    for (name, value) in more {
+        schema.entry(name).or_insert(value);
+    }
+}

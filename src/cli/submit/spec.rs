@@ -1,0 +1,265 @@
+//! From options to a job: the query of a raw submission, or a JobSpec.
+//!
+//! Owns the correspondence of flags and fields. Values are passed on as they are: the server knows what is valid and says so.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::cli::exit::UsageError;
+
+/// What the result looks like; one result.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Result")]
+pub(super) struct PictureOptions {
+    /// Width in pixels
+    #[arg(long, value_name = "PX")]
+    width: Option<u32>,
+    /// Height in pixels
+    #[arg(long, value_name = "PX")]
+    height: Option<u32>,
+    /// How the image fits into width and height: inside, cover, contain, fill or outside
+    #[arg(long)]
+    fit: Option<String>,
+    /// What to keep when cropping: center, north … southwest
+    #[arg(long)]
+    gravity: Option<String>,
+    /// Scale up where the image is smaller
+    #[arg(long)]
+    enlarge: bool,
+    /// Colour where there is none: #rrggbb or a CSS name
+    #[arg(long, value_name = "COLOR")]
+    background: Option<String>,
+    /// jpeg, png, webp, gif, tiff, bmp, qoi, auto or same
+    #[arg(long)]
+    format: Option<String>,
+    /// 1 to 100, for lossy formats
+    #[arg(long, value_name = "1..100")]
+    quality: Option<u32>,
+    /// Without loss, for formats that can do both
+    #[arg(long)]
+    lossless: bool,
+}
+
+/// What the job is like.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Job")]
+pub(super) struct JobOptions {
+    /// JSON file with a JobSpec: several results, any operation; replaces the options under "Result"
+    #[arg(long, value_name = "FILE")]
+    spec: Option<PathBuf>,
+    /// Preset of the server's configuration
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// URL to be told how the job ended
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
+    /// Label to list by
+    #[arg(long)]
+    tag: Option<String>,
+    /// -100 to 100, higher first
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    priority: Option<i64>,
+    /// Not before this time, as 2026-11-21T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    run_at: Option<String>,
+    /// Time for one attempt, as 60s
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<String>,
+    /// Attempts before a transient failure is final
+    #[arg(long, value_name = "NUMBER")]
+    max_attempts: Option<u32>,
+    /// How long the result is kept, as 24h
+    #[arg(long, value_name = "DURATION")]
+    expires_in: Option<String>,
+}
+
+/// What every image of this run is to become.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// For raw submissions, when there is no `spec`.
+    pub(super) query: Vec<(&'static str, String)>,
+    /// A whole JobSpec without source, from `--spec`.
+    pub(super) spec: Option<Value>,
+    picture: Vec<(&'static str, Value)>,
+    job: Vec<(&'static str, Value)>,
+}
+
+impl Plan {
+    /// Reads `--spec` and checks that the options go together.
+    pub(super) fn new(picture: &PictureOptions, job: &JobOptions) -> anyhow::Result<Plan> {
+        let mut plan = Plan { picture: picture.fields(), job: job.fields(), ..Plan::default() };
+        if let Some(path) = &job.spec {
+            if let Some((name, _)) = plan.picture.first() {
+                let advice = format!("--{name} and --spec exclude each other: put it into the file");
+                return Err(UsageError(advice).into());
+            }
+            plan.spec = Some(plan.over(read_spec(path)?));
+        } else {
+            let fields = plan.picture.iter().chain(&plan.job);
+            plan.query = fields.map(|(name, value)| (*name, as_parameter(value))).collect();
+        }
+        Ok(plan)
+    }
+
+    /// The JobSpec for a source that the server fetches.
+    pub(super) fn spec_with_source(&self, url: &str) -> Value {
+        let mut spec = match &self.spec {
+            Some(Value::Object(spec)) => spec.clone(),
+            _ => self.spec_of_options(),
+        };
+        spec.insert("source".to_owned(), json!({"url": url}));
+        Value::Object(spec)
+    }
+
+    /// What the query says, as a JobSpec.
+    fn spec_of_options(&self) -> Map<String, Value> {
+        const OF_OUTPUT: [&str; 3] = ["format", "quality", "lossless"];
+        let is_of_output = |(name, _): &&(&str, Value)| OF_OUTPUT.contains(name);
+        let mut output = object(self.picture.iter().filter(is_of_output));
+        let mut resize = object(self.picture.iter().filter(|field| !is_of_output(field)));
+        if resize.contains_key("width") || resize.contains_key("height") {
+            resize.shift_insert(0, "op".to_owned(), "resize".into());
+            output.insert("operations".to_owned(), json!([resize]));
+        } else {
+            // Without a size nothing is resized, and the background is what a format without transparency puts behind.
+            output.extend(resize.remove("background").map(|color| ("background".to_owned(), color)));
+        }
+        let has_preset = self.job.iter().any(|(name, _)| *name == "preset");
+        let mut spec = Map::new();
+        if !output.is_empty() || !has_preset {
+            spec.insert("outputs".to_owned(), json!([output]));
+        }
+        match self.over(Value::Object(spec)) {
+            Value::Object(spec) => spec,
+            _ => Map::new(),
+        }
+    }
+
+    /// The JobSpec with the options of the job laid over it.
+    fn over(&self, mut spec: Value) -> Value {
+        if let Value::Object(members) = &mut spec {
+            for (name, value) in &self.job {
+                let value = if *name == "webhook" { json!({"url": value}) } else { value.clone() };
+                members.insert((*name).to_owned(), value);
+            }
+        }
+        spec
+    }
+}
+
+fn object<'a>(fields: impl Iterator<Item = &'a (&'static str, Value)>) -> Map<String, Value> {
+    fields.map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+fn as_parameter(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn read_spec(path: &PathBuf) -> anyhow::Result<Value> {
+    let shown = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(shown)?;
+    let spec: Value = serde_json::from_str(&text)
+        .map_err(|error| UsageError(format!("{} is not JSON: {error}", path.display())))?;
+    if !spec.is_object() {
+        return Err(UsageError(format!("{} is not a JobSpec, which is a JSON object", path.display())).into());
+    }
+    Ok(spec)
+}
+
+impl PictureOptions {
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        let text = |value: &Option<String>| value.clone().map(Value::from);
+        let truth = |value: bool| value.then_some(Value::Bool(true));
+        present([
+            ("width", self.width.map(Value::from)),
+            ("height", self.height.map(Value::from)),
+            ("fit", text(&self.fit)),
+            ("gravity", text(&self.gravity)),
+            ("enlarge", truth(self.enlarge)),
+            ("background", text(&self.background)),
+            ("format", text(&self.format)),
+            ("quality", self.quality.map(Value::from)),
+            ("lossless", truth(self.lossless)),
+        ])
+    }
+}
+
+impl JobOptions {
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        let text = |value: &Option<String>| value.clone().map(Value::from);
+        present([
+            ("preset", text(&self.preset)),
+            ("webhook", text(&self.webhook)),
+            ("tag", text(&self.tag)),
+            ("priority", self.priority.map(Value::from)),
+            ("run_at", text(&self.run_at)),
+            ("timeout", text(&self.timeout)),
+            ("max_attempts", self.max_attempts.map(Value::from)),
+            ("expires_in", text(&self.expires_in)),
+        ])
+    }
+}
+
+fn present<const N: usize>(fields: [(&'static str, Option<Value>); N]) -> Vec<(&'static str, Value)> {
+    fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(picture: PictureOptions, job: JobOptions) -> Plan {
+        Plan::new(&picture, &job).unwrap()
+    }
+
+    #[test]
+    fn options_become_a_query_for_files_and_a_spec_for_urls() {
+        let picture = || PictureOptions {
+            width: Some(800),
+            fit: Some("cover".into()),
+            format: Some("webp".into()),
+            quality: Some(79),
+            ..PictureOptions::default()
+        };
+        let job = || JobOptions {
+            tag: Some("t".into()),
+            webhook: Some("https://x/".into()),
+            ..JobOptions::default()
+        };
+        let plan = plan(picture(), job());
+        let query: Vec<String> = plan.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(query.join("&"), "width=800&fit=cover&format=webp&quality=79&webhook=https://x/&tag=t");
+        let spec = json!({
+            "outputs": [{"format": "webp", "quality": 79,
+                         "operations": [{"op": "resize", "width": 800, "fit": "cover"}]}],
+            "webhook": {"url": "https://x/"}, "tag": "t", "source": {"url": "https://y/cat.jpg"}
+        });
+        assert_eq!(plan.spec_with_source("https://y/cat.jpg"), spec);
+    }
+
+    #[test]
+    fn a_preset_brings_its_own_outputs() {
+        let job = JobOptions { preset: Some("avatar".into()), ..JobOptions::default() };
+        let spec = plan(PictureOptions::default(), job).spec_with_source("https://y/");
+        assert_eq!(spec, json!({"preset": "avatar", "source": {"url": "https://y/"}}));
+        let spec = plan(PictureOptions::default(), JobOptions::default()).spec_with_source("https://y/");
+        assert_eq!(spec["outputs"], json!([{}]));
+    }
+
+    #[test]
+    fn a_spec_file_takes_the_place_of_the_options() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spec.json");
+        std::fs::write(&path, r#"{"outputs": [], "tag": "old"}"#).unwrap();
+        let job =
+            || JobOptions { spec: Some(path.clone()), tag: Some("new".into()), ..JobOptions::default() };
+        assert_eq!(plan(PictureOptions::default(), job()).spec, Some(json!({"outputs": [], "tag": "new"})));
+        let both = PictureOptions { lossless: true, ..PictureOptions::default() };
+        assert!(Plan::new(&both, &job()).unwrap_err().to_string().contains("--lossless"));
+        std::fs::write(&path, "[]").unwrap();
+        assert!(Plan::new(&PictureOptions::default(), &job()).unwrap_err().is::<UsageError>());
+    }
+}

@@ -1,0 +1,72 @@
+//! `wait`: until jobs have ended.
+
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::exit::{Exit, report};
+use super::jobs::show;
+use super::screen::{Screen, clean};
+use crate::api::JobView;
+use crate::client::Client;
+use crate::job::Status;
+
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub(super) struct WaitArgs {
+    /// Ids of jobs
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+}
+
+/// Waits for all jobs at once and shows each as it ends.
+pub(super) async fn run(args: &WaitArgs, client: &Client, screen: &Screen) -> anyhow::Result<Exit> {
+    let limit = args.timeout.map(Duration::from_secs);
+    let mut waiting: FuturesUnordered<_> = args
+        .ids
+        .iter()
+        .map(async |id| {
+            let bar = work_bar(screen, id);
+            let ended = client.wait(id, limit, |job| show_progress(&bar, job)).await;
+            bar.finish_and_clear();
+            (id, ended)
+        })
+        .collect();
+    let mut exit = Exit::Ok;
+    while let Some((id, ended)) = waiting.next().await {
+        match ended {
+            Ok(job) => {
+                show(&job, screen)?;
+                exit = exit.and(if job.status == Status::Succeeded { Exit::Ok } else { Exit::Failed });
+            }
+            Err(error) if args.ids.len() == 1 => return Err(error.into()),
+            Err(error) => exit = exit.and(report(&anyhow::Error::from(error).context(id.clone()), screen)),
+        }
+    }
+    Ok(exit)
+}
+
+/// A bar for a job at work.
+pub(super) fn work_bar(screen: &Screen, name: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {prefix:24!.bold}  [{bar:24}] {msg}  {elapsed}");
+    let style = style.expect("the template is well-formed").progress_chars("=> ");
+    let bar = screen.bars.insert(0, ProgressBar::new(100).with_style(style).with_prefix(clean(name)));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+/// Moves a bar to where the job stands.
+pub(super) fn show_progress(bar: &ProgressBar, job: &JobView) {
+    bar.set_position((f64::from(job.progress) * 100.0) as u64);
+    let message = match (job.status, job.queue_position) {
+        (Status::Queued, Some(position)) => format!("queued, number {position} in line"),
+        (status, _) => status.name().to_owned(),
+    };
+    bar.set_message(message);
+}

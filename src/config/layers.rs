@@ -1,0 +1,204 @@
+//! Layers of values: defaults < file < environment < flags.
+//!
+//! Owns reading `minilab.toml`, matching names to the table and deciding which layer wins. It reads the process's environment and
+//! arguments only through [`Sources`], which the caller fills. Collects every mistake instead of stopping at the first.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::error::{Mistake, Origin};
+use super::kind::Value;
+use super::suggest::nearest;
+use super::table::{SETTINGS, Setting, find};
+
+/// File that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "minilab.toml";
+/// Beginning of every environment variable.
+const PREFIX: &str = "MINILAB_";
+/// Variables of the program that are no settings.
+const OTHER_VARIABLES: [&str; 2] = ["MINILAB_CONFIG", "MINILAB_SERVER"];
+
+/// Everything that settings are made from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Configuration file; must exist.
+    pub file: Option<PathBuf>,
+    /// Directory in which [`DEFAULT_FILE`] is looked for when no file is named; `None`: nowhere.
+    pub default_file_in: Option<PathBuf>,
+    /// Environment variables; others than `MINILAB_…` are passed over.
+    pub environment: Vec<(String, String)>,
+    /// Settings given as flags, by name, in order; the last one counts.
+    pub flags: Vec<(String, String)>,
+    /// CIDRs of `--allow-private-network`, added to `egress.allow`.
+    pub allow_private_networks: Vec<String>,
+}
+
+/// Values by setting, with what went wrong on the way.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    values: BTreeMap<&'static str, Value>,
+    pub(super) origins: BTreeMap<&'static str, Origin>,
+    pub(super) presets: BTreeMap<String, serde_json::Value>,
+    pub(super) mistakes: Vec<Mistake>,
+    pub(super) notices: Vec<String>,
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Layers {
+    /// Reads all layers; later ones win.
+    pub(super) fn read(sources: &Sources) -> Layers {
+        let mut layers = Layers::default();
+        for setting in SETTINGS {
+            if let Some(default) = setting.default {
+                layers.put(setting, default, Origin::Default);
+            }
+        }
+        layers.read_file(sources);
+        layers.read_environment(&sources.environment);
+        for (name, text) in &sources.flags {
+            if let Some(setting) = find(name) {
+                let flag = format!("--{}", setting.flag().unwrap_or_default());
+                layers.put(setting, text, Origin::Flag(flag));
+            }
+        }
+        layers
+    }
+
+    fn put(&mut self, setting: &'static Setting, text: &str, origin: Origin) {
+        match setting.kind.parse(text) {
+            Ok(value) => {
+                self.values.insert(setting.name, value);
+                self.origins.insert(setting.name, origin);
+            }
+            Err(reason) => self.mistakes.push(Mistake::value(setting, text, &origin, &reason)),
+        }
+    }
+
+    fn read_environment(&mut self, environment: &[(String, String)]) {
+        for (variable, text) in environment {
+            if !variable.starts_with(PREFIX) || text.is_empty() {
+                continue;
+            }
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.variable() == *variable) {
+                self.put(setting, text, Origin::Variable(variable.clone()));
+            } else if !OTHER_VARIABLES.contains(&variable.as_str()) {
+                // Not a mistake: container platforms make variables such as MINILAB_PORT out of a service's name.
+                let known = nearest(variable, SETTINGS.iter().map(Setting::variable));
+                let hint = known.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+                self.notices.push(format!("the variable {variable} is not a setting{hint}"));
+            }
+        }
+    }
+
+    fn read_file(&mut self, sources: &Sources) {
+        let default = || sources.default_file_in.as_ref().map(|directory| directory.join(DEFAULT_FILE));
+        let Some(path) = sources.file.clone().or_else(|| default().filter(|path| path.exists())) else {
+            return;
+        };
+        let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let table = read.and_then(|text| {
+            text.parse::<toml::Table>().map_err(|error| match error.span() {
+                // The parser's own message would quote the line, which may hold a secret.
+                Some(span) => format!("line {}: {}", line_of(&text, span.start), error.message()),
+                None => error.message().to_owned(),
+            })
+        });
+        match table {
+            Ok(table) => {
+                self.read_table("", table, &path);
+                self.file = Some(path);
+            }
+            Err(reason) => self.mistakes.push(Mistake::new(
+                format!("the configuration file {} cannot be read: {}", path.display(), reason),
+                "correct it, or name another with --config or MINILAB_CONFIG",
+            )),
+        }
+    }
+
+    fn read_table(&mut self, prefix: &str, table: toml::Table, path: &Path) {
+        for (key, value) in table {
+            let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+            let is_section = SETTINGS
+                .iter()
+                .any(|setting| setting.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('.')));
+            match (find(&name), value) {
+                (Some(setting), value) => match as_text(&value) {
+                    Some(text) => self.put(setting, &text, Origin::File(path.to_owned())),
+                    None => {
+                        let origin = Origin::File(path.to_owned());
+                        let reason = format!("a {} is wanted", setting.kind);
+                        self.mistakes.push(Mistake::value(setting, &value.to_string(), &origin, &reason));
+                    }
+                },
+                (None, toml::Value::Table(presets)) if name == "presets" => self.read_presets(presets, path),
+                (None, toml::Value::Table(section)) if is_section => self.read_table(&name, section, path),
+                (None, _) => self.unknown_key(&name, path),
+            }
+        }
+    }
+
+    fn read_presets(&mut self, presets: toml::Table, path: &Path) {
+        for (name, fields) in presets {
+            if fields.is_table() {
+                self.presets.insert(name, as_json(fields));
+            } else {
+                self.mistakes.push(Mistake::new(
+                    format!("presets.{name} in {} is not a table", path.display()),
+                    format!("write the fields of a JobSpec under [presets.{name}]"),
+                ));
+            }
+        }
+    }
+
+    fn unknown_key(&mut self, name: &str, path: &Path) {
+        let known = nearest(name, SETTINGS.iter().map(|setting| setting.name.to_owned()));
+        let advice = match known {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => "see `minilab serve --help` for all of them".to_owned(),
+        };
+        self.mistakes.push(Mistake::new(format!("`{name}` in {} is not a setting", path.display()), advice));
+    }
+
+    /// The value of a setting that has one: it has a default, and a mistaken one keeps its default until the mistakes are reported.
+    pub(super) fn value(&self, name: &'static str) -> &Value {
+        self.values.get(name).expect("the table has a setting of this name with a default")
+    }
+
+    /// The value of a setting that may be absent.
+    pub(super) fn optional(&self, name: &'static str) -> Option<&Value> {
+        debug_assert!(find(name).is_some(), "{name} is not in the table");
+        self.values.get(name)
+    }
+}
+
+/// The line, from 1, in which this byte of a text stands.
+fn line_of(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|&byte| byte == b'\n').count() + 1
+}
+
+/// The text that one would write in a variable for this value of the file.
+fn as_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        toml::Value::Array(items) => {
+            let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}
+
+/// The same in JSON; times become strings.
+fn as_json(value: toml::Value) -> serde_json::Value {
+    match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => number.into(),
+        toml::Value::Boolean(truth) => truth.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(as_json).collect(),
+        toml::Value::Table(table) => table.into_iter().map(|(key, value)| (key, as_json(value))).collect(),
+    }
+}

@@ -1,0 +1,246 @@
+//! The settings of a server, made of the rooms' own `Config`s.
+//!
+//! Owns the way from values to those types, and the checks that concern more than one value. Called by `cli` and by embedding programs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::error::{ConfigError, Mistake, Origin};
+use super::keys::{self, KeysError};
+use super::kind::{Kind, Value};
+use super::layers::{Layers, Sources};
+use super::machine;
+use crate::webhook::signature::Secret;
+use crate::{egress, job, pipeline, queue, server, worker};
+
+/// What a server runs with. Secrets don't show in `Debug`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Directory of everything that is kept.
+    pub data_dir: PathBuf,
+    /// What links begin with, without a slash at the end; `None`: the address listened on.
+    pub public_url: Option<String>,
+    /// Directives of what is logged.
+    pub log: String,
+    /// Time for requests and jobs to finish once the server is told to stop.
+    pub grace: Duration,
+    /// Inbound HTTP, with the presets: fields of a JobSpec by name, which `app` has judged before anything is served.
+    pub server: server::Config,
+    /// Processing and fetching.
+    pub worker: worker::Config,
+    /// Waiting and keeping.
+    pub queue: queue::Config,
+    /// Outbound requests.
+    pub egress: egress::Config,
+    /// Secrets that sign webhooks, the first for new receivers; empty until [`Settings::ensure_webhook_secret`] unless one was configured.
+    pub webhook_secrets: Vec<Secret>,
+}
+
+/// Settings, and what an operator may want to know about them.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// Remarks that are no mistakes.
+    pub notices: Vec<String>,
+    /// Where each value came from, by name of the setting.
+    pub origins: BTreeMap<&'static str, Origin>,
+}
+
+/// Reads all layers.
+///
+/// # Errors
+/// Every mistake that was found, each naming the flag, the variable and the key of the file.
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let mut layers = Layers::read(sources);
+    let networks = allowed_networks(&mut layers, &sources.allow_private_networks);
+    refuse_open_door(&mut layers);
+    if !layers.mistakes.is_empty() {
+        return Err(ConfigError { mistakes: layers.mistakes });
+    }
+    let settings = assemble(&layers, networks);
+    Ok(Loaded { settings, file: layers.file, notices: layers.notices, origins: layers.origins })
+}
+
+impl Settings {
+    /// The defaults, with another data directory and a free port of the loopback address: for programs that embed the server.
+    pub fn in_directory(data_dir: impl AsRef<Path>) -> Settings {
+        let mut settings = assemble(&Layers::read(&Sources::default()), Vec::new());
+        settings.data_dir = data_dir.as_ref().to_owned();
+        settings.listen = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+        settings
+    }
+
+    /// Makes sure that webhooks can be signed: without a configured secret, takes the one of the data directory, making directory and
+    /// secret if need be. Reads and writes files: call it at start.
+    ///
+    /// # Errors
+    /// When the directory or its `keys.toml` can't be read or written.
+    pub fn ensure_webhook_secret(&mut self) -> Result<(), KeysError> {
+        if self.webhook_secrets.is_empty() {
+            self.webhook_secrets = keys::read_or_create(&self.data_dir)?;
+        }
+        Ok(())
+    }
+}
+
+fn allowed_networks(layers: &mut Layers, appended: &[String]) -> Vec<IpNet> {
+    let mut networks = match layers.optional("egress.allow") {
+        Some(Value::Networks(networks)) => networks.clone(),
+        _ => Vec::new(),
+    };
+    for text in appended {
+        match Kind::Networks.parse(text) {
+            Ok(Value::Networks(more)) => networks.extend(more),
+            Ok(_) => {}
+            Err(reason) => layers.mistakes.push(Mistake::new(
+                format!("--allow-private-network is {text:?}, but {reason}"),
+                "give one network at a time; the flag may be repeated",
+            )),
+        }
+    }
+    networks
+}
+
+/// Without API keys, whoever reaches the port is master of the server.
+fn refuse_open_door(layers: &mut Layers) {
+    let (Value::Address(listen), Value::Bool(insecure)) =
+        (layers.value("listen"), layers.value("insecure_no_auth"))
+    else {
+        return;
+    };
+    if !listen.ip().is_loopback() && !insecure {
+        let port = listen.port();
+        layers.mistakes.push(Mistake::new(
+            format!("listen is {listen}, which other machines can reach, and nothing asks them for a key"),
+            format!(
+                "add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true) if everyone who can reach it may use it, \
+                 or listen on 127.0.0.1:{port}"
+            ),
+        ));
+    }
+}
+
+fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
+    let values = Values(layers);
+    let listen = values.address("listen");
+    let public_url = values.text("public_url");
+    let memory_limit = values.integer("memory_limit").unwrap_or_else(machine::memory_share);
+    let limits = pipeline::Limits {
+        pixels_max: values.number("limits.pixels"),
+        side_max: values.number("limits.side"),
+        frames_max: values.number("limits.frames"),
+        memory_bytes_max: memory_limit,
+    };
+    let queue = queue::Config {
+        queued_max: values.number("limits.queue"),
+        retention: job::Retention {
+            succeeded: values.duration("retention.succeeded"),
+            failed: values.duration("retention.failed"),
+            tombstones: values.duration("retention.tombstones"),
+            deliveries: values.duration("retention.deliveries"),
+            idempotency_keys: values.duration("retention.idempotency_keys"),
+        },
+        public_url: public_url.clone().unwrap_or_else(|| format!("http://{listen}")),
+        ..queue::Config::default()
+    };
+    let worker = worker::Config {
+        workers: values.integer("workers").map_or_else(machine::processors, |number| number as usize),
+        memory_bytes_max: memory_limit,
+        limits,
+        source: worker::SourceConfig {
+            total_timeout: values.duration("source.total"),
+            bytes_max: values.number("limits.body"),
+            ..worker::SourceConfig::default()
+        },
+        grace: values.duration("grace"),
+        lease_duration: queue.lease_duration,
+    };
+    let public_url_of_server = public_url.clone();
+    Settings {
+        listen,
+        data_dir: values.path("data_dir"),
+        public_url,
+        log: values.text("log").unwrap_or_default(),
+        grace: values.duration("grace"),
+        server: server::Config {
+            public_url: public_url_of_server,
+            header_timeout: values.duration("timeouts.header"),
+            body_idle_timeout: values.duration("timeouts.body_idle"),
+            idle_timeout: values.duration("timeouts.idle"),
+            grace: values.duration("grace"),
+            connections_max: values.number("limits.connections"),
+            body_bytes_max: values.number("limits.body"),
+            operations_max: values.number("limits.operations"),
+            outputs_max: values.number("limits.outputs"),
+            timeout_default: values.duration("limits.timeout"),
+            presets: layers.presets.clone(),
+            ..server::Config::default()
+        },
+        worker,
+        queue,
+        egress: egress::Config { allow: networks, connect_timeout: values.duration("source.connect") },
+        webhook_secrets: values.secret("webhook_secret").into_iter().collect(),
+    }
+}
+
+/// Typed access to values. A setting's kind and its reader here stand in one crate; a test reads every setting, so a wrong pair shows.
+struct Values<'a>(&'a Layers);
+
+impl Values<'_> {
+    fn address(&self, name: &'static str) -> SocketAddr {
+        match self.0.value(name) {
+            Value::Address(address) => *address,
+            other => unreachable!("{name} is an address, not {other:?}"),
+        }
+    }
+
+    fn duration(&self, name: &'static str) -> Duration {
+        match self.0.value(name) {
+            Value::Duration(duration) => *duration,
+            other => unreachable!("{name} is a duration, not {other:?}"),
+        }
+    }
+
+    fn path(&self, name: &'static str) -> PathBuf {
+        match self.0.value(name) {
+            Value::Path(path) => path.clone(),
+            other => unreachable!("{name} is a path, not {other:?}"),
+        }
+    }
+
+    fn integer(&self, name: &'static str) -> Option<u64> {
+        match self.0.optional(name)? {
+            Value::Integer(number) => Some(*number),
+            other => unreachable!("{name} is a number, not {other:?}"),
+        }
+    }
+
+    /// A number with a default, in the type that its room wants; the table's range fits that type.
+    fn number<T: TryFrom<u64>>(&self, name: &'static str) -> T {
+        let number = self.integer(name).and_then(|number| T::try_from(number).ok());
+        number.expect("the table gives it a default and a range within its type")
+    }
+
+    fn text(&self, name: &'static str) -> Option<String> {
+        match self.0.optional(name)? {
+            Value::Text(text) => Some(text.clone()),
+            other => unreachable!("{name} is a text, not {other:?}"),
+        }
+    }
+
+    fn secret(&self, name: &'static str) -> Option<Secret> {
+        match self.0.optional(name)? {
+            Value::Secret(secret) => Some(secret.clone()),
+            other => unreachable!("{name} is a secret, not {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Keeps web pages away from a server that asks for no key.
+//!
+//! A page of any site can make a browser send requests to this machine. Two things give it away: the `Host` of a name that was made to
+//! point here (DNS rebinding), and `Origin` or `Sec-Fetch-Site` of a write. Both are refused; CORS is off, so no page reads an answer.
+
+use std::net::IpAddr;
+
+use hyper::Method;
+use hyper::header::{self, HeaderMap};
+use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
+
+use super::error::{ApiError, Code};
+
+/// Names under which this server is known beside loopback.
+#[derive(Clone, Debug)]
+pub(super) struct Hosts {
+    public: Option<url::Url>,
+}
+
+impl Hosts {
+    /// `public_url` as configured; what is no URL matches nothing.
+    pub(super) fn new(public_url: &str) -> Hosts {
+        Hosts { public: url::Url::parse(public_url).ok() }
+    }
+
+    /// Whether a `Host` means this server: loopback, the public URL, or the literal address that was dialled (a rebound name is no literal).
+    fn knows(&self, authority: &Authority, local: IpAddr) -> bool {
+        let host = bare(authority.host());
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return address.is_loopback() || address == local || self.is_public(authority);
+        }
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        name == "localhost" || name.ends_with(".localhost") || self.is_public(authority)
+    }
+
+    fn is_public(&self, authority: &Authority) -> bool {
+        let Some(public) = &self.public else { return false };
+        let same_host = public.host_str().is_some_and(|host| host.eq_ignore_ascii_case(authority.host()));
+        // A proxy may pass the host on without its port.
+        same_host && authority.port_u16().is_none_or(|port| Some(port) == public.port_or_known_default())
+    }
+
+    /// Whether an `Origin` is a page of ours: the public URL's, or that of the very host this request names.
+    fn is_own_origin(&self, origin: &str, authority: &Authority) -> bool {
+        let Ok(origin) = url::Url::parse(origin) else { return false };
+        if self.public.as_ref().is_some_and(|public| public.origin() == origin.origin()) {
+            return true;
+        }
+        let same_host = origin.host_str().is_some_and(|host| host.eq_ignore_ascii_case(authority.host()));
+        let default = if origin.scheme() == "https" { 443 } else { 80 };
+        same_host && origin.port_or_known_default() == Some(authority.port_u16().unwrap_or(default))
+    }
+}
+
+/// Refuses what a foreign page may have sent.
+pub(super) fn check(hosts: &Hosts, head: &Parts, local: IpAddr) -> Result<(), ApiError> {
+    let authority = match authority(head)? {
+        Some(authority) => authority,
+        // HTTP/1.0 knows no Host, and no browser speaks it.
+        None => return Ok(()),
+    };
+    if !hosts.knows(&authority, local) {
+        let detail = format!(
+            "This server does not answer for the host {:?}. It answers for loopback and for its `public_url`: set that \
+             if clients reach it under this name.",
+            authority.as_str()
+        );
+        return Err(ApiError::new(Code::Forbidden, detail));
+    }
+    let is_read = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if is_read {
+        return Ok(());
+    }
+    let origin = text(&head.headers, "origin");
+    let foreign_origin = origin.is_some_and(|origin| !hosts.is_own_origin(origin, &authority));
+    let cross_site = text(&head.headers, "sec-fetch-site") == Some("cross-site");
+    if foreign_origin || cross_site {
+        return Err(ApiError::new(Code::Forbidden, "Pages of other sites may not use this server."));
+    }
+    Ok(())
+}
+
+/// The host that the request names.
+fn authority(head: &Parts) -> Result<Option<Authority>, ApiError> {
+    let wrong = |detail: &str| ApiError::new(Code::InvalidRequest, detail);
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(wrong("The request names its host twice."));
+    }
+    // An absolute target decides (RFC 9112 §3.2.2); HTTP/2 has nothing else.
+    if let Some(authority) = head.uri.authority() {
+        return Ok(Some(authority.clone()));
+    }
+    match host {
+        Some(value) => {
+            let parsed =
+                Authority::try_from(value.as_bytes()).ok().filter(|host| !host.as_str().contains('@'));
+            parsed.map(Some).ok_or_else(|| wrong("The Host header is not valid."))
+        }
+        None if head.version < hyper::Version::HTTP_11 => Ok(None),
+        None => Err(wrong("The Host header is missing.")),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("not text"))
+}
+
+/// An IPv6 literal without its brackets.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(method: Method, host: &str, headers: &[(&str, &str)], public_url: &str) -> bool {
+        let mut request = hyper::Request::builder().method(method).uri("/v1/jobs").header("host", host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        check(&Hosts::new(public_url), &head, "192.168.7.7".parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn only_our_own_names_are_answered_for() {
+        for host in
+            ["localhost:8080", "127.0.0.1:9000", "[::1]:8080", "127.9.9.9", "a.localhost", "192.168.7.7:80"]
+        {
+            assert!(judge(Method::GET, host, &[], ""), "{host}");
+        }
+        for host in
+            ["evil.example", "localhost.evil.example", "10.0.0.1", "127.0.0.1.nip.io:8080", "[::2]:8080"]
+        {
+            assert!(!judge(Method::GET, host, &[], "https://img.example.com"), "{host}");
+        }
+        assert!(judge(Method::GET, "img.example.com", &[], "https://img.example.com"));
+        assert!(!judge(Method::GET, "img.example.com:81", &[], "https://img.example.com"));
+    }
+
+    #[test]
+    fn pages_of_other_sites_may_not_write() {
+        let post = |headers: &[(&str, &str)]| {
+            judge(Method::POST, "localhost:8080", headers, "https://img.example.com")
+        };
+        assert!(post(&[]));
+        assert!(post(&[("origin", "http://localhost:8080"), ("sec-fetch-site", "same-origin")]));
+        assert!(post(&[("origin", "https://img.example.com")]));
+        assert!(!post(&[("origin", "http://localhost:3000"), ("sec-fetch-site", "same-site")]));
+        assert!(!post(&[("origin", "https://evil.example")]));
+        assert!(!post(&[("origin", "null")]));
+        assert!(!post(&[("sec-fetch-site", "cross-site")]));
+        assert!(judge(Method::GET, "localhost", &[("origin", "https://evil.example")], ""));
+    }
+}

@@ -1,0 +1,48 @@
+//! Changes of a job that is there: cancel, retry, delete.
+
+use hyper::{Response, StatusCode};
+
+use super::super::body::Body;
+use super::super::call::{Call, found, gone_job, unknown_job};
+use super::super::error::{ApiError, Code};
+use super::super::respond;
+use super::read;
+use crate::job::Status;
+use crate::queue::{QueueError, Retry};
+
+/// `POST …/cancel`: 202 while an attempt still has to notice, else 200.
+pub(in crate::server) async fn cancel(call: &Call) -> Result<Response<Body>, ApiError> {
+    let job = found(call.state.services.queue.cancel(call.job_id()?).await?)?;
+    let status = if job.status == Status::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(read::show(call, status, &job))
+}
+
+/// `POST …/retry`.
+pub(in crate::server) async fn retry(call: &Call) -> Result<Response<Body>, ApiError> {
+    match call.state.services.queue.retry(call.job_id()?).await? {
+        Retry::Queued(job) => Ok(read::show(call, StatusCode::ACCEPTED, &job)),
+        Retry::WrongState(job) => {
+            let detail = match job.status {
+                Status::Failed | Status::Cancelled => {
+                    "The job's source was never stored; submit it again.".to_owned()
+                }
+                status => format!("The job is {status}; only a failed or cancelled job can be retried."),
+            };
+            Err(ApiError::new(Code::NotRetryableState, detail))
+        }
+        Retry::Gone => Err(gone_job()),
+        Retry::Unknown => Err(unknown_job()),
+        Retry::Full { retry_after } => Err(QueueError::Full { retry_after }.into()),
+    }
+}
+
+/// `DELETE …`.
+pub(in crate::server) async fn delete(call: &Call) -> Result<Response<Body>, ApiError> {
+    let id = call.job_id()?;
+    if call.state.services.queue.delete(id).await? {
+        return Ok(respond::empty(StatusCode::NO_CONTENT));
+    }
+    // It was gone before, or there never was one: the lookup knows which.
+    found(call.state.services.queue.get(id).await?)?;
+    Err(unknown_job())
+}

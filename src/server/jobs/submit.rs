@@ -1,0 +1,213 @@
+//! `POST /v1/jobs`: from a request to an acknowledged job.
+//!
+//! In this order: may it be submitted at all (before the body is asked for) → specification → body → image header and plan → stored →
+//! acknowledged. Once the body is there, the rest runs in a task of its own: a client that hangs up has still submitted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::super::body::Body;
+use super::super::call::{Call, gone_job};
+use super::super::error::{ApiError, Code};
+use super::super::respond;
+use super::super::spool::Received;
+use super::super::state::State;
+use super::idempotency::Key;
+use super::inspect::{self, Inspected};
+use super::read;
+use super::receive::{self, Form, Intent, Request};
+use crate::api::PlanView;
+use crate::api::query::WAIT_SECONDS_MAX;
+use crate::blob::BlobKey;
+use crate::job::{Job, JobId, JobSpec, Warning};
+use crate::queue::{SourceBytes, Submission, Submitted};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What became of a submit, before anybody waits for the job.
+enum Outcome {
+    /// A dry run.
+    Planned(PlanView),
+    /// The job, whether it had been submitted before, and how long the query asks to wait.
+    Entered { job: Arc<Job>, replayed: bool, wait: Option<Duration> },
+}
+
+/// Answers a submit.
+pub(in crate::server) async fn submit(call: Call) -> Result<Response<Body>, ApiError> {
+    let form = receive::form(&call);
+    let intent = form.intent(&call);
+    if !intent.dry_run {
+        admit(&call.state)?;
+    }
+    let key = Key::begin(&call)?;
+    let preferred = preferred_wait(&call);
+    // hyper drops this future as soon as the client hangs up, even if the whole body is here by then.
+    let task = tokio::spawn(take(call, form, intent, key));
+    let (call, outcome) = task.await.map_err(ApiError::internal)??;
+    let (job, replayed, asked) = match outcome {
+        Outcome::Planned(plan) => return Ok(respond::json(StatusCode::OK, &plan)),
+        Outcome::Entered { job, replayed, wait } => (job, replayed, wait),
+    };
+    let mut response = acknowledge(&call, job, asked.or(preferred)).await?;
+    if asked.is_none() && response.status() == StatusCode::OK {
+        let applied = preferred.map_or(0, |wait| wait.as_secs());
+        respond::set(&mut response, PREFERENCE_APPLIED, format!("wait={applied}"));
+    }
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// Receives the body and does what it asks for.
+async fn take(
+    mut call: Call,
+    form: Form,
+    intent: Intent,
+    key: Option<Key>,
+) -> Result<(Call, Outcome), ApiError> {
+    let request = receive::receive(&mut call, form, intent).await?;
+    let outcome = if request.dry_run {
+        Outcome::Planned(plan(&call.state, request).await?)
+    } else {
+        let wait = request.wait;
+        let (job, replayed) = complete(&call.state, request, key).await?;
+        Outcome::Entered { job, replayed, wait }
+    };
+    Ok((call, outcome))
+}
+
+/// Whether a submission would be taken now.
+fn admit(state: &State) -> Result<(), ApiError> {
+    if state.is_draining() {
+        let error =
+            ApiError::new(Code::ShuttingDown, "The server is about to stop; submit to its successor.");
+        return Err(error.retry_after(Duration::from_secs(5)));
+    }
+    Ok(state.services.queue.admit()?)
+}
+
+/// `Prefer: wait=N` (RFC 7240); more than we wait is cut, what can't be read is ignored.
+fn preferred_wait(call: &Call) -> Option<Duration> {
+    let values = call.headers().get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split([',', ';']));
+    let seconds: u64 = preferences.find_map(|preference| {
+        let (name, value) = preference.trim().split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse().ok())?
+    })?;
+    Some(Duration::from_secs(seconds.min(WAIT_SECONDS_MAX)))
+}
+
+/// Plans and stores nothing.
+async fn plan(state: &Arc<State>, request: Request) -> Result<PlanView, ApiError> {
+    Ok(match request.received {
+        None => PlanView::of_spec(&request.spec),
+        Some(received) => {
+            let inspected = inspect::inspect(state, received, request.spec).await?;
+            PlanView::of_image(&inspected.source, inspected.plan)
+        }
+    })
+}
+
+/// Inspects, stores and submits; whatever goes wrong leaves nothing behind.
+async fn complete(
+    state: &Arc<State>,
+    request: Request,
+    key: Option<Key>,
+) -> Result<(Arc<Job>, bool), ApiError> {
+    let Some(received) = request.received else {
+        return enter(state, Entry::fetched(request.spec), key).await;
+    };
+    let Inspected { received, spec, source, sha256, plan } =
+        inspect::inspect(state, received, request.spec).await?;
+    let id = JobId::new();
+    let (bytes, stored) = match received {
+        Received::Inline(bytes) => (SourceBytes::Inline(bytes), None),
+        Received::Spooled(spool) => {
+            state.services.blobs.put_spool(&BlobKey::Source(id), spool).await?;
+            (SourceBytes::Blob, Some(BlobKey::Source(id)))
+        }
+    };
+    let warnings: Vec<Warning> = plan.warnings.into_iter().map(Warning::from).collect();
+    // The whole source is in memory while it is worked on.
+    let memory_bytes = plan.memory_bytes.saturating_add(source.bytes);
+    let entry = Entry {
+        submission: Submission {
+            id,
+            spec,
+            source: Some((source, bytes)),
+            memory_bytes,
+            warnings,
+            idempotency_key: None,
+        },
+        sha256: Some(sha256),
+    };
+    let entered = enter(state, entry, key).await;
+    let is_new = matches!(entered, Ok((_, false)));
+    if let Some(blob) = stored.filter(|_| !is_new) {
+        // A blob that can't be removed now is found by the sweep for orphans.
+        if let Err(error) = state.services.blobs.delete(&blob).await {
+            tracing::warn!(job.id = %id, %error, "the image of a refused submit could not be removed");
+        }
+    }
+    entered
+}
+
+/// A submission without its idempotency key, and what the key's fingerprint needs.
+struct Entry {
+    submission: Submission,
+    sha256: Option<[u8; 32]>,
+}
+
+impl Entry {
+    /// Of a job whose source will be fetched.
+    fn fetched(spec: JobSpec) -> Entry {
+        let submission = Submission {
+            id: JobId::new(),
+            spec,
+            source: None,
+            memory_bytes: 0,
+            warnings: Vec::new(),
+            idempotency_key: None,
+        };
+        Entry { submission, sha256: None }
+    }
+}
+
+/// The job, and whether it had been submitted before.
+async fn enter(state: &State, mut entry: Entry, key: Option<Key>) -> Result<(Arc<Job>, bool), ApiError> {
+    let id = entry.submission.id;
+    if let Some(key) = &key {
+        entry.submission.idempotency_key = Some(key.claim(&entry.submission.spec, entry.sha256.as_ref()));
+    }
+    match state.services.queue.submit(entry.submission).await? {
+        Submitted::Created(job) => {
+            tracing::debug!(job.id = %id, "submitted");
+            Ok((job, false))
+        }
+        Submitted::Replayed(job) => Ok((job, true)),
+        Submitted::ReplayedGone(_) => Err(gone_job()),
+        Submitted::IdempotencyMismatch => {
+            let detail =
+                "This Idempotency-Key came with another specification or image before; use a new one.";
+            Err(ApiError::new(Code::IdempotencyMismatch, detail))
+        }
+    }
+}
+
+/// 202; or 200 when the job ended while the client was willing to wait.
+async fn acknowledge(call: &Call, job: Arc<Job>, wait: Option<Duration>) -> Result<Response<Body>, ApiError> {
+    let job = match wait {
+        Some(wait) => call.wait_terminal(job.id, wait).await?,
+        None => job,
+    };
+    let ended = wait.is_some() && job.status.is_terminal();
+    let status = if ended { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut response = read::show(call, status, &job);
+    respond::set(&mut response, header::LOCATION, format!("/v1/jobs/{}", job.id));
+    Ok(response)
+}

@@ -1,0 +1,110 @@
+//! Inbound HTTP: from the socket to the verbs of `queue`, and back.
+//!
+//! Owns connections and their limits, the `router` (the API's table of contents), bodies on their way in and out, problem
+//! details, the page and the OpenAPI document. Never decides what becomes of a job (that is `queue`), never reads pixels (that is
+//! `pipeline`, off the event loop). Built by `app`.
+
+mod activity;
+mod body;
+mod call;
+mod capabilities;
+mod conditional;
+mod config;
+mod connection;
+mod digest;
+mod disposition;
+mod error;
+mod events;
+mod guard;
+mod health;
+mod jobs;
+mod limits;
+mod metrics;
+mod multipart;
+mod openapi;
+mod outputs;
+mod page;
+mod presets;
+mod problems;
+mod range;
+mod respond;
+mod router;
+mod service;
+mod source;
+mod spool;
+mod state;
+mod stats;
+mod stored;
+mod upload;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+pub use config::Config;
+pub use presets::preset_mistakes;
+pub use state::Services;
+
+use connection::Phase;
+use state::State;
+
+/// Pause after an `accept` that failed for want of descriptors or memory: others must end first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown` resolves. Then it stops accepting at once, lets what is under way end within [`Config::grace`] (readiness is 503
+/// meanwhile) and returns when the connections are gone, or cut when the grace is over.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    services: Services,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let connections_max = config.connections_max.clamp(1, Semaphore::MAX_PERMITS);
+    let grace = config.grace;
+    let (phase, _) = watch::channel(Phase::Serving);
+    let state = Arc::new(State::new(config, services, phase.subscribe(), listener.local_addr().ok()));
+    let places = Arc::new(Semaphore::new(connections_max));
+    tokio::select! {
+        () = accept(listener, &state, &places) => {}
+        () = shutdown => {}
+    }
+    phase.send_replace(Phase::Draining);
+    // A connection holds its place as long as it lives.
+    let all_gone = places.acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX));
+    if tokio::time::timeout(grace, all_gone).await.is_err() {
+        let open = connections_max - places.available_permits();
+        tracing::warn!(connections = open, "the grace is over; connections are cut");
+        phase.send_replace(Phase::Closing);
+    }
+}
+
+/// Accepts connections, each as soon as there is a place for it.
+async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphore>) {
+    loop {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let serving = connection::serve(stream, Arc::clone(state));
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+                tracing::trace!(%peer, "accepted");
+            }
+            Err(error) if is_of_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "no connection can be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Whether an error of `accept` concerns the one connection only (see accept(2)), so that the next may be fine.
+fn is_of_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused)
+}

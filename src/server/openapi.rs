@@ -1,0 +1,120 @@
+//! `GET /openapi.json`: OpenAPI 3.1, made once at start from the types that the handlers use and the tables that judge requests.
+
+mod operations;
+
+use hyper::Response;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::body::Body;
+use super::call::Call;
+use super::config::Config;
+use crate::api;
+
+/// Answers with the document.
+pub(super) fn show(call: &Call) -> Response<Body> {
+    call.state.openapi.answer(call)
+}
+
+/// The whole document.
+pub(super) fn document(config: &Config, public_url: &str) -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Minilab",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "A fire-and-forget image job server: submit an image, get a job id at once, collect the results later.",
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{"url": if public_url.is_empty() { "/" } else { public_url }}],
+        "paths": operations::paths(),
+        "webhooks": operations::webhooks(),
+        "components": {
+            "schemas": schemas(config),
+            "responses": {"Problem": {
+                "description": "What is wrong, as RFC 9457 spells it.",
+                "content": {"application/problem+json": {"schema": reference("ProblemDetails")}},
+            }},
+        },
+    })
+}
+
+/// The component with this name.
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// Schemas of everything that goes in or out.
+fn schemas(config: &Config) -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
+    generator.subschema_for::<api::JobView>();
+    generator.subschema_for::<api::JobList>();
+    generator.subschema_for::<api::PlanView>();
+    generator.subschema_for::<api::StatsView>();
+    generator.subschema_for::<api::Capabilities>();
+    generator.subschema_for::<api::ProblemDetails>();
+    generator.subschema_for::<api::WebhookBody>();
+    let mut schemas: Map<String, Value> = generator.take_definitions(true);
+    schemas.insert("JobSpec".to_owned(), api::schema::spec(config.operations_max, config.outputs_max));
+    Value::Object(schemas)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::router::ROUTES;
+
+    /// Every `$ref` of a document.
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(object) => {
+                if let Some(Value::String(target)) = object.get("$ref") {
+                    found.push(target.clone());
+                }
+                object.values().for_each(|value| references(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn document_and_router_know_the_same_routes() {
+        let document = document(&Config::default(), "");
+        let paths = document["paths"].as_object().unwrap();
+        for route in ROUTES {
+            let item = paths.get(route.path).unwrap_or_else(|| panic!("{} is not documented", route.path));
+            let documented: Vec<&String> = item.as_object().unwrap().keys().collect();
+            let served: Vec<String> =
+                route.methods.iter().map(|(method, _)| method.as_str().to_lowercase()).collect();
+            assert_eq!(documented, served.iter().collect::<Vec<_>>(), "{}", route.path);
+        }
+        assert_eq!(paths.len(), ROUTES.len(), "{:?}", paths.keys());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document(&Config::default(), "http://127.0.0.1:8080");
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20);
+        for target in found {
+            assert!(document.pointer(target.strip_prefix('#').unwrap()).is_some(), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_specification_is_documented_from_its_tables() {
+        let document = document(&Config::default(), "");
+        let spec = &document["components"]["schemas"]["JobSpec"]["properties"];
+        let operations =
+            spec["outputs"]["items"]["properties"]["operations"]["items"]["oneOf"].as_array().unwrap();
+        assert_eq!(operations.len(), crate::pipeline::REGISTRY.len());
+        assert_eq!(spec["outputs"]["maxItems"], 20);
+        assert!(spec["metadata"]["description"].is_string());
+    }
+}

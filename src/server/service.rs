@@ -1,0 +1,81 @@
+//! What happens to every request, whatever it asks for: limits of its head, the guard, the route, and the headers of every answer.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::activity::Activity;
+use super::body::Body;
+use super::call::Call;
+use super::error::ApiError;
+use super::state::State;
+use super::{guard, limits, router};
+use crate::telemetry::StatusLabel;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers a request. Never fails: what goes wrong is an answer, too.
+pub(super) async fn answer(
+    state: Arc<State>,
+    activity: Arc<Activity>,
+    local: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let http2 = request.version() == Version::HTTP_2;
+    let in_flight = activity.begin(http2);
+    let request_id = format!("{:016x}", rand::random::<u64>());
+    let is_head = request.method() == Method::HEAD;
+    let (head, body) = request.into_parts();
+    tracing::debug!(request.id = request_id, method = %head.method, path = head.uri.path(), "request");
+    let call = Call::new(Arc::clone(&state), head, body, local, Arc::clone(&activity));
+    let mut response = match AssertUnwindSafe(handle(call)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => error.into_response(&request_id),
+        Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),
+    };
+    finish(&mut response, &request_id, is_head);
+    if !http2 && activity.is_body_unread() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let label = StatusLabel { status: class(response.status()) };
+    state.services.metrics.http_responses.get_or_create(&label).inc();
+    Ok(response.map(|body| body.holding(in_flight)))
+}
+
+async fn handle(call: Call) -> Result<Response<Body>, ApiError> {
+    limits::check_head(&call.head, &call.state.config)?;
+    guard::check(&call.state.hosts, &call.head, call.local)?;
+    router::dispatch(call).await
+}
+
+/// Headers of every answer; and for HEAD all of them, but no body.
+fn finish(response: &mut Response<Body>, request_id: &str, is_head: bool) {
+    if is_head {
+        if let Some(length) = response.body().length().filter(|_| response.status() != StatusCode::NO_CONTENT)
+        {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        *response.body_mut() = Body::empty();
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,196 @@
+//! A request's body on its way in: its limits in bytes and time, its digest, and what happens to a body that nobody wants any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use hyper::header;
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+use prometheus_client::metrics::counter::Counter;
+
+use super::activity::Activity;
+use super::digest::Expected;
+use super::error::{ApiError, Code};
+use super::state::{State, UploadMark};
+
+/// Bytes of an unwanted body that are still read, so that the client gets to see its answer instead of a reset connection.
+const DRAIN_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// How long that may take.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A body that nobody has asked for yet. Dropped before its end, it is drained within limits (HTTP/1) or refused (HTTP/2).
+pub(super) struct Arriving {
+    body: Option<Incoming>,
+    activity: Arc<Activity>,
+    http2: bool,
+    /// The client waits for `100 Continue`, which hyper sends when the body is first asked for.
+    waits: bool,
+    broken: bool,
+}
+
+impl Arriving {
+    pub(super) fn new(body: Incoming, head: &Parts, activity: Arc<Activity>) -> Arriving {
+        let body = (!body.is_end_stream()).then_some(body);
+        let waits = head.headers.contains_key(header::EXPECT);
+        Arriving { body, activity, http2: head.version == Version::HTTP_2, waits, broken: false }
+    }
+
+    /// Takes the body out of its request; nothing is left in its place.
+    pub(super) fn take(&mut self) -> Arriving {
+        let activity = Arc::clone(&self.activity);
+        Arriving {
+            body: self.body.take(),
+            activity,
+            http2: self.http2,
+            waits: self.waits,
+            broken: self.broken,
+        }
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        self.waits = false;
+        loop {
+            match self.body.as_mut()?.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Some(Ok(bytes));
+                    }
+                }
+                Some(Err(error)) => {
+                    self.broken = true;
+                    return Some(Err(error));
+                }
+                None => {
+                    self.body = None;
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let Some(mut body) = self.body.take() else { return };
+        if self.http2 {
+            return;
+        }
+        self.activity.mark_body_unread();
+        if self.waits || self.broken {
+            return;
+        }
+        let drain = async move {
+            let mut left = DRAIN_BYTES_MAX;
+            while let Some(Ok(frame)) = body.frame().await {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                left = match left.checked_sub(length) {
+                    Some(left) => left,
+                    None => return,
+                };
+            }
+        };
+        tokio::spawn(tokio::time::timeout(DRAIN_TIME_MAX, drain));
+    }
+}
+
+/// A body that is being received.
+pub(super) struct Upload {
+    arriving: Arriving,
+    bytes_max: u64,
+    announced: Option<u64>,
+    received: u64,
+    idle: Duration,
+    expected: Option<Expected>,
+    counter: Counter,
+    _mark: UploadMark,
+}
+
+impl Upload {
+    /// Judges what the head says of the body. Nothing is read yet.
+    pub(super) fn begin(state: &Arc<State>, head: &Parts, arriving: Arriving) -> Result<Upload, ApiError> {
+        let announced = check_framing(head, state.config.body_bytes_max)?;
+        Ok(Upload {
+            arriving,
+            bytes_max: state.config.body_bytes_max,
+            announced,
+            received: 0,
+            idle: state.config.body_idle_timeout,
+            expected: Expected::of(&head.headers)?,
+            counter: state.services.metrics.received_bytes.clone(),
+            _mark: state.begin_upload(),
+        })
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let Ok(next) = tokio::time::timeout(self.idle, self.arriving.next()).await else {
+            self.arriving.broken = true;
+            let detail = format!("No byte of the body arrived for {} s.", self.idle.as_secs_f32());
+            return Err(ApiError::new(Code::RequestTimeout, detail));
+        };
+        let Some(bytes) = next else { return Ok(None) };
+        let bytes = bytes.map_err(|error| ended_early().because(error))?;
+        self.received += bytes.len() as u64;
+        self.counter.inc_by(bytes.len() as u64);
+        if self.received > self.bytes_max {
+            return Err(too_large(self.bytes_max));
+        }
+        if let Some(expected) = &mut self.expected {
+            expected.update(&bytes);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Reads what is left and checks the digest that the client has announced.
+    pub(super) async fn finish(mut self) -> Result<(), ApiError> {
+        while self.chunk().await?.is_some() {}
+        // The body of a connection that was dropped here just ends.
+        let complete = self.announced.is_none_or(|announced| announced == self.received);
+        if !complete || self.arriving.activity.is_cut() {
+            return Err(ended_early());
+        }
+        match self.expected.take() {
+            Some(expected) => expected.verify(),
+            None => Ok(()),
+        }
+    }
+}
+
+fn ended_early() -> ApiError {
+    ApiError::new(Code::InvalidRequest, "The body ended before its announced end.")
+}
+
+fn too_large(bytes_max: u64) -> ApiError {
+    let detail =
+        format!("The body is larger than {bytes_max} bytes, the limit of this server (setting limits.body).");
+    ApiError::new(Code::BodyTooLarge, detail)
+}
+
+/// Whether a body of this length, coding and framing is read at all; the length, if it is announced.
+fn check_framing(head: &Parts, bytes_max: u64) -> Result<Option<u64>, ApiError> {
+    let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(coding) =
+        text(header::CONTENT_ENCODING).filter(|coding| !coding.eq_ignore_ascii_case("identity"))
+    {
+        let coding: String = coding.chars().take(64).collect();
+        let detail =
+            format!("Bodies in the content coding {coding:?} are not read; send the bytes as they are.");
+        return Err(ApiError::new(Code::UnsupportedFormat, detail));
+    }
+    match text(header::CONTENT_LENGTH).map(str::parse::<u64>) {
+        Some(Ok(length)) if length > bytes_max => Err(too_large(bytes_max)),
+        Some(length) => Ok(length.ok()),
+        None => {
+            let framed =
+                head.version == Version::HTTP_2 || head.headers.contains_key(header::TRANSFER_ENCODING);
+            if framed || head.method != Method::POST {
+                return Ok(None);
+            }
+            Err(ApiError::new(Code::LengthRequired, "Send a Content-Length, or the body in chunks."))
+        }
+    }
+}

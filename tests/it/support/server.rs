@@ -1,0 +1,120 @@
+//! A whole server inside the test: every room, a free port, a directory of its own, its own threads.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use minilab::app::App;
+use minilab::config::Settings;
+use minilab::queue::Queue;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::raw::{self, RawAnswer};
+
+/// A running server; stopped, and its directory removed, when dropped.
+pub(crate) struct TestServer {
+    pub(crate) url: String,
+    pub(crate) address: SocketAddr,
+    pub(crate) queue: Queue,
+    _directory: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    /// With the defaults, allowed to call this machine.
+    pub(crate) fn start() -> TestServer {
+        TestServer::with(|_| {})
+    }
+
+    /// With other settings.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> TestServer {
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = Settings::in_directory(directory.path());
+        settings.egress.allow = vec!["127.0.0.0/8".parse().unwrap()];
+        settings.grace = Duration::from_secs(2);
+        settings.server.grace = Duration::from_secs(2);
+        change(&mut settings);
+        settings.ensure_webhook_secret().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (started, address) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let app = App::start(settings).await.unwrap();
+                started.send((app.address(), app.queue().clone())).unwrap();
+                app.run(async { drop(stopped.await) }).await;
+            });
+        });
+        let (address, queue) = address.recv().expect("the server starts");
+        let url = format!("http://{address}");
+        TestServer { url, address, queue, _directory: directory, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> RawAnswer {
+        raw::request(&self.url, method, path, headers, body)
+    }
+
+    /// `GET`.
+    pub(crate) fn get(&self, path: &str) -> RawAnswer {
+        self.request("GET", path, &[], b"")
+    }
+
+    /// `POST` without headers of its own.
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> RawAnswer {
+        self.request("POST", path, &[], body)
+    }
+
+    /// `POST` of a specification.
+    pub(crate) fn post_json(&self, path: &str, body: &Value) -> RawAnswer {
+        self.request("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
+    }
+
+    /// Submits an image with its specification in the query; the job's id.
+    pub(crate) fn submit(&self, query: &str, image: &[u8]) -> String {
+        let answer = self.post(&format!("/v1/jobs?{query}"), image);
+        assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The job once it has ended.
+    pub(crate) fn ended(&self, id: &str) -> Value {
+        let job = self.get(&format!("/v1/jobs/{id}?wait=30")).json();
+        assert!(job["finished_at"].is_string(), "{job}");
+        job
+    }
+
+    /// Submits, and waits for success.
+    pub(crate) fn succeeded(&self, query: &str, image: &[u8]) -> Value {
+        let job = self.ended(&self.submit(query, image));
+        assert_eq!(job["status"], "succeeded", "{job}");
+        job
+    }
+
+    /// Tells the server to stop; [`TestServer::drop`] waits for it.
+    pub(crate) fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Nobody listens if it has stopped by itself.
+            let _stopping = stop.send(());
+        }
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take() {
+            assert!(thread.join().is_ok() || std::thread::panicking(), "the server panicked");
+        }
+    }
+}
