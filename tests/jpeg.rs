@@ -3,6 +3,7 @@
 //! At full size libjpeg-turbo's algorithm is the oracle, and every pixel must be the same. At other scales the oracle is the definition:
 //! coefficients read by the second decoder, transformed in floating point here. Damaged files must be refused, never believed, and never
 //! do harm.
+#![allow(clippy::unwrap_used)]
 
 use libjpeg_turbo_rs::{Decoder, Encoder, PixelFormat, Subsampling};
 use minilab::pipeline::baseline::{Flaw, Instructions, Picture, Refusal, decode};
