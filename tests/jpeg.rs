@@ -38,17 +38,20 @@ fn encoder(pixels: &[u8], width: usize, height: usize) -> Encoder<'_> {
     Encoder::new(pixels, width, height, PixelFormat::Rgb)
 }
 
-/// Both twins, which must agree; pixels or the flaw.
+/// All twins, which must agree; pixels or the flaw.
 fn ours(source: &[u8], full: (usize, usize), eighths: u8) -> Result<Picture, Flaw> {
     let full = (full.0 as u32, full.1 as u32);
-    let both = [Instructions::Best, Instructions::Portable].map(|instructions| {
-        decode(source, full, eighths, instructions, || Ok::<_, ()>(())).map_err(|refusal| match refusal {
-            Refusal::Flaw(flaw) => flaw,
-            Refusal::Interrupted(()) => unreachable!(),
-        })
-    });
-    let [best, portable] = both;
-    assert!(best == portable, "vector and portable code differ at {eighths}/8 of {full:?}");
+    let [best, baseline, portable] = [Instructions::Best, Instructions::Baseline, Instructions::Portable]
+        .map(|instructions| {
+            decode(source, full, eighths, instructions, || Ok::<_, ()>(())).map_err(|refusal| match refusal {
+                Refusal::Flaw(flaw) => flaw,
+                Refusal::Interrupted(()) => unreachable!(),
+            })
+        });
+    assert!(
+        best == portable && baseline == portable,
+        "vector and portable code differ at {eighths}/8 of {full:?}"
+    );
     best
 }
 

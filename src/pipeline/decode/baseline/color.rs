@@ -43,27 +43,32 @@ mod tests {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            if let Some(avx2) = super::super::avx2::Avx2::detect() {
-                use super::super::kernels::Kernels;
-                let mut theirs = [0; 256 * 3];
-                avx2.rgb(&ramp, &[cb; 256], &[cr; 256], &mut theirs);
-                assert_eq!(out, theirs, "{cb} {cr}");
-            }
+            twins(&ramp, &[cb; 256], &[cr; 256]);
+        }
+    }
+
+    /// Vector and portable code.
+    #[cfg(target_arch = "x86_64")]
+    fn twins(y: &[u8], cb: &[u8], cr: &[u8]) {
+        use super::super::{avx2::Avx2, kernels::Kernels, sse2::Sse2};
+        let (mut ours, mut theirs) = (vec![0; y.len() * 3], vec![0; y.len() * 3]);
+        rgb(y, cb, cr, &mut ours);
+        Sse2.rgb(y, cb, cr, &mut theirs);
+        assert_eq!(ours, theirs);
+        if let Some(avx2) = Avx2::detect() {
+            theirs.fill(0);
+            avx2.rgb(y, cb, cr, &mut theirs);
+            assert_eq!(ours, theirs);
         }
     }
 
     #[test]
     #[cfg(target_arch = "x86_64")]
     fn rows_of_any_length_have_the_same_twin() {
-        use super::super::{avx2::Avx2, kernels::Kernels};
-        let Some(avx2) = Avx2::detect() else { return };
         let row = |seed: usize| -> Vec<u8> { (0..200).map(|index| (index * seed % 251) as u8).collect() };
         let (y, cb, cr) = (row(37), row(59), row(83));
         for width in 0..150 {
-            let (mut ours, mut theirs) = (vec![0; width * 3], vec![0; width * 3]);
-            rgb(&y, &cb[3..], &cr[5..], &mut ours);
-            avx2.rgb(&y, &cb[3..], &cr[5..], &mut theirs);
-            assert_eq!(ours, theirs, "{width}");
+            twins(&y[..width], &cb[3..], &cr[5..]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The parts of the decoder that exist once per instruction set, and the choice between them.
 //!
-//! Owns the dispatch, once per picture. [`Portable`] is the oracle and runs everywhere (on x86-64 the compiler makes SSE2 of it).
+//! Owns the dispatch, once per picture. [`Portable`] is the oracle, and what runs where there is no other.
 
 use super::{
     color,

@@ -14,6 +14,8 @@ mod huffman;
 mod kernels;
 mod layout;
 mod scan;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
 mod transform;
 mod upsample;
 mod window;
@@ -75,7 +77,9 @@ impl<E> From<Flaw> for Refusal<E> {
 pub enum Instructions {
     /// The best that this machine has.
     Best,
-    /// Only what the target has everywhere.
+    /// Only what every machine of the target has: SSE2 on x86-64.
+    Baseline,
+    /// Plain Rust, the oracle of the others.
     Portable,
 }
 
@@ -129,13 +133,16 @@ pub fn decode<E>(
     let mut pixels = vec![0; length];
     let mut scan = Scan::new(&layout, &dc_tables, &ac_tables, restart, Window::new(source, data));
     #[cfg(target_arch = "x86_64")]
-    let kernels = avx2::Avx2::detect().filter(|_| instructions == Instructions::Best);
-    #[cfg(target_arch = "x86_64")]
-    match kernels {
-        Some(kernels) => kernels.run(&mut scan, &mut pixels, &mut check)?,
-        None => scan.run(Portable, &mut pixels, &mut check)?,
+    match (instructions, avx2::Avx2::detect()) {
+        (Instructions::Best, Some(kernels)) => kernels.run(&mut scan, &mut pixels, &mut check)?,
+        (Instructions::Best | Instructions::Baseline, _) => scan.run(sse2::Sse2, &mut pixels, &mut check)?,
+        (Instructions::Portable, _) => scan.run(Portable, &mut pixels, &mut check)?,
     }
     #[cfg(not(target_arch = "x86_64"))]
-    scan.run(Portable, &mut pixels, &mut check)?;
+    match instructions {
+        Instructions::Best | Instructions::Baseline | Instructions::Portable => {
+            scan.run(Portable, &mut pixels, &mut check)?;
+        }
+    }
     Ok(Picture { width: layout.width, height: layout.height, channels, pixels })
 }
