@@ -74,7 +74,7 @@ fn definition(source: &[u8], eighths: usize) -> Vec<[f64; 3]> {
             let steps = &image.quant_tables[usize::from(component.quant_table_index)];
             for (index, block) in component.blocks.iter().enumerate() {
                 let start = index / component.blocks_x * ny * stride + index % component.blocks_x * nx;
-                transform(&natural(block, steps), (nx, ny), &mut samples[start..], stride);
+                transform(&natural(block, steps), (nx, ny), eighths == 1, &mut samples[start..], stride);
             }
             (stride, samples)
         })
@@ -111,14 +111,24 @@ fn natural(block: &[i16; 64], steps: &[u16; 64]) -> [f64; 64] {
     values
 }
 
-fn transform(values: &[f64; 64], (nx, ny): (usize, usize), out: &mut [f64], stride: usize) {
-    let basis = |k: usize, i: usize, n: usize| {
+/// N × M-point; at 1/8 the means of what the 8 × 8-point transform of the first 4 × 4 coefficients gives.
+fn transform(values: &[f64; 64], (nx, ny): (usize, usize), means: bool, out: &mut [f64], stride: usize) {
+    let wave = |k: usize, i: usize, n: usize| {
         let scale = if k == 0 { 0.5_f64.sqrt() } else { 1.0 };
         0.5 * scale * ((2 * i + 1) as f64 * k as f64 * std::f64::consts::PI / (2 * n) as f64).cos()
     };
+    let basis = |k: usize, i: usize, n: usize| {
+        let span = 8 / n;
+        if means {
+            (i * span..(i + 1) * span).map(|i| wave(k, i, 8)).sum::<f64>() / span as f64
+        } else {
+            wave(k, i, n)
+        }
+    };
+    let (rows, columns) = if means { (4, 4) } else { (ny, nx) };
     for (y, x) in (0..ny).flat_map(|y| (0..nx).map(move |x| (y, x))) {
         let mut sum = 128.0;
-        for (v, u) in (0..ny.min(8)).flat_map(|v| (0..nx.min(8)).map(move |u| (v, u))) {
+        for (v, u) in (0..rows).flat_map(|v| (0..columns).map(move |u| (v, u))) {
             sum += values[v * 8 + u] * basis(v, y, ny) * basis(u, x, nx);
         }
         out[y * stride + x] = sum.clamp(0.0, 255.0);

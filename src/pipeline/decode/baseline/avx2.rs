@@ -12,7 +12,7 @@ use super::{
     entropy::Block,
     kernels::Kernels,
     scan::Scan,
-    transform::{BASES, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps},
+    transform::{BASES, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, samples},
 };
 
 /// Proof that the machine has AVX2, BMI1, BMI2 and LZCNT.
@@ -85,28 +85,28 @@ fn load(values: &[i16], from: usize) -> __m256i {
 #[inline]
 fn pass<const N: usize>(pairs: [__m256i; 4], round: i32) -> [__m256i; 8] {
     let round = _mm256_set1_epi32(round);
-    let mut samples = [_mm256_setzero_si256(); 8];
-    for sample in 0..N.div_ceil(2) {
+    let mut out = [_mm256_setzero_si256(); 8];
+    for sample in 0..samples(N).div_ceil(2) {
         let product = |pair: usize| {
             let [low, high] = BASES[N][pair][sample];
             let both = i32::from(low as u16 as i16) & 0xffff | i32::from(high) << 16;
             _mm256_madd_epi16(pairs[pair], _mm256_set1_epi32(both))
         };
         let mut even = _mm256_add_epi32(product(0), round);
-        if N > 4 {
+        if coefficients(N) > 4 {
             even = _mm256_add_epi32(even, product(1));
         }
         let mut odd = _mm256_setzero_si256();
-        if N > 1 {
+        if coefficients(N) > 1 {
             odd = product(2);
         }
-        if N > 5 {
+        if coefficients(N) > 5 {
             odd = _mm256_add_epi32(odd, product(3));
         }
-        samples[N - 1 - sample] = _mm256_sub_epi32(even, odd);
-        samples[sample] = _mm256_add_epi32(even, odd);
+        out[samples(N) - 1 - sample] = _mm256_sub_epi32(even, odd);
+        out[sample] = _mm256_add_epi32(even, odd);
     }
-    samples
+    out
 }
 
 /// See [`super::transform::inverse`].
@@ -120,7 +120,7 @@ fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: 
     // Lanes are columns. Rows 2i and 2i + 1 go to the halves of one vector: their 16 bits stand at FIRST_SHIFT.
     let rows = pass::<NY>(pairs, FIRST_ROUND);
     let mut both = [_mm256_setzero_si256(); 4];
-    for (index, both) in both.iter_mut().enumerate().take(NY.div_ceil(2)) {
+    for (index, both) in both.iter_mut().enumerate().take(samples(NY).div_ceil(2)) {
         let low = _mm256_srli_epi32::<{ FIRST_SHIFT as i32 }>(rows[index * 2]);
         let high = _mm256_slli_epi32::<{ 16 - FIRST_SHIFT as i32 }>(rows[index * 2 + 1]);
         *both = _mm256_blend_epi16::<0xaa>(low, high);
@@ -157,7 +157,7 @@ fn store<const NY: usize, const NX: usize>(columns: [__m256i; 8], out: &mut [u8]
         _mm256_shuffle_epi8(_mm256_packus_epi16(first, second), turn)
     };
     let left = quad(0);
-    let right = if NX > 4 { quad(4) } else { _mm256_setzero_si256() };
+    let right = if samples(NX) > 4 { quad(4) } else { _mm256_setzero_si256() };
     let rows01 = _mm256_unpacklo_epi32(left, right);
     let rows23 = _mm256_unpackhi_epi32(left, right);
     let halves = [
@@ -166,8 +166,8 @@ fn store<const NY: usize, const NX: usize>(columns: [__m256i; 8], out: &mut [u8]
         _mm256_extracti128_si256::<1>(rows01),
         _mm256_extracti128_si256::<1>(rows23),
     ];
-    assert!(stride < 1 << 24 && out.len() >= (NY - 1) * stride + 8);
-    for row in 0..NY {
+    assert!(stride < 1 << 24 && out.len() >= (samples(NY) - 1) * stride + 8);
+    for row in 0..samples(NY) {
         let half = halves[row / 2];
         let half = if row % 2 == 0 { half } else { _mm_unpackhi_epi64(half, half) };
         // SAFETY: row × stride + 8 is at most the length that was asserted; the store writes 8 bytes, unaligned.

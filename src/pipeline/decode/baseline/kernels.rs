@@ -5,7 +5,7 @@
 use super::{
     color,
     entropy::Block,
-    transform::{self, Steps},
+    transform::{self, MEANS, Steps},
 };
 
 /// An instruction set.
@@ -44,23 +44,26 @@ impl Kernels for Portable {
     }
 }
 
-/// Transforms a block to `samples` (across, down), a shape that [`super::layout`] makes.
+/// Transforms a block by lengths (across, down) that [`super::layout`] chose.
 #[inline(always)]
 pub(super) fn inverse<K: Kernels>(
     kernels: K,
-    samples: (usize, usize),
+    lengths: (usize, usize),
     block: &Block,
     steps: &Steps,
     out: &mut [u8],
     stride: usize,
 ) {
     macro_rules! shapes {
-        ($(($across:literal, $down:literal))*) => {
-            match samples {
+        ($(($across:tt, $down:tt))*) => {
+            match lengths {
                 $(($across, $down) => kernels.inverse::<$down, $across>(block, steps, out, stride),)*
                 _ => unreachable!("layout makes no other shape"),
             }
         };
     }
-    shapes!((8, 8)(4, 4)(2, 2)(1, 1)(3, 3)(6, 6)(5, 5)(7, 7)(2, 1)(4, 2)(6, 3)(8, 4)(1, 2)(2, 4)(3, 6)(4, 8));
+    shapes! {
+        (8, 8)(4, 4)(2, 2)(1, 1)(3, 3)(6, 6)(5, 5)(7, 7)
+        (4, 2)(6, 3)(8, 4)(2, 4)(3, 6)(4, 8)(MEANS, MEANS)(MEANS, 1)(1, MEANS)
+    }
 }

@@ -6,7 +6,7 @@ use super::{
     Flaw,
     entropy::Order,
     frame::{Component, Frame},
-    transform::{self, Steps},
+    transform::{self, MEANS, Steps},
 };
 
 /// Zigzag order (T.81 figure 5): row × 8 + column of each index.
@@ -25,6 +25,8 @@ pub(super) struct Plane {
     pub(super) blocks: (usize, usize),
     /// Samples per block, across and down.
     pub(super) samples: (usize, usize),
+    /// Lengths of the transform that gives them.
+    pub(super) lengths: (usize, usize),
     /// How many output pixels one sample stands for, across and down.
     pub(super) factor: (usize, usize),
     /// Samples that the picture has, across and down; blocks may hold more.
@@ -84,6 +86,8 @@ fn plane(
     skips: bool,
 ) -> Result<Plane, Flaw> {
     let samples = samples(whole, eighths);
+    let length = |samples: usize| if eighths == 1 && samples == 2 { MEANS } else { samples };
+    let lengths = (length(samples.0), length(samples.1));
     let factor = (whole.0 * eighths / samples.0, whole.1 * eighths / samples.1);
     let zigzag = frame.quantization.get(component.quantization).and_then(Option::as_ref);
     let zigzag = zigzag.ok_or(Flaw::Damaged("a quantization table is missing"))?;
@@ -93,12 +97,14 @@ fn plane(
     }
     let order = Order::new(skips, |index| {
         let (row, column) = (usize::from(ZIGZAG[index] / 8), usize::from(ZIGZAG[index] % 8));
-        (row < samples.1 && column < samples.0).then(|| transform::place(row, column) as u8)
+        let needed = row < transform::coefficients(lengths.1) && column < transform::coefficients(lengths.0);
+        needed.then(|| transform::place(row, column) as u8)
     });
     let extent = |full: usize, whole: usize, samples: usize| (full * samples).div_ceil(whole * 8);
     Ok(Plane {
         blocks: component.blocks,
         samples,
+        lengths,
         factor,
         size: (extent(frame.width, whole.0, samples.0), extent(frame.height, whole.1, samples.1)),
         stride: mcus * component.blocks.0 * samples.0 + SLACK,

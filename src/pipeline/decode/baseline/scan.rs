@@ -150,7 +150,7 @@ impl<'a> Scan<'a> {
                             row[..8].copy_from_slice(&value);
                         }
                     } else {
-                        kernels::inverse(kernels, plane.samples, block, &plane.steps, out, plane.stride);
+                        kernels::inverse(kernels, plane.lengths, block, &plane.steps, out, plane.stride);
                     }
                     index += 1;
                 }

@@ -10,7 +10,7 @@ use super::{
     color::{self, BLUE_CB, GREEN_CB, GREEN_CR, RED_CR},
     entropy::Block,
     kernels::Kernels,
-    transform::{BASES, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps},
+    transform::{BASES, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, samples},
 };
 
 /// SSE2, which every x86-64 has.
@@ -55,24 +55,24 @@ fn load(values: &[i16], from: usize) -> __m128i {
 #[inline]
 fn pass<const N: usize>(pairs: [__m128i; 4], round: i32) -> [__m128i; 8] {
     let round = _mm_set1_epi32(round);
-    let mut samples = [_mm_setzero_si128(); 8];
-    for sample in 0..N.div_ceil(2) {
+    let mut out = [_mm_setzero_si128(); 8];
+    for sample in 0..samples(N).div_ceil(2) {
         let product = |pair: usize| {
             let [low, high] = BASES[N][pair][sample];
             _mm_madd_epi16(pairs[pair], _mm_set1_epi32(i32::from(low) & 0xffff | i32::from(high) << 16))
         };
         let mut even = _mm_add_epi32(product(0), round);
-        if N > 4 {
+        if coefficients(N) > 4 {
             even = _mm_add_epi32(even, product(1));
         }
-        let mut odd = if N > 1 { product(2) } else { _mm_setzero_si128() };
-        if N > 5 {
+        let mut odd = if coefficients(N) > 1 { product(2) } else { _mm_setzero_si128() };
+        if coefficients(N) > 5 {
             odd = _mm_add_epi32(odd, product(3));
         }
-        samples[N - 1 - sample] = _mm_sub_epi32(even, odd);
-        samples[sample] = _mm_add_epi32(even, odd);
+        out[samples(N) - 1 - sample] = _mm_sub_epi32(even, odd);
+        out[sample] = _mm_add_epi32(even, odd);
     }
-    samples
+    out
 }
 
 /// See [`super::transform::inverse`].
@@ -82,14 +82,14 @@ fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: 
     // For columns 0 to 3 and 4 to 7: rows 2i and 2i + 1 side by side, their 16 bits standing at FIRST_SHIFT.
     let zero = _mm_setzero_si128();
     let mut both = [[zero; 4]; 2];
-    for (half, both) in both.iter_mut().enumerate().take(NX.div_ceil(4)) {
+    for (half, both) in both.iter_mut().enumerate().take(coefficients(NX).div_ceil(4)) {
         let mut pairs = [zero; 4];
         for (index, pair) in pairs.iter_mut().enumerate() {
             let from = index * 16 + half * 8;
             *pair = _mm_mullo_epi16(load(block, from), load(steps, from));
         }
         let rows = pass::<NY>(pairs, FIRST_ROUND);
-        for (index, both) in both.iter_mut().enumerate().take(NY.div_ceil(2)) {
+        for (index, both) in both.iter_mut().enumerate().take(samples(NY).div_ceil(2)) {
             let low = _mm_srli_epi32::<{ FIRST_SHIFT as i32 }>(rows[index * 2]);
             let high = _mm_slli_epi32::<{ 16 - FIRST_SHIFT as i32 }>(rows[index * 2 + 1]);
             let low_mask = _mm_set1_epi32(0xffff);
@@ -98,7 +98,7 @@ fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: 
     }
     // For rows 0 to 3 and 4 to 7: the pairs of columns that the second pass takes, and then the columns.
     let mut columns = [[zero; 2]; 8];
-    for half in 0..NY.div_ceil(4) {
+    for half in 0..samples(NY).div_ceil(4) {
         let turned = |side: usize| {
             let (upper, lower) = (both[side][half * 2], both[side][half * 2 + 1]);
             (_mm_unpacklo_epi32(upper, lower), _mm_unpackhi_epi32(upper, lower))
@@ -110,8 +110,8 @@ fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: 
             _mm_unpackhi_epi16(c01, c23),
             _mm_unpackhi_epi16(c45, c67),
         ];
-        for (column, samples) in columns.iter_mut().zip(pass::<NX>(pairs, SECOND_ROUND)) {
-            column[half] = _mm_srai_epi32::<{ SECOND_SHIFT as i32 }>(samples);
+        for (column, sums) in columns.iter_mut().zip(pass::<NX>(pairs, SECOND_ROUND)) {
+            column[half] = _mm_srai_epi32::<{ SECOND_SHIFT as i32 }>(sums);
         }
     }
     store::<NY>(columns, out, stride);
@@ -130,11 +130,11 @@ fn store<const NY: usize>(columns: [Lanes; 8], out: &mut [u8], stride: usize) {
             pair[1] = _mm_unpackhi_epi16(from[index], from[index + 4]);
         }
     }
-    assert!(stride < 1 << 24 && out.len() >= (NY - 1) * stride + 8);
-    for (row, samples) in turned.into_iter().enumerate().take(NY) {
+    assert!(stride < 1 << 24 && out.len() >= (samples(NY) - 1) * stride + 8);
+    for (row, turned) in turned.into_iter().enumerate().take(samples(NY)) {
         // SAFETY: row × stride + 8 is at most the length that was asserted; the store writes 8 bytes, unaligned.
         unsafe {
-            _mm_storel_epi64(out.as_mut_ptr().add(row * stride).cast(), _mm_packus_epi16(samples, samples));
+            _mm_storel_epi64(out.as_mut_ptr().add(row * stride).cast(), _mm_packus_epi16(turned, turned));
         }
     }
 }
