@@ -313,7 +313,7 @@ fn flipped_bits_do_no_harm() {
     let mut random = Random(7);
     let mut survivors = 0;
     for case in 0..400 {
-        let (width, height) = (1 + random.next(40), 1 + random.next(40));
+        let (width, height) = (1 + random.next(24), 1 + random.next(24));
         let pixels = scene(width, height, 25);
         let source = encoder(&pixels, width, height)
             .quality(50 + (case % 50) as u8)

@@ -85,7 +85,8 @@ pub enum Instructions {
 
 /// Decodes `source`, a JPEG of `full` pixels (width, height), to `eighths` eighths of its size, rounded up.
 ///
-/// `check` is asked once per row of MCUs. Memory: the picture and one row of MCUs, which `full` bounds; a file of any other size is refused.
+/// `check` is asked once per row of MCUs. Memory: the picture and one row of MCUs, which `full` bounds; a file of any other size is
+/// refused. Five to seven eighths are for pictures without chroma subsampling.
 ///
 /// # Errors
 /// [`Refusal::Flaw`] for everything that is not a whole, usual baseline JPEG, or if `eighths` is not 1 to 8; [`Refusal::Interrupted`].

@@ -8,7 +8,7 @@
 //! Moschytz), whose results come out bit for bit.
 //!
 //! One more length, [`MEANS`], gives two samples that are the means of their halves of the block. At 1/8 a sample of full resolution is the
-//! mean of its block; chroma of half the resolution then suits it better than the sharper two-point transform (by up to 0.7 dB after a further reduction).
+//! mean of its block, and chroma of half the resolution that is sharper beside it costs up to 0.7 dB after a further reduction.
 //!
 //! Layout: rows are stored in pairs, (0,2) (4,6) (1,3) (5,7); of each pair the two coefficients of a column stand side by side. One
 //! multiply-add of 16-bit pairs then takes both, and even and odd rows meet only in the last sum and difference.
@@ -159,8 +159,8 @@ fn pass<const N: usize>(pairs: &[[i16; 16]; 4], round: i32) -> [[i32; 8]; 8] {
     out
 }
 
-/// Transforms `block` by lengths `NY` (down) and `NX` (across) to rows of samples, written at the start of `out`, whose rows are `stride` apart. Bytes up to the eighth of
-/// each row may be overwritten.
+/// Transforms `block` by lengths `NY` (down) and `NX` (across) to rows of samples, written at the start of `out`, whose rows are `stride`
+/// apart. Bytes up to the eighth of each row may be overwritten.
 #[inline(always)]
 pub(super) fn inverse<const NY: usize, const NX: usize>(
     block: &Block,
