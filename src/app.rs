@@ -88,10 +88,13 @@ impl App {
     }
 
     /// The same with a clock of the caller's choice.
-    pub async fn start_at(settings: Settings, clock: Clock) -> Result<App, AppError> {
+    pub async fn start_at(mut settings: Settings, clock: Clock) -> Result<App, AppError> {
         if settings.webhook_secrets.is_empty() {
             return Err(AppError::NoWebhookSecret);
         }
+        // One grace for everything that has to end.
+        settings.worker.grace = settings.grace;
+        settings.server.grace = settings.grace;
         let metrics = Metrics::new();
         let (store, blobs) = open_data(&settings).await?;
         let address = settings.listen;

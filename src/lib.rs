@@ -1,6 +1,8 @@
 //! Minilab: a fire-and-forget image job server.
 //!
-//! Submit an image and what to do with it, get a job id at once, collect the results later. See `ARCHITECTURE.md` for the map of the rooms.
+//! Submit an image and what to do with it, get a job id at once, collect the results later. A program that embeds the server starts with
+//! [`config::Settings`] and [`app::App`]; one that talks to a server starts with [`client::Client`]. What follows is the map of the house.
+#![doc = include_str!("ARCHITECTURE.md")]
 pub mod api;
 pub mod app;
 pub mod blob;

@@ -1,5 +1,8 @@
 //! The rules of the house, read from the sources: floors, sizes, headers, names, and what each room must not touch.
 
+// A test's panic is its report.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

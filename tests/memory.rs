@@ -97,7 +97,7 @@ fn converted(source: &[u8], output: serde_json::Value) -> Vec<u8> {
 
 #[test]
 fn no_run_takes_more_than_its_plan_says() {
-    let noise = noise(500, 400);
+    let noise = noise(700, 500);
     let read = |name: &str| {
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
     };

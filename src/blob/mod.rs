@@ -139,7 +139,10 @@ impl Blobs {
 
     /// Removes the source and the outputs of a job. What is not there counts as removed.
     pub async fn delete_job(&self, job: &Job) -> Result<(), BlobError> {
-        self.delete(&BlobKey::Source(job.id)).await?;
+        // A source that is not recorded may all the same have been stored by an attempt that fetched it.
+        if !job.source.as_ref().is_some_and(|source| source.inline) {
+            self.delete(&BlobKey::Source(job.id)).await?;
+        }
         for output in job.outputs.iter().filter(|output| !output.inline) {
             self.delete(&BlobKey::Output { job: job.id, attempt: output.attempt, name: output.name.clone() })
                 .await?;

@@ -99,7 +99,7 @@ impl Client {
             }
         }
         writer.flush().await.map_err(&failed)?;
-        let actual = hex(&hash.finalize());
+        let actual = crate::job::hex(&hash.finalize());
         match expected {
             Some(expected) if expected != actual => {
                 Err(ClientError::Digest { what: what.to_owned(), expected, actual })
@@ -114,11 +114,7 @@ fn stated_digest(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(REPR_DIGEST)?.to_str().ok()?;
     let digest = value.split(',').find_map(|item| item.trim().strip_prefix("sha-256=:"))?;
     let bytes = STANDARD.decode(digest.split(':').next()?).ok()?;
-    Some(hex(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Some(crate::job::hex(&bytes))
 }
 
 /// A name beside the target, on the same file system; the file under it is removed when this is dropped before the rename.
@@ -149,7 +145,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let digest = STANDARD.encode(Sha256::digest(b"minilab"));
         headers.insert(REPR_DIGEST, format!("md5=:AAAA:, sha-256=:{digest}:").parse().unwrap());
-        assert_eq!(stated_digest(&headers), Some(hex(&Sha256::digest(b"minilab"))));
+        assert_eq!(stated_digest(&headers), Some(crate::job::hex(&Sha256::digest(b"minilab"))));
         headers.insert(REPR_DIGEST, "sha-512=:AAAA:".parse().unwrap());
         assert_eq!(stated_digest(&headers), None);
     }

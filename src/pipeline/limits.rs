@@ -30,20 +30,20 @@ pub fn admit(header: &super::Header, limits: &Limits) -> Result<(), super::Error
     let refused = |detail: String| Err(super::Error::TooLarge(detail));
     if header.width.max(header.height) > limits.side_max {
         return refused(format!(
-            "the image is {size} pixels; the limit is {} a side (side_max)",
+            "the image is {size} pixels; the limit is {} a side (setting limits.side)",
             limits.side_max
         ));
     }
     if size.pixels() > limits.pixels_max {
         return refused(format!(
-            "the image is {size} = {} pixels; the limit is {} (pixels_max)",
+            "the image is {size} = {} pixels; the limit is {} (setting limits.pixels)",
             size.pixels(),
             limits.pixels_max
         ));
     }
     if header.frames > limits.frames_max {
         return refused(format!(
-            "the image has more than {} frames, which is the limit (frames_max)",
+            "the image has more than {} frames, which is the limit (setting limits.frames)",
             limits.frames_max
         ));
     }

@@ -7,8 +7,8 @@ use super::{
     image::{Layout, Shape, Size},
 };
 
-/// Bytes that any codec may need beside what grows with the image: tables, buffers, small chunks.
-const BASE_BYTES: u64 = 2 << 20;
+/// Bytes that any codec or operation may need beside what grows with the image: tables, buffers, small chunks.
+pub(super) const BASE_BYTES: u64 = 1 << 20;
 
 /// The layout that a decoder will give, as far as the header can tell.
 pub(super) fn layout(header: &Header) -> Layout {
@@ -39,9 +39,9 @@ pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
             // Row by row; of interlaced files the whole frame in the file's depth beside the result.
             Format::Png if header.progressive => out + in_file.max(out),
             Format::Png => out,
-            // The planes or the ARGB of a lossless frame beside the result, and what its alpha was coded in.
-            Format::Webp if header.alpha => out + pixels * 8,
-            Format::Webp => out + pixels * 4,
+            // The coded frame, its planes or the ARGB of a lossless one beside the result, and what its alpha was coded in.
+            Format::Webp if header.alpha => out + pixels * 9,
+            Format::Webp => out + pixels * 5,
             // The screen in RGBA, and a frame that does not fill it beside it.
             Format::Gif if header.alpha => pixels * 8,
             Format::Gif => pixels * 4,

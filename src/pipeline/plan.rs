@@ -100,7 +100,7 @@ pub fn plan(header: &Header, pipeline: &Pipeline, limits: &Limits) -> Result<Pla
     walk.outputs()?;
     if walk.peak > limits.memory_bytes_max {
         return Err(Error::TooLarge(format!(
-            "the job needs about {} MiB of memory; the limit is {} MiB (memory_bytes_max)",
+            "the job needs about {} MiB of memory; the limit is {} MiB (setting memory_limit)",
             walk.peak.div_ceil(1 << 20),
             limits.memory_bytes_max >> 20
         )));
@@ -287,7 +287,7 @@ impl<'a> Walk<'a> {
         let next =
             Live { shape: step.shape, stored, turn: live.turn && as_next, kept: live.kept, shared: false };
         let turned = if live.turn { live.bytes() } else { 0 };
-        let working = next.bytes() + op.working_bytes(live.shape, live.stored);
+        let working = next.bytes() + op.working_bytes(live.shape, live.stored) + memory::BASE_BYTES;
         self.note_peak(live.kept + live.own_bytes() + turned.max(working));
         Ok(next)
     }
@@ -298,7 +298,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         Err(Error::TooLarge(format!(
-            "{pointer} ({}) would make {size} pixels; the limits are {} a side (side_max) and {} in all (pixels_max)",
+            "{pointer} ({}) would make {size} pixels; the limits are {} a side (limits.side) and {} in all (limits.pixels)",
             operation.name(),
             self.limits.side_max,
             self.limits.pixels_max

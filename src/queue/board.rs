@@ -47,34 +47,40 @@ impl Board {
         Board { slots: DashMap::new(), order: Mutex::default(), jobs_max }
     }
 
-    /// Shows a record unless a newer one is shown; whether it did.
-    pub(super) fn put(&self, job: &Arc<Job>) -> bool {
-        self.set(job.id, Card::Job(Arc::clone(job)))
+    /// Shows a record unless a newer one is shown; whether it did. If so, `spread` runs before anybody can show the next: who keeps a
+    /// view of his own sees the changes of a job in their order. It must not come back to the board.
+    pub(super) fn put(&self, job: &Arc<Job>, spread: impl FnOnce()) -> bool {
+        self.set(job.id, Card::Job(Arc::clone(job)), spread)
     }
 
-    /// The job was removed.
-    pub(super) fn remove(&self, id: JobId) {
-        self.set(id, Card::Gone);
+    /// The job was removed; `spread` as in [`Board::put`].
+    pub(super) fn remove(&self, id: JobId, spread: impl FnOnce()) {
+        self.set(id, Card::Gone, spread);
     }
 
     pub(super) fn get(&self, id: JobId) -> Card {
         self.slots.get(&id).map_or(Card::Blank, |slot| slot.card.clone())
     }
 
-    /// Changes the record of a running attempt in place: progress. `change` says whether it did anything.
-    pub(super) fn touch(&self, id: JobId, change: impl FnOnce(&mut Job) -> bool) -> Option<Arc<Job>> {
-        let mut slot = self.slots.get_mut(&id)?;
-        let Card::Job(job) = &mut slot.card else { return None };
+    /// Changes the record of a running attempt in place: progress. `change` says whether it did anything; `spread` as in [`Board::put`].
+    pub(super) fn touch(
+        &self,
+        id: JobId,
+        change: impl FnOnce(&mut Job) -> bool,
+        spread: impl FnOnce(&Arc<Job>),
+    ) {
+        let Some(mut slot) = self.slots.get_mut(&id) else { return };
+        let Card::Job(job) = &mut slot.card else { return };
         let mut changed = (**job).clone();
         if !change(&mut changed) {
-            return None;
+            return;
         }
         *job = Arc::new(changed);
         let shown = Arc::clone(job);
         if let Some(watchers) = &slot.watchers {
             watchers.send_replace(Card::Job(Arc::clone(&shown)));
         }
-        Some(shown)
+        spread(&shown);
     }
 
     /// Starts watching; from now on the slot stays until the watcher is dropped.
@@ -93,7 +99,7 @@ impl Board {
         Watch { receiver, seen: 0, ended: false }
     }
 
-    fn set(&self, id: JobId, card: Card) -> bool {
+    fn set(&self, id: JobId, card: Card, spread: impl FnOnce()) -> bool {
         let is_new = match self.slots.entry(id) {
             Entry::Occupied(mut entry) => {
                 let slot = entry.get_mut();
@@ -109,10 +115,12 @@ impl Board {
                     watchers.send_replace(card.clone());
                 }
                 slot.card = card;
+                spread();
                 false
             }
             Entry::Vacant(entry) => {
-                entry.insert(Slot { card, watchers: None });
+                let _locked = entry.insert(Slot { card, watchers: None });
+                spread();
                 true
             }
         };
@@ -238,12 +246,12 @@ mod tests {
         let old = job();
         let mut new = old.clone();
         new.claim(Timestamp::from_millis(5));
-        assert!(board.put(&Arc::new(new.clone())));
-        assert!(!board.put(&Arc::new(old)));
+        assert!(board.put(&Arc::new(new.clone()), || {}));
+        assert!(!board.put(&Arc::new(old), || {}));
         assert!(matches!(board.get(new.id), Card::Job(shown) if shown.version == 2));
-        board.remove(new.id);
+        board.remove(new.id, || {});
         new.version = 99;
-        assert!(!board.put(&Arc::new(new.clone())));
+        assert!(!board.put(&Arc::new(new.clone()), || {}));
         assert!(matches!(board.get(new.id), Card::Gone));
     }
 
@@ -253,18 +261,18 @@ mod tests {
         let mut running = job();
         running.claim(Timestamp::from_millis(5));
         let watched = job();
-        board.put(&Arc::new(running.clone()));
-        board.put(&Arc::new(watched.clone()));
+        board.put(&Arc::new(running.clone()), || {});
+        board.put(&Arc::new(watched.clone()), || {});
         let watch = board.watch(watched.id);
         for _ in 0..1000 {
-            board.put(&Arc::new(job()));
+            board.put(&Arc::new(job()), || {});
         }
         assert!(board.len() <= 10);
         assert!(matches!(board.get(running.id), Card::Job(_)));
         assert!(watch.current().is_some());
         drop(watch);
         for _ in 0..100 {
-            board.put(&Arc::new(job()));
+            board.put(&Arc::new(job()), || {});
         }
         assert!(matches!(board.get(watched.id), Card::Blank));
     }
@@ -274,19 +282,45 @@ mod tests {
         let board = Board::new(10);
         let mut job = job();
         let mut watch = board.watch(job.id);
-        board.put(&Arc::new(job.clone()));
+        board.put(&Arc::new(job.clone()), || {});
         assert_eq!(watch.next().await.unwrap().version, 1);
         job.claim(Timestamp::from_millis(5));
-        board.put(&Arc::new(job.clone()));
-        board.touch(job.id, |job| {
+        board.put(&Arc::new(job.clone()), || {});
+        let progress = |job: &mut Job| {
             job.version += 1;
             true
-        });
+        };
+        board.touch(job.id, progress, |_| {});
         assert_eq!(watch.next().await.unwrap().version, 3);
         job.version = 50;
         job.status = Status::Succeeded;
-        board.put(&Arc::new(job.clone()));
+        board.put(&Arc::new(job.clone()), || {});
         assert_eq!(watch.next().await.unwrap().status, Status::Succeeded);
         assert!(watch.next().await.is_none());
+    }
+
+    #[test]
+    fn news_is_spread_in_the_order_of_versions() {
+        let (board, spread) = (Board::new(10), Mutex::new(Vec::new()));
+        let first = job();
+        let records: Vec<Arc<Job>> = (1..=2000)
+            .map(|version| {
+                let mut record = first.clone();
+                record.version = version;
+                Arc::new(record)
+            })
+            .collect();
+        let show = |start: usize| {
+            for record in records.iter().skip(start).step_by(2) {
+                board.put(record, || spread.lock().unwrap().push(record.version));
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| show(0));
+            scope.spawn(|| show(1));
+        });
+        let spread = spread.into_inner().unwrap();
+        assert!(spread.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(spread.last(), Some(&2000));
     }
 }

@@ -33,11 +33,13 @@ impl Queue {
         let now = shared.clock.now();
         let found = shared.store.cancel(id, shared.config.retention, shared.render.clone(), now).await?;
         Ok(match found {
+            // It had ended before: the board may have dropped it, so only the record tells.
+            Some(Found::Job(job)) if job.status.is_terminal() && job.finished_at != Some(now) => {
+                Lookup::Job(Arc::new(*job))
+            }
             Some(Found::Job(job)) => {
-                let before = self.shared.board.get(id);
                 let job = self.publish(*job);
-                let is_news = !matches!(before, super::board::Card::Job(shown) if shown.status.is_terminal());
-                if job.status == Status::Cancelled && is_news {
+                if job.status == Status::Cancelled {
                     self.count_end(&job);
                 }
                 Lookup::Job(job)
@@ -72,19 +74,140 @@ impl Queue {
     /// What follows a removed row: the live view and the bytes. Bytes that can't be removed now are found by the sweep.
     pub(super) async fn forget(&self, removed: Removed) {
         let job = removed.job;
-        self.shared.line.leave(&job);
-        self.shared.board.remove(job.id);
+        self.shared.board.remove(job.id, || self.shared.line.leave(&job));
         if let Err(error) = self.shared.blobs.delete_job(&job).await {
             tracing::warn!(job.id = %job.id, %error, "a removed job's bytes could not be removed; the sweep will try again");
         }
     }
 
-    /// Removes the blobs that an attempt had stored before it lost its lease.
-    pub async fn drop_outputs(&self, keys: Vec<BlobKey>) {
+    /// Removes the blobs that an attempt had stored and did not publish. What the store still needs, or can't tell about now, stays: an end
+    /// that was answered with an error may have survived all the same. The sweep looks again.
+    pub async fn drop_unpublished(&self, keys: Vec<BlobKey>) {
         for key in keys {
-            if let Err(error) = self.shared.blobs.delete(&key).await {
-                tracing::warn!(job.id = %key.job(), %error, "an unpublished output could not be removed; the sweep will try again");
+            let dropped = match self.is_published(&key).await {
+                Ok(true) => continue,
+                Ok(false) => self.shared.blobs.delete(&key).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = dropped {
+                tracing::warn!(job.id = %key.job(), %error, "an unpublished blob could not be removed; the sweep will try again");
             }
         }
+    }
+
+    /// Whether the stored record refers to this blob. Asks the store: the live view does not know of an end whose answer was lost.
+    async fn is_published(&self, key: &BlobKey) -> Result<bool, QueueError> {
+        Ok(match self.shared.store.get(key.job()).await? {
+            Some(Found::Job(job)) => refers_to(&job, key),
+            Some(Found::Gone) | None => false,
+        })
+    }
+}
+
+/// Whether a job's record refers to this blob. A source may be on its way to a record that does not know it yet.
+pub(super) fn refers_to(job: &Job, key: &BlobKey) -> bool {
+    match key {
+        BlobKey::Source(_) => true,
+        BlobKey::Output { attempt, name, .. } => {
+            job.outputs.iter().any(|output| output.attempt == *attempt && output.name == *name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::Blobs;
+    use crate::clock::Clock;
+    use crate::job::{Attempt, JobSpec, Outcome, Output, SourceSpec};
+    use crate::pipeline::{Format, Pipeline};
+    use crate::queue::{Config, Finish, Submission};
+    use crate::store::memory::MemoryStore;
+    use crate::telemetry::Metrics;
+
+    fn submission() -> Submission {
+        let spec = JobSpec {
+            source: SourceSpec::Url { url: "https://a.test/".to_owned(), headers: vec![] },
+            pipeline: Pipeline { auto_orient: true, operations: vec![], outputs: vec![] },
+            preset: None,
+            webhook: None,
+            priority: 0,
+            run_at: None,
+            timeout: Duration::from_secs(60),
+            max_attempts: 8,
+            expires_in: None,
+            tag: None,
+            metadata: Default::default(),
+        };
+        let id = JobId::new();
+        Submission { id, spec, source: None, memory_bytes: 0, warnings: vec![], idempotency_key: None }
+    }
+
+    fn output(attempt: u32) -> Output {
+        Output {
+            name: "output".to_owned(),
+            format: Format::Png,
+            width: 1,
+            height: 1,
+            bytes: 1,
+            sha256: String::new(),
+            quality: None,
+            filename: None,
+            attempt,
+            inline: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_was_not_published_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let queue = Queue::open(store, blobs.clone(), Config::default(), Clock::System, Metrics::new());
+        let queue = queue.await.unwrap();
+        let submission = submission();
+        let job = submission.id;
+        queue.submit(submission).await.unwrap();
+        let claimed = queue.claim(0, 1, 0).await.unwrap().remove(0);
+        let key = |attempt| BlobKey::Output { job, attempt, name: "output".to_owned() };
+        let keys = vec![key(1), key(2), BlobKey::Source(job)];
+        for key in &keys {
+            blobs.put(key, bytes::Bytes::from_static(b"x")).await.unwrap();
+        }
+        let outcome = Outcome::Succeeded(vec![output(1)]);
+        let attempt = Attempt::default();
+        let finish = Finish { lease: claimed.lease, outcome, attempt, inline_outputs: vec![] };
+        queue.finish(finish).await.unwrap().unwrap();
+        queue.drop_unpublished(keys.clone()).await;
+        assert!(blobs.read(&key(1), None).await.is_ok());
+        assert!(blobs.read(&BlobKey::Source(job), None).await.is_ok());
+        assert!(blobs.read(&key(2), None).await.is_err());
+        queue.delete(job).await.unwrap();
+        blobs.put(&keys[2], bytes::Bytes::from_static(b"late")).await.unwrap();
+        queue.drop_unpublished(keys.clone()).await;
+        for key in &keys {
+            assert!(blobs.read(key, None).await.is_err(), "{key:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn cancelling_again_is_no_news() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let (store, metrics) = (Arc::new(MemoryStore::new()), Metrics::new());
+        let config = Config { board_jobs_max: 1, ..Config::default() };
+        let clock = Clock::manual(crate::clock::Timestamp::from_millis(1000));
+        let queue = Queue::open(store, blobs, config, clock.clone(), Arc::clone(&metrics)).await.unwrap();
+        let first = submission();
+        let id = first.id;
+        queue.submit(first).await.unwrap();
+        queue.cancel(id).await.unwrap();
+        // Others push it off the board.
+        for _ in 0..3 {
+            queue.submit(submission()).await.unwrap();
+        }
+        clock.advance(Duration::from_secs(1));
+        queue.cancel(id).await.unwrap();
+        assert_eq!(queue.stats().finished_last_minute, 1);
     }
 }

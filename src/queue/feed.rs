@@ -63,7 +63,7 @@ impl Ring {
         let newest = *receiver.borrow();
         Feed {
             items: Arc::clone(&self.items),
-            next: after.map_or(newest, |after| after) + 1,
+            next: after.unwrap_or(newest).saturating_add(1),
             newest: receiver,
         }
     }
@@ -82,7 +82,7 @@ impl Feed {
     pub async fn next(&mut self) -> Option<FeedItem> {
         loop {
             let newest = *self.newest.borrow_and_update();
-            if self.next <= newest || self.next > newest + 1 {
+            if self.next <= newest || self.next > newest.saturating_add(1) {
                 return Some(self.take(newest));
             }
             self.newest.changed().await.ok()?;

@@ -1,6 +1,6 @@
 //! The verbs on jobs: the only writer of job state.
 //!
-//! Every change goes through here, is one store transaction, and is then shown on the [`board`] (the live view), in the [`line`](mod@line)
+//! Every change goes through here, is one store transaction, and is then shown on the [`board`] (the live view), in the waiting line
 //! (who waits behind whom) and on the [`feed`]. Never decodes an image, never speaks HTTP. Called by `server` (submit, read, cancel …), by
 //! `worker` (claim, extend, finish) and by `webhook` (claim and finish deliveries), which meet only here.
 
@@ -193,11 +193,13 @@ impl Queue {
     fn publish(&self, job: Job) -> Arc<Job> {
         let shared = &self.shared;
         let job = Arc::new(job);
-        if !shared.board.put(&job) {
+        let spread = || {
+            shared.line.update(&job, shared.clock.now());
+            shared.feed.push(&job);
+        };
+        if !shared.board.put(&job, spread) {
             return job;
         }
-        shared.line.update(&job, shared.clock.now());
-        shared.feed.push(&job);
         if job.status == crate::job::Status::Queued {
             shared.work_arrived.notify_one();
         }

@@ -92,7 +92,8 @@ impl Queue {
         // The slot is watched, so whatever is published from now on is seen; what came before, the store knows.
         match self.shared.store.get(id).await? {
             Some(Found::Job(job)) => {
-                self.shared.board.put(&Arc::new(*job));
+                // No news: nobody else is told.
+                self.shared.board.put(&Arc::new(*job), || {});
                 Ok(Some(watch))
             }
             Some(Found::Gone) | None => Ok(None),

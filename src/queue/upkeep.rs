@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 
+use super::changes::refers_to;
 use super::{Lookup, Queue, QueueError};
 use crate::blob::BlobKey;
 use crate::store::Reap;
@@ -61,7 +62,10 @@ impl Queue {
         let retention = shared.config.retention;
         for job in shared.store.reap(Reap::Expired, retention, shared.render.clone(), now).await? {
             tracing::warn!(job.id = %job.id, job.attempt = job.attempt, "the lease of an attempt ran out");
-            self.publish(job);
+            let job = self.publish(job);
+            if job.status.is_terminal() {
+                self.count_end(&job);
+            }
         }
         Ok(())
     }
@@ -90,13 +94,11 @@ impl Queue {
         while let Some((id, key)) = old.try_next().await.map_err(unavailable)? {
             let is_known = match self.get(id).await? {
                 Lookup::Gone | Lookup::Unknown => false,
-                Lookup::Job(job) => match &key {
-                    BlobKey::Source(_) => true,
-                    BlobKey::Output { attempt, name, .. } => {
-                        let is_running = *attempt >= job.attempt && !job.status.is_terminal();
-                        is_running || job.outputs.iter().any(|it| it.attempt == *attempt && it.name == *name)
-                    }
-                },
+                Lookup::Job(job) => {
+                    let is_running = |attempt: u32| attempt >= job.attempt && !job.status.is_terminal();
+                    refers_to(&job, &key)
+                        || matches!(&key, BlobKey::Output { attempt, .. } if is_running(*attempt))
+                }
             };
             if !is_known {
                 tracing::info!(job.id = %id, "an orphaned blob is removed");

@@ -73,7 +73,7 @@ impl Queue {
 
     /// Shows the progress of a running attempt, 0..1; not stored.
     pub fn progress(&self, lease: &Lease, progress: f32) {
-        let shown = self.shared.board.touch(lease.job, |job| {
+        let change = |job: &mut Job| {
             let is_last = job.version % LIVE_VERSIONS == LIVE_VERSIONS - 1;
             if !job.is_held_by(lease) || progress <= job.progress || is_last {
                 return false;
@@ -81,10 +81,8 @@ impl Queue {
             job.progress = progress;
             job.version += 1;
             true
-        });
-        if let Some(job) = shown {
-            self.shared.feed.push(&job);
-        }
+        };
+        self.shared.board.touch(lease.job, change, |job| self.shared.feed.push(job));
     }
 
     /// The attempt has fetched and stored its source. `None`: the lease is lost.

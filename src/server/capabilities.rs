@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::body::Body;
 use super::call::Call;
 use super::config::Config;
-use super::{conditional, digest, respond};
+use super::{conditional, respond};
 use crate::api::capabilities::{Capabilities, Settings};
 use crate::pipeline::Limits;
 
@@ -36,7 +36,7 @@ impl Prepared {
     /// Any document.
     pub(super) fn json(document: &impl Serialize) -> Prepared {
         let json = serde_json::to_vec(document).unwrap_or_default();
-        let etag = format!("\"{}\"", digest::hex(&Sha256::digest(&json)[..8]));
+        let etag = format!("\"{}\"", crate::job::hex(&Sha256::digest(&json)[..8]));
         Prepared { json: json.into(), etag }
     }
 

@@ -90,16 +90,6 @@ pub(super) fn repr_digest(sha256_hex: &str) -> Option<String> {
     Some(format!("sha-256=:{}:", STANDARD.encode(bytes)))
 }
 
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _always_ok = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +125,6 @@ mod tests {
 
     #[test]
     fn hex_becomes_a_repr_digest() {
-        assert_eq!(repr_digest(&hex(&[0xff, 0x00])).unwrap(), "sha-256=:/wA=:");
+        assert_eq!(repr_digest(&crate::job::hex(&[0xff, 0x00])).unwrap(), "sha-256=:/wA=:");
     }
 }

@@ -210,8 +210,9 @@ impl JobStore for MemoryStore {
         chosen.sort_by_key(|id| (-i16::from(state.rows[id].job.spec.priority), *id));
         let mut claimed = Vec::new();
         for id in chosen {
-            let inline_source = state.inline.get(&(id, None)).cloned();
+            let bytes = state.inline.get(&(id, None)).cloned();
             let Some(row) = state.rows.get_mut(&id) else { continue };
+            let inline_source = bytes.filter(|_| row.job.source.as_ref().is_some_and(|source| source.inline));
             row.job.claim(now);
             row.lease = Some((request.worker, now.plus(request.lease_duration)));
             let lease = Lease { job: id, attempt: row.job.attempt, worker: request.worker };

@@ -4,40 +4,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use super::Config;
 use super::control::{AttemptControl, Stop};
 use super::error::{Judge, WorkError};
-use super::execute::{Source, Task, execute, timed_out};
+use super::execute::{Executed, Source, Task, execute, timed_out};
 use super::fetch::fetch;
-use super::heartbeat::HeldLeases;
-use super::memory::{MemoryBudget, MemoryGrant};
-use super::pool::{Ended, Pool};
-use crate::blob::{BlobKey, Blobs, INLINE_BYTES_MAX};
-use crate::egress::Egress;
+use super::memory::MemoryGrant;
+use super::pool::Ended;
+use super::rooms::Rooms;
+use crate::blob::{BlobKey, INLINE_BYTES_MAX};
 use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
-use crate::pipeline::{Encoded, Made};
-use crate::queue::{Claimed, Finish, Queue, QueueError};
-use crate::telemetry::Metrics;
+use crate::pipeline::Encoded;
+use crate::queue::{Claimed, Finish, QueueError};
 
-/// How long a thread may overrun its deadline before it counts as stuck and is replaced.
+/// Between two looks whether a thread has started the clock.
+const CLOCK_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How long a thread may go on after it was asked to stop, or its time was up, before it counts as stuck and is replaced.
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to record an end that the store could not commit.
 const FINISH_RETRY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// What every attempt works with.
-pub(super) struct Rooms {
-    pub(super) queue: Queue,
-    pub(super) blobs: Blobs,
-    pub(super) egress: Egress,
-    pub(super) pool: Pool,
-    pub(super) memory: MemoryBudget,
-    pub(super) leases: HeldLeases,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) config: Config,
-}
 
 /// Results that are stored but not yet published.
 struct Stored {
@@ -57,7 +43,8 @@ pub(super) struct Run {
     unpublished: Vec<BlobKey>,
 }
 
-/// Drives a claimed job to its end. `grant` is the memory of a job whose needs were known at the claim.
+/// Drives a claimed job to its end. `grant` is the memory of a job whose needs were known at the claim, if it
+/// was free.
 pub(super) async fn run(
     rooms: Arc<Rooms>,
     claimed: Claimed,
@@ -99,14 +86,13 @@ impl Run {
         let mut memory_bytes = job.memory_bytes;
         let mut is_inline = job.source.as_ref().is_some_and(|source| source.inline);
         if job.source.is_none() {
-            self.control.start_clock(job.spec.timeout);
             (inline_source, memory_bytes) = self.fetch_source(job).await?;
             is_inline = inline_source.is_some();
         }
-        let _grant = match grant {
+        let grant = Arc::new(match grant {
             Some(grant) => grant,
             None => self.unless_stopped(self.rooms.memory.take(memory_bytes)).await?,
-        };
+        });
         let source = match inline_source {
             Some(bytes) => Source::Bytes(bytes),
             None if is_inline => {
@@ -114,7 +100,7 @@ impl Run {
             }
             None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?),
         };
-        let made = self.execute(job, source).await?;
+        let made = self.execute(job, source, &grant).await?;
         let stored = self.store(job, made).await?;
         Ok(stored)
     }
@@ -122,8 +108,7 @@ impl Run {
     /// Fetches the source within the attempt's time and hands it to the queue.
     async fn fetch_source(&mut self, job: &Job) -> Result<(Option<Bytes>, u64), WorkError> {
         let began = Instant::now();
-        let left = self.control.time_left().unwrap_or(job.spec.timeout);
-        let fetching = tokio::time::timeout(left, fetch(&self.rooms, job.id, &job.spec));
+        let fetching = tokio::time::timeout(job.spec.timeout, fetch(&self.rooms, job.id, &job.spec));
         let fetched = self.unless_stopped(fetching).await;
         self.fetch_time = began.elapsed();
         let fetched = fetched?.map_err(|_| timed_out(&job.spec))??;
@@ -134,28 +119,45 @@ impl Run {
             .await
             .retry()?;
         if stored.is_none() {
+            // If the job was deleted meanwhile, nobody else removes what was fetched for it.
+            self.unpublished.push(BlobKey::Source(job.id));
             return Err(WorkError::Lost);
         }
         Ok((fetched.inline, fetched.memory_bytes))
     }
 
-    /// Runs the pipeline on a pool thread. The clock of a job that fetched nothing starts when a thread takes it.
-    async fn execute(&self, job: &Job, source: Source) -> Result<Made, WorkError> {
+    /// Runs the pipeline on a pool thread. The clock starts when a thread takes it, less what a fetch has used: waiting for memory or for
+    /// a thread is not the job's fault. The thread holds the memory as long as it runs, even if nobody waits for it any more.
+    async fn execute(
+        &self,
+        job: &Job,
+        source: Source,
+        grant: &Arc<MemoryGrant>,
+    ) -> Result<Executed, WorkError> {
         let task = Task { source, spec: Arc::clone(&job.spec), limits: self.rooms.config.limits };
-        let (control, timeout) = (Arc::clone(&self.control), job.spec.timeout);
+        let control = Arc::clone(&self.control);
+        let timeout = job.spec.timeout.saturating_sub(self.fetch_time);
+        let grant = Arc::downgrade(grant);
         let mut running = self.rooms.pool.run(move || {
+            let _held = grant.upgrade();
             control.start_clock(timeout);
             execute(task, &control)
         });
-        let ended = tokio::select! {
-            ended = running.ended() => ended,
-            () = self.overrun() => {
-                running.abandon();
-                return Err(match self.control.stop_reason() {
-                    Some(reason) => stopped(reason),
-                    None => timed_out(&job.spec),
-                });
-            }
+        let in_time = tokio::select! {
+            ended = running.ended() => Some(ended),
+            _ = self.control.stopped() => None,
+            () = self.out_of_time() => None,
+        };
+        let ended = match in_time {
+            Some(ended) => ended,
+            None if running.withdraw() => return Err(self.given_up(job)),
+            None => match tokio::time::timeout(STUCK_AFTER, running.ended()).await {
+                Ok(ended) => ended,
+                Err(_stuck) => {
+                    running.abandon();
+                    return Err(self.given_up(job));
+                }
+            },
         };
         match ended {
             Ended::Returned(Err(WorkError::Cancelled)) => {
@@ -170,34 +172,31 @@ impl Run {
         }
     }
 
-    /// Resolves when the pool thread should have noticed long ago that it must stop.
-    async fn overrun(&self) {
-        let mut asked_to_stop = None;
+    /// Resolves when the clock has run out; it may not have started yet.
+    async fn out_of_time(&self) {
         loop {
-            let since_deadline = match self.control.time_left() {
-                Some(left) if left.is_zero() => Some(Duration::ZERO),
-                _ => None,
-            };
-            if self.control.stop_reason().is_some() || since_deadline.is_some() {
-                let since = *asked_to_stop.get_or_insert_with(Instant::now);
-                if since.elapsed() >= STUCK_AFTER {
-                    return;
-                }
+            match self.control.time_left() {
+                Some(Duration::ZERO) => return,
+                Some(left) => tokio::time::sleep(left).await,
+                None => tokio::time::sleep(CLOCK_LOOK_INTERVAL).await,
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
+    fn given_up(&self, job: &Job) -> WorkError {
+        self.control.stop_reason().map_or_else(|| timed_out(&job.spec), stopped)
+    }
+
     /// Stores every output: small ones travel with the finishing transaction, others become blobs under this attempt's keys.
-    async fn store(&mut self, job: &Job, made: Made) -> Result<Stored, WorkError> {
+    async fn store(&mut self, job: &Job, made: Executed) -> Result<Stored, WorkError> {
         let began = Instant::now();
         let mut stored = Stored {
             outputs: Vec::new(),
             inline: Vec::new(),
             warnings: made.warnings.into_iter().map(Warning::from).collect(),
         };
-        for (encoded, spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
-            let (output, bytes) = self.output(encoded, spec.filename.clone()).await?;
+        for ((encoded, digest), spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
+            let (output, bytes) = self.output(encoded, &digest, spec.filename.clone());
             if output.inline {
                 stored.inline.push((output.name.clone(), bytes));
             } else {
@@ -212,30 +211,24 @@ impl Run {
         Ok(stored)
     }
 
-    /// The record of an output; a large one is hashed off the event loop.
-    async fn output(&self, encoded: Encoded, filename: Option<String>) -> Result<(Output, Bytes), WorkError> {
+    /// The record of an output, and its bytes.
+    fn output(&self, encoded: Encoded, digest: &[u8], filename: Option<String>) -> (Output, Bytes) {
         let Encoded { name, format, width, height, quality, bytes } = encoded;
         let bytes = Bytes::from(bytes);
         let inline = bytes.len() <= INLINE_BYTES_MAX;
-        let to_hash = bytes.clone();
-        let digest = if inline {
-            Sha256::digest(&to_hash)
-        } else {
-            tokio::task::spawn_blocking(move || Sha256::digest(&to_hash)).await.retry()?
-        };
         let output = Output {
             name,
             format,
             width,
             height,
             bytes: bytes.len() as u64,
-            sha256: crate::job::hex(&digest),
+            sha256: crate::job::hex(digest),
             quality,
             filename,
             attempt: self.lease.attempt,
             inline,
         };
-        Ok((output, bytes))
+        (output, bytes)
     }
 
     /// Records how the attempt ended. While the store can't commit, tries again as long as the lease is held.
@@ -294,7 +287,7 @@ impl Run {
     }
 
     async fn drop_unpublished(&mut self) {
-        self.rooms.queue.drop_outputs(std::mem::take(&mut self.unpublished)).await;
+        self.rooms.queue.drop_unpublished(std::mem::take(&mut self.unpublished)).await;
     }
 
     /// Waits for something, unless the attempt is asked to stop first.

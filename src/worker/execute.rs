@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use super::control::AttemptControl;
 use super::error::{WorkError, failure_of, source_unreadable};
 use crate::job::{Code, Failure, JobSpec};
-use crate::pipeline::{self, Interrupt, Limits};
+use crate::pipeline::{self, Encoded, Interrupt, Limits};
 
 /// Where a pool thread finds the source.
 #[derive(Clone, Debug)]
@@ -27,17 +28,29 @@ pub(super) struct Task {
     pub(super) limits: Limits,
 }
 
+/// What the pipeline made, and the SHA-256 of each output: taken here, where CPU work belongs.
+pub(super) struct Executed {
+    pub(super) outputs: Vec<(Encoded, [u8; 32])>,
+    pub(super) warnings: Vec<pipeline::Warning>,
+}
+
 /// Runs the pipeline. Blocking; for pool threads.
-pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<pipeline::Made, WorkError> {
+pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<Executed, WorkError> {
     let bytes = match task.source {
         Source::Bytes(bytes) => bytes,
         Source::File(path) => std::fs::read(path).map_err(|error| source_unreadable(error.into()))?.into(),
     };
-    pipeline::run(&bytes, &task.spec.pipeline, &task.limits, control).map_err(|error| match error {
+    let made = pipeline::run(&bytes, &task.spec.pipeline, &task.limits, control);
+    let made = made.map_err(|error| match error {
         pipeline::Error::Interrupted(Interrupt::Cancelled) => WorkError::Cancelled,
         pipeline::Error::Interrupted(Interrupt::Deadline) => timed_out(&task.spec),
         other => WorkError::Discard(failure_of(&other)),
-    })
+    })?;
+    let hashed = |encoded: Encoded| {
+        let digest = Sha256::digest(&encoded.bytes).into();
+        (encoded, digest)
+    };
+    Ok(Executed { outputs: made.outputs.into_iter().map(hashed).collect(), warnings: made.warnings })
 }
 
 /// The attempt has used up the time that its spec allows.

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use super::SourceConfig;
-use super::attempt::Rooms;
 use super::error::{Judge, WorkError, failure_of};
+use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX, SpoolFile};
 use crate::egress::{EgressError, Get};
 use crate::job::{Code, Failure, JobId, JobSpec, SourceInfo, SourceSpec};

@@ -30,32 +30,33 @@ pub(super) struct HeldLeases {
 /// A lease among the held ones; leaves when dropped.
 pub(super) struct HoldGuard {
     leases: HeldLeases,
-    job: JobId,
+    lease: Lease,
 }
 
 impl Drop for HoldGuard {
     fn drop(&mut self) {
-        self.leases.held.remove(&self.job);
+        // By now a later attempt of the same job may be held: a retry can be claimed before this one has tidied up.
+        self.leases.held.remove_if(&self.lease.job, |_, held| held.lease == self.lease);
     }
 }
 
 impl HeldLeases {
     pub(super) fn hold(&self, lease: Lease, control: Arc<AttemptControl>) -> HoldGuard {
         self.held.insert(lease.job, Held { lease, control, extended_at: Instant::now() });
-        HoldGuard { leases: self.clone(), job: lease.job }
+        HoldGuard { leases: self.clone(), lease }
     }
 
     fn leases(&self) -> Vec<Lease> {
         self.held.iter().map(|held| held.lease).collect()
     }
 
-    /// Applies what the store said of these leases.
-    fn apply(&self, leases: &[Lease], answers: &[Extended]) {
+    /// Applies what the store said of these leases when it was asked; they run from that moment, however late the answer came.
+    fn apply(&self, leases: &[Lease], answers: &[Extended], asked: Instant) {
         for (lease, answer) in leases.iter().zip(answers) {
             let Some(mut held) = self.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else {
                 continue;
             };
-            held.extended_at = Instant::now();
+            held.extended_at = asked;
             match answer {
                 Extended::Held => {}
                 Extended::CancelRequested => held.control.stop(Stop::Cancelled),
@@ -90,8 +91,11 @@ impl Heartbeat {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
-            while !stopped.load(Ordering::Acquire) {
+            loop {
                 std::thread::park_timeout(lease_duration / 3);
+                if stopped.load(Ordering::Acquire) {
+                    return;
+                }
                 beat(&queue, &leases, lease_duration, &runtime);
             }
         })?;
@@ -104,9 +108,15 @@ fn beat(queue: &Queue, leases: &HeldLeases, lease_duration: Duration, runtime: &
     if held.is_empty() {
         return;
     }
-    match runtime.block_on(queue.extend(held.clone())) {
-        Ok(answers) => leases.apply(&held, &answers),
-        Err(error) => tracing::error!(%error, leases = held.len(), "leases could not be extended"),
+    let asked = Instant::now();
+    // A store that hangs must not keep the fence below from falling: what it answers later comes too late to be relied on.
+    let in_time = async { tokio::time::timeout(lease_duration / 3, queue.extend(held.clone())).await };
+    match runtime.block_on(in_time) {
+        Ok(Ok(answers)) => leases.apply(&held, &answers, asked),
+        Ok(Err(error)) => tracing::error!(%error, leases = held.len(), "leases could not be extended"),
+        Err(_) => {
+            tracing::error!(leases = held.len(), "leases could not be extended: the store does not answer")
+        }
     }
     leases.fence(lease_duration * 2 / 3);
 }
@@ -119,5 +129,42 @@ impl Drop for Heartbeat {
             // It may be in the middle of a transaction; nobody has to wait for that.
             thread.thread().unpark();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    fn lease(job: JobId, attempt: u32) -> Lease {
+        Lease { job, attempt, worker: uuid::Uuid::nil() }
+    }
+
+    fn control() -> Arc<AttemptControl> {
+        Arc::new(AttemptControl::new(Metrics::new(), Box::new(|_| {})))
+    }
+
+    #[test]
+    fn an_attempt_that_ends_late_leaves_its_successor_held() {
+        let (leases, job) = (HeldLeases::default(), JobId::new());
+        let first = leases.hold(lease(job, 1), control());
+        let second = leases.hold(lease(job, 2), control());
+        drop(first);
+        assert_eq!(leases.leases(), [lease(job, 2)]);
+        drop(second);
+        assert!(leases.leases().is_empty());
+    }
+
+    #[test]
+    fn what_was_not_extended_in_time_is_given_up() {
+        let (leases, job, control) = (HeldLeases::default(), JobId::new(), control());
+        let _held = leases.hold(lease(job, 1), Arc::clone(&control));
+        leases.fence(Duration::from_secs(3600));
+        assert_eq!(control.stop_reason(), None);
+        leases.apply(&[lease(job, 2)], &[Extended::Lost], Instant::now());
+        assert_eq!(control.stop_reason(), None);
+        leases.fence(Duration::ZERO);
+        assert_eq!(control.stop_reason(), Some(Stop::Lost));
     }
 }

@@ -48,10 +48,22 @@ impl MemoryBudget {
 
     /// Takes a share, waiting in line for it. More than there is counts as all there is: such a job runs alone.
     pub(super) async fn take(&self, bytes: u64) -> MemoryGrant {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).clamp(1, self.units_max);
-        let permit = Arc::clone(&self.units).acquire_many_owned(units).await;
-        let permit = permit.expect("the semaphore is never closed");
-        self.metrics.memory_granted_bytes.inc_by(bytes_of(units as usize));
+        let permit = Arc::clone(&self.units).acquire_many_owned(self.units_for(bytes)).await;
+        self.granted(permit.expect("the semaphore is never closed"))
+    }
+
+    /// Takes a share if it is free and nobody waits.
+    pub(super) fn try_take(&self, bytes: u64) -> Option<MemoryGrant> {
+        let permit = Arc::clone(&self.units).try_acquire_many_owned(self.units_for(bytes)).ok()?;
+        Some(self.granted(permit))
+    }
+
+    fn units_for(&self, bytes: u64) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).clamp(1, self.units_max)
+    }
+
+    fn granted(&self, permit: OwnedSemaphorePermit) -> MemoryGrant {
+        self.metrics.memory_granted_bytes.inc_by(bytes_of(permit.num_permits()));
         MemoryGrant { permit, metrics: Arc::clone(&self.metrics) }
     }
 }
@@ -68,10 +80,12 @@ mod tests {
         assert_eq!(budget.free_bytes(), 9 * UNIT_BYTES);
         let mut outsized = Box::pin(budget.take(u64::MAX));
         assert!(futures_util::poll!(&mut outsized).is_pending());
+        assert!(budget.try_take(1).is_none(), "nobody is served before those who wait");
         drop(small);
         let outsized = outsized.await;
         assert_eq!(budget.free_bytes(), 0);
         drop(outsized);
+        drop(budget.try_take(1).unwrap());
         assert_eq!(metrics.memory_granted_bytes.get(), 0);
     }
 }

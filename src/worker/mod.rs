@@ -1,7 +1,7 @@
 //! Doing the work: claims jobs that fit into free threads and memory, runs them on a dedicated pool of blocking threads, stores what
 //! comes out, and reports the end to `queue`.
 //!
-//! The event loop only waits here; decoding, operations and encoding happen on [`pool`] threads, which run at a lower scheduling
+//! The event loop only waits here; decoding, operations and encoding happen on the [`Pool`]'s threads, which run at a lower scheduling
 //! priority than the loop's. How one attempt is executed on such a thread is `execute`'s business alone: a process in a sandbox can take
 //! its place without anybody noticing. Built and run by `app`; knows `queue`, `blob`, `egress` and `pipeline`, never HTTP.
 
@@ -13,6 +13,7 @@ mod fetch;
 mod heartbeat;
 mod memory;
 mod pool;
+mod rooms;
 mod runner;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! stuck past its job's deadline is replaced by a fresh one, so that capacity never leaks away, and ends by itself when its work does.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::sync::oneshot;
@@ -18,9 +18,14 @@ const NICENESS: i32 = 10;
 /// Stack of a pool thread in bytes, reserved and not committed: decoders of nested formats recurse.
 const STACK_BYTES: usize = 8 << 20;
 
+/// Where work stands: nobody has begun it, a thread is at it, or whoever wanted it has given it up.
+const WAITING: u8 = 0;
+const BEGUN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
 struct Work {
     run: Box<dyn FnOnce() + Send>,
-    is_abandoned: Arc<AtomicBool>,
+    stage: Arc<AtomicU8>,
 }
 
 /// The pool. Cheap to clone; the threads end when the last clone is dropped.
@@ -46,7 +51,7 @@ impl std::fmt::Debug for Pool {
 /// Work handed to the pool.
 pub(super) struct Running<T> {
     result: oneshot::Receiver<std::thread::Result<T>>,
-    is_abandoned: Arc<AtomicBool>,
+    stage: Arc<AtomicU8>,
     pool: Pool,
 }
 
@@ -78,15 +83,15 @@ impl Pool {
     /// Hands work to the next free thread.
     pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Running<T> {
         let (sender, result) = oneshot::channel();
-        let is_abandoned = Arc::new(AtomicBool::new(false));
+        let stage = Arc::new(AtomicU8::new(WAITING));
         let run = Box::new(move || {
             // Nobody listening any more means that the attempt was given up.
             let _unheard = sender.send(catch_unwind(AssertUnwindSafe(work)));
         });
-        let work = Work { run, is_abandoned: Arc::clone(&is_abandoned) };
+        let work = Work { run, stage: Arc::clone(&stage) };
         // The receiver lives in `shared`, as long as this pool does.
         let _always_open = self.sender.send(work);
-        Running { result, is_abandoned, pool: self.clone() }
+        Running { result, stage, pool: self.clone() }
     }
 
     fn add_thread(&self) -> std::io::Result<()> {
@@ -106,18 +111,26 @@ impl Pool {
     }
 }
 
-/// Takes work until the pool is gone, or until the work it did was abandoned and somebody else has its place.
+/// Takes work until the pool is gone, or until the work it did was given up and somebody else has its place.
 fn serve(shared: &Shared) {
     loop {
         let next = shared.receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(work) = next else { return };
+        if !advance(&work.stage, WAITING, BEGUN) {
+            continue;
+        }
         shared.metrics.pool_threads_busy.inc();
         (work.run)();
         shared.metrics.pool_threads_busy.dec();
-        if work.is_abandoned.load(Ordering::Acquire) {
+        if work.stage.load(Ordering::Acquire) == GIVEN_UP {
             return;
         }
     }
+}
+
+/// Whether work stood at one stage and stands at the next now.
+fn advance(stage: &AtomicU8, from: u8, to: u8) -> bool {
+    stage.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
 }
 
 impl<T> Running<T> {
@@ -130,12 +143,25 @@ impl<T> Running<T> {
         }
     }
 
-    /// Gives the thread up: it is stuck. A fresh one takes its place.
+    /// Takes the work back unless a thread has begun it; whether nobody will.
+    pub(super) fn withdraw(&self) -> bool {
+        advance(&self.stage, WAITING, GIVEN_UP)
+    }
+
+    /// Gives the work up. A thread that is at it is stuck: a fresh one takes its place.
     pub(super) fn abandon(self) {
-        self.is_abandoned.store(true, Ordering::Release);
-        self.pool.shared.metrics.pool_threads_replaced.inc();
-        if let Err(error) = self.pool.add_thread() {
-            tracing::error!(%error, "a stuck pool thread could not be replaced");
+        if self.withdraw() || !advance(&self.stage, BEGUN, GIVEN_UP) {
+            return;
+        }
+        match self.pool.add_thread() {
+            Ok(()) => {
+                self.pool.shared.metrics.pool_threads_replaced.inc();
+            }
+            Err(error) => {
+                tracing::error!(%error, "a stuck pool thread could not be replaced");
+                // Should it ever be done, it serves on.
+                self.stage.store(BEGUN, Ordering::Release);
+            }
         }
     }
 }
@@ -189,10 +215,38 @@ mod tests {
         let metrics = Metrics::new();
         let pool = Pool::start(1, Arc::clone(&metrics)).unwrap();
         let (release, stuck) = mpsc::channel::<()>();
-        pool.run(move || stuck.recv()).abandon();
+        let (begin, begun) = oneshot::channel();
+        let running = pool.run(move || {
+            begin.send(()).unwrap();
+            stuck.recv()
+        });
+        begun.await.unwrap();
+        assert!(!running.withdraw());
+        running.abandon();
         assert!(matches!(pool.run(|| 7).ended().await, Ended::Returned(7)));
         assert_eq!(metrics.pool_threads_replaced.get(), 1);
         drop(release);
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_has_begun_is_taken_back_and_no_thread_replaced() {
+        let metrics = Metrics::new();
+        let pool = Pool::start(1, Arc::clone(&metrics)).unwrap();
+        let (release, busy) = mpsc::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let mut first = pool.run(move || {
+            begin.send(()).unwrap();
+            busy.recv().is_err()
+        });
+        begun.await.unwrap();
+        let mut second = pool.run(|| 2);
+        assert!(second.withdraw());
+        pool.run(|| 3).abandon();
+        drop(release);
+        assert!(matches!(first.ended().await, Ended::Returned(true)));
+        assert!(matches!(second.ended().await, Ended::Panicked(_)), "it must not have run");
+        assert!(matches!(pool.run(|| 7).ended().await, Ended::Returned(7)));
+        assert_eq!((metrics.pool_threads_replaced.get(), metrics.pool_threads.get()), (0, 1));
     }
 
     #[cfg(target_os = "linux")]

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::attempt::{self, Rooms};
+use super::attempt;
 use super::control::{AttemptControl, Stop};
 use super::heartbeat::{Heartbeat, HeldLeases};
-use super::memory::{MemoryBudget, MemoryGrant};
+use super::memory::MemoryBudget;
+use super::rooms::Rooms;
 use super::{Config, Pool};
 use crate::blob::Blobs;
 use crate::egress::Egress;
@@ -167,7 +168,7 @@ impl Runner {
             Ok(claimed) => {
                 let is_more = claimed.len() >= ready.max(1) && self.has_room();
                 for claimed in claimed {
-                    self.start(claimed).await;
+                    self.start(claimed);
                 }
                 is_more
             }
@@ -179,10 +180,12 @@ impl Runner {
         }
     }
 
-    async fn start(&mut self, claimed: Claimed) {
+    fn start(&mut self, claimed: Claimed) {
         let slot = Slot::take(&self.load, claimed.job.needs_fetch());
+        // The claim was made within the free memory. Where that has gone to a fetched image meanwhile, the attempt waits for it, not the
+        // dispatcher: it holds its lease by then, hears of a cancel, and nobody else is kept waiting.
         let grant = match &claimed.job.source {
-            Some(_) => Some(self.grant(&claimed).await),
+            Some(_) => self.rooms.memory.try_take(claimed.job.memory_bytes),
             None => None,
         };
         let (queue, lease) = (self.rooms.queue.clone(), claimed.lease);
@@ -197,11 +200,6 @@ impl Runner {
             attempt::run(rooms, claimed, grant, control).await;
             drop(slot);
         });
-    }
-
-    /// The claim was made within the free memory, so this waits for rounding at most (or for an outsized job's turn alone).
-    async fn grant(&self, claimed: &Claimed) -> MemoryGrant {
-        self.rooms.memory.take(claimed.job.memory_bytes).await
     }
 
     async fn drain(mut self) {

@@ -8,6 +8,7 @@ mod cli_serve;
 mod client;
 mod config;
 mod crash;
+mod event_loop;
 mod examples;
 mod hostile;
 mod readme;

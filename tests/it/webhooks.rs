@@ -6,8 +6,8 @@ use minilab::client::{Client, Submission};
 use minilab::clock::{Clock, Timestamp};
 use minilab::job::Status;
 
-use crate::support::app::TestApp;
 use crate::support::receiver::{Received, Receiver};
+use crate::support::server::TestServer;
 
 fn picture() -> Vec<u8> {
     let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 6, y as u8 * 8, 90]));
@@ -27,7 +27,7 @@ fn verify(secret: &str, received: &Received) -> Result<(), standardwebhooks::Web
 
 /// The job's webhook once it satisfies a condition.
 async fn webhook_when(
-    app: &TestApp,
+    app: &TestServer,
     id: &str,
     is_right: impl Fn(&minilab::api::WebhookView) -> bool,
 ) -> minilab::api::WebhookView {
@@ -51,11 +51,11 @@ async fn webhook_when(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deliveries_are_signed_so_that_the_reference_library_accepts_them() {
     let receiver = Receiver::start(|_| 204).await;
-    let app = TestApp::start(Clock::System, TestApp::calling_loopback).await;
-    let id = submit(&app.client, &receiver.url).await;
+    let app = TestServer::start();
+    let id = submit(&app.client(), &receiver.url).await;
     let received = receiver.wait_until(|received| !received.is_empty()).await;
     let delivery = &received[0];
-    let secret = app.secrets[0].reveal();
+    let secret = app.secret.clone();
     verify(&secret, delivery).unwrap();
     let mut tampered = delivery.clone();
     tampered.body = String::from_utf8(delivery.body.to_vec()).unwrap().replace("succeeded", "failed").into();
@@ -66,18 +66,17 @@ async fn deliveries_are_signed_so_that_the_reference_library_accepts_them() {
         (Some("job.succeeded"), Some(id.as_str()))
     );
     let link = body["data"]["outputs"][0]["url"].as_str().unwrap();
-    assert!(link.starts_with(app.client.server()), "{link} is not absolute");
+    assert!(link.starts_with(app.client().server()), "{link} is not absolute");
     let state = webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("delivered")).await;
     assert_eq!((state.attempts, state.last_status), (1, Some(204)));
-    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_is_tried_again_on_schedule_with_the_same_id_and_body() {
     let clock = Clock::manual(Timestamp::from_millis(1_790_000_000_000));
     let receiver = Receiver::start(|number| if number < 2 { 503 } else { 200 }).await;
-    let app = TestApp::start(clock.clone(), TestApp::calling_loopback).await;
-    let id = submit(&app.client, &receiver.url).await;
+    let app = TestServer::at(clock.clone(), |_| {});
+    let id = submit(&app.client(), &receiver.url).await;
     for (attempts, wait) in [(1, 4..=6), (2, 240..=360)] {
         let state = webhook_when(&app, &id, |webhook| {
             webhook.attempts == attempts && webhook.next_attempt_at.is_some()
@@ -96,7 +95,6 @@ async fn a_delivery_is_tried_again_on_schedule_with_the_same_id_and_body() {
     assert!(ids.iter().all(|id| *id == ids[0]) && received.iter().all(|it| it.body == received[0].body));
     let timestamps: Vec<_> = received.iter().map(|it| it.headers["webhook-timestamp"].clone()).collect();
     assert!(timestamps[0] < timestamps[1] && timestamps[1] < timestamps[2]);
-    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,12 +102,12 @@ async fn a_dead_receiver_delays_nobody_else() {
     let live = Receiver::start(|_| 200).await;
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = format!("http://{}/hook", silent.local_addr().unwrap());
-    let app = TestApp::start(Clock::System, TestApp::calling_loopback).await;
+    let app = TestServer::start();
     for _ in 0..100 {
-        submit(&app.client, &dead).await;
+        submit(&app.client(), &dead).await;
     }
     let began = std::time::Instant::now();
-    submit(&app.client, &live.url).await;
+    submit(&app.client(), &live.url).await;
     live.wait_until(|received| !received.is_empty()).await;
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
 }
@@ -117,19 +115,18 @@ async fn a_dead_receiver_delays_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn private_addresses_are_not_called() {
     let receiver = Receiver::start(|_| 200).await;
-    let app = TestApp::start(Clock::System, |_| {}).await;
+    let app = TestServer::with(|settings| settings.egress.allow.clear());
     let submission =
         Submission::bytes(picture()).query("width", "8").query("webhook", "http://10.1.2.3/hook");
-    let refused = app.client.submit(&submission).await.unwrap_err();
+    let refused = app.client().submit(&submission).await.unwrap_err();
     assert_eq!(
         refused.problem().map(|problem| (problem.status, problem.code.as_str())),
         Some((422, "webhook_forbidden"))
     );
     let by_name = receiver.url.replace("127.0.0.1", "localhost");
-    let id = submit(&app.client, &by_name).await;
-    let job = app.client.wait(&id, Some(Duration::from_secs(20)), |_| {}).await.unwrap();
+    let id = submit(&app.client(), &by_name).await;
+    let job = app.client().wait(&id, Some(Duration::from_secs(20)), |_| {}).await.unwrap();
     assert_eq!(job.status, Status::Succeeded);
     webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("failed")).await;
     assert!(receiver.received().is_empty());
-    app.stop().await;
 }

@@ -7,12 +7,14 @@ use bytes::Bytes;
 use minilab::blob::{BlobKey, Blobs};
 use minilab::clock::Clock;
 use minilab::egress::Egress;
-use minilab::job::{Code, JobId, JobSpec, SourceInfo, SourceSpec, Status};
-use minilab::pipeline::{self, Pipeline};
+use minilab::job::{Code, JobId, JobSpec, SourceInfo, Status};
+use minilab::pipeline;
 use minilab::queue::{Config, InlineKey, Lookup, Queue, SourceBytes, Submission, Submitted};
 use minilab::store::memory::MemoryStore;
 use minilab::telemetry::Metrics;
 use minilab::worker::{self, Pool, Runner};
+
+use crate::support::jobs;
 
 struct Bench {
     queue: Queue,
@@ -53,20 +55,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 }
 
 fn spec(pipeline: serde_json::Value) -> JobSpec {
-    let pipeline: Pipeline = serde_json::from_value(pipeline).unwrap();
-    JobSpec {
-        source: SourceSpec::Upload,
-        pipeline,
-        preset: None,
-        webhook: None,
-        priority: 0,
-        run_at: None,
-        timeout: Duration::from_secs(60),
-        max_attempts: 8,
-        expires_in: None,
-        tag: None,
-        metadata: Default::default(),
-    }
+    JobSpec { pipeline: serde_json::from_value(pipeline).unwrap(), ..jobs::spec() }
 }
 
 fn to_webp(width: u32) -> serde_json::Value {
@@ -144,13 +133,18 @@ async fn a_damaged_image_fails_at_once_and_for_good() {
     );
 }
 
+/// Many short steps: slow as a whole, and asked between any two whether to go on.
+fn slow() -> JobSpec {
+    let resize = |index: u32| serde_json::json!({"op": "resize", "width": 1100 + index % 2, "enlarge": true});
+    let operations: Vec<_> = (0..50).map(resize).collect();
+    spec(serde_json::json!({"auto_orient": true, "operations": operations, "outputs": [
+        {"name": "a", "operations": [], "format": "png"}]}))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_job_stops_and_leaves_nothing() {
     let bench = bench(Duration::from_secs(5)).await;
-    let mut slow = spec(serde_json::json!({"auto_orient": true, "operations": [], "outputs": [
-        {"name": "a", "operations": [{"op": "resize", "width": 9000, "enlarge": true}], "format": "webp", "lossless": true}]}));
-    slow.tag = Some("slow".to_owned());
-    let id = bench.submit(slow, png(1200, 900)).await;
+    let id = bench.submit(slow(), png(1200, 900)).await;
     let mut watch = bench.queue.watch(id).await.unwrap().unwrap();
     while watch.next().await.unwrap().status != Status::Running {}
     bench.queue.cancel(id).await.unwrap();
@@ -172,9 +166,7 @@ async fn a_job_past_its_time_is_tried_twice_and_fails() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_gives_unfinished_attempts_back() {
     let bench = bench(Duration::ZERO).await;
-    let slow = spec(serde_json::json!({"auto_orient": true, "operations": [], "outputs": [
-        {"name": "a", "operations": [{"op": "resize", "width": 9000, "enlarge": true}], "format": "webp", "lossless": true}]}));
-    let id = bench.submit(slow, png(1200, 900)).await;
+    let id = bench.submit(slow(), png(1200, 900)).await;
     let mut watch = bench.queue.watch(id).await.unwrap().unwrap();
     while watch.next().await.unwrap().status != Status::Running {}
     bench.stop.send(()).unwrap();

@@ -13,6 +13,9 @@ use super::screen::Screen;
 use crate::app::App;
 use crate::config;
 
+/// Threads for short file work of uploads and downloads; images have threads of their own.
+const BLOCKING_THREADS_MAX: usize = 64;
+
 pub(super) use flags::{DataDirArgs, ServeArgs};
 
 /// Runs a server until it is asked to stop.
@@ -24,7 +27,11 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     }
     let mut settings = loaded.settings;
     settings.ensure_webhook_secret()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let stop = signals::first().context("cannot catch signals")?;
         let app = App::start(settings).await?;
@@ -32,6 +39,16 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
         app.run(stop).await;
         Ok(Exit::Ok)
     })
+}
+
+/// Every connection is a descriptor, and the usual soft limit of 1,024 is far below what the settings promise. The hard limit stays.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open descriptors stays as it is; many connections may have to wait");
+    }
 }
 
 /// The line that programs wait for, and the three that a newcomer needs.

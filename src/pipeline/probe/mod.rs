@@ -132,7 +132,7 @@ mod tests {
         );
         let (kind, message) = code(&gif([0, 0x40, 0, 0x40], 1));
         assert_eq!(kind, Code::ImageTooLarge);
-        assert!(message.contains("100000000 (pixels_max)"), "{message}");
+        assert!(message.contains("100000000 (setting limits.pixels)"), "{message}");
     }
 
     #[test]

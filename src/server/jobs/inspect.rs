@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::super::digest::hex;
 use super::super::error::{ApiError, Code};
 use super::super::spool::Received;
 use super::super::state::State;
@@ -57,15 +56,8 @@ pub(super) async fn inspect(
         }
     };
     let (header, plan) = found?;
-    let source = SourceInfo {
-        format: header.format,
-        width: header.width,
-        height: header.height,
-        bytes,
-        sha256: hex(&sha256),
-        frames: header.frames,
-        inline: matches!(received, Received::Inline(_)),
-    };
+    let inline = matches!(received, Received::Inline(_));
+    let source = SourceInfo::new(&header, bytes, sha256, inline);
     Ok(Inspected { received, spec, source, sha256, plan })
 }
 

@@ -1,6 +1,5 @@
 //! What the integration tests share.
 
-pub(crate) mod app;
 pub(crate) mod command;
 pub(crate) mod images;
 pub(crate) mod jobs;

@@ -6,6 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use minilab::app::App;
+use minilab::client::Client;
+use minilab::clock::Clock;
 use minilab::config::Settings;
 use minilab::queue::Queue;
 use serde_json::Value;
@@ -18,6 +20,8 @@ pub(crate) struct TestServer {
     pub(crate) url: String,
     pub(crate) address: SocketAddr,
     pub(crate) queue: Queue,
+    /// What signs its webhooks.
+    pub(crate) secret: String,
     _directory: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -31,27 +35,45 @@ impl TestServer {
 
     /// With other settings.
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> TestServer {
+        TestServer::at(Clock::System, change)
+    }
+
+    /// With other settings and a clock that the test may move.
+    pub(crate) fn at(clock: Clock, change: impl FnOnce(&mut Settings)) -> TestServer {
         let directory = tempfile::tempdir().unwrap();
         let mut settings = Settings::in_directory(directory.path());
         settings.egress.allow = vec!["127.0.0.0/8".parse().unwrap()];
         settings.grace = Duration::from_secs(2);
-        settings.server.grace = Duration::from_secs(2);
         change(&mut settings);
         settings.ensure_webhook_secret().unwrap();
+        let secret = settings.webhook_secrets[0].reveal();
         let (stop, stopped) = oneshot::channel();
         let (started, address) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let app = App::start(settings).await.unwrap();
+                let app = App::start_at(settings, clock).await.unwrap();
                 started.send((app.address(), app.queue().clone())).unwrap();
                 app.run(async { drop(stopped.await) }).await;
             });
         });
         let (address, queue) = address.recv().expect("the server starts");
         let url = format!("http://{address}");
-        TestServer { url, address, queue, _directory: directory, stop: Some(stop), thread: Some(thread) }
+        TestServer {
+            url,
+            address,
+            queue,
+            secret,
+            _directory: directory,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// A client of this server.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.url).unwrap()
     }
 
     /// One request on a connection of its own.
