@@ -32,6 +32,7 @@ pub mod probe;
 use serde::{Deserialize, Serialize};
 
 pub use control::{Control, Interrupt, Stage, Unattended};
+pub use decode::baseline;
 pub use error::{Code, Error};
 pub use format::Format;
 pub use geometry::Fit;

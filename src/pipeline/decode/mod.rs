@@ -3,6 +3,7 @@
 //! Owns the choice of decoder, its limits, and the way to 8-bit grey, RGB or RGBA. Sizes were admitted from the header before; here they are
 //! set again on every decoder, and a decoder that disagrees with the header is not believed. Called by `run` only.
 
+pub mod baseline;
 mod generic;
 mod jpeg;
 mod png;

@@ -1,0 +1,69 @@
+//! The parts of the decoder that exist once per instruction set, and the choice between them.
+//!
+//! Owns the dispatch, once per picture. [`Portable`] is the oracle, and what runs where there is no other.
+
+use super::{
+    color,
+    entropy::Block,
+    transform::{self, MEANS, Steps},
+};
+
+/// An instruction set.
+pub(super) trait Kernels: Copy {
+    /// [`transform::inverse`].
+    fn inverse<const NY: usize, const NX: usize>(
+        self,
+        block: &Block,
+        steps: &Steps,
+        out: &mut [u8],
+        stride: usize,
+    );
+    /// [`color::rgb`].
+    fn rgb(self, y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]);
+}
+
+/// Plain Rust.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Kernels for Portable {
+    #[inline(always)]
+    fn inverse<const NY: usize, const NX: usize>(
+        self,
+        block: &Block,
+        steps: &Steps,
+        out: &mut [u8],
+        stride: usize,
+    ) {
+        transform::inverse::<NY, NX>(block, steps, out, stride);
+    }
+
+    #[inline(always)]
+    fn rgb(self, y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
+        color::rgb(y, cb, cr, out);
+    }
+}
+
+/// Transforms a block by lengths (across, down) that [`super::layout`] chose.
+#[inline(always)]
+pub(super) fn inverse<K: Kernels>(
+    kernels: K,
+    lengths: (usize, usize),
+    block: &Block,
+    steps: &Steps,
+    out: &mut [u8],
+    stride: usize,
+) {
+    macro_rules! shapes {
+        ($(($across:tt, $down:tt))*) => {
+            match lengths {
+                $(($across, $down) => kernels.inverse::<$down, $across>(block, steps, out, stride),)*
+                _ => unreachable!("layout makes no other shape"),
+            }
+        };
+    }
+    shapes! {
+        (8, 8)(4, 4)(2, 2)(1, 1)(3, 3)(6, 6)(5, 5)(7, 7)
+        (4, 2)(6, 3)(8, 4)(2, 4)(3, 6)(4, 8)(MEANS, MEANS)(MEANS, 1)(1, MEANS)
+    }
+}

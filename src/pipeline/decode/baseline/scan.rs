@@ -1,0 +1,235 @@
+//! The one scan: MCUs to samples to rows of the picture.
+//!
+//! Owns the only buffers: one row of MCUs of every component, with the last row of samples of the row before above it, because
+//! interpolation between rows looks one up and one down. A row of the picture is finished as soon as what it looks at is there.
+
+use super::{
+    BLOCKS_MAX, Flaw, Refusal,
+    bits::Bits,
+    entropy::{self, Block},
+    huffman::{Ac, Dc},
+    kernels::{self, Kernels},
+    layout::{Layout, Plane},
+    transform, upsample,
+    window::{End, Window},
+};
+
+/// A scan that is being decoded.
+pub(super) struct Scan<'a> {
+    pub(super) layout: &'a Layout,
+    /// Of four each; a plane's own are there.
+    pub(super) dc: &'a [Option<Dc>; 4],
+    pub(super) ac: &'a [Option<Ac>; 4],
+    /// MCUs between restart markers, 0 for none.
+    pub(super) restart: usize,
+    window: Window<'a>,
+    bits: Bits,
+    predictions: [i16; 3],
+    /// MCUs until the next restart marker.
+    left: usize,
+    /// Number of the next restart marker.
+    next_restart: u8,
+    blocks: Box<[Block; BLOCKS_MAX]>,
+    /// Per plane: a row from above, then the rows of this row of MCUs.
+    samples: Vec<Vec<u8>>,
+    /// Room for one interpolated row of each chroma component, and for its sums.
+    chroma: [Vec<u8>; 2],
+    sums: Vec<u16>,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(
+        layout: &'a Layout,
+        dc: &'a [Option<Dc>; 4],
+        ac: &'a [Option<Ac>; 4],
+        restart: usize,
+        window: Window<'a>,
+    ) -> Self {
+        let rows = |plane: &Plane| plane.blocks.1 * plane.samples.1 + 1;
+        let widest = layout.planes[0].stride;
+        Self {
+            layout,
+            dc,
+            ac,
+            restart,
+            window,
+            bits: Bits::default(),
+            predictions: [0; 3],
+            left: if restart == 0 { usize::MAX } else { restart },
+            next_restart: 0,
+            blocks: Box::new([[0; 128]; BLOCKS_MAX]),
+            samples: layout.planes.iter().map(|plane| vec![0; rows(plane) * plane.stride]).collect(),
+            chroma: [vec![0; widest * 2], vec![0; widest * 2]],
+            sums: vec![0; widest + 2],
+        }
+    }
+
+    /// Decodes everything into `out`, asking `check` once per row of MCUs.
+    #[inline(always)]
+    pub(super) fn run<K: Kernels, E>(
+        &mut self,
+        kernels: K,
+        out: &mut [u8],
+        check: &mut impl FnMut() -> Result<(), E>,
+    ) -> Result<(), Refusal<E>> {
+        let Layout { width, height, mcus, rows, ref planes, .. } = *self.layout;
+        let lag = usize::from(planes.iter().any(|plane| plane.factor.1 == 2));
+        let length = width * planes.len();
+        let mut finished = 0;
+        for row in 0..mcus.1 {
+            check().map_err(Refusal::Interrupted)?;
+            self.decode_row(kernels, mcus.0)?;
+            let until = if row + 1 == mcus.1 { height } else { (row + 1) * rows - lag };
+            for (y, out) in (finished..until).zip(out.chunks_exact_mut(length).skip(finished)) {
+                self.finish(kernels, y, row, out);
+            }
+            finished = until;
+            for (plane, samples) in planes.iter().zip(&mut self.samples) {
+                let last = samples.len() - plane.stride;
+                samples.copy_within(last.., 0);
+            }
+        }
+        match self.window.end(&mut self.bits) {
+            Some(End::Marker(0xd9) | End::Source) => Ok(()),
+            _ => Err(Flaw::Damaged("its data does not end where its picture does").into()),
+        }
+    }
+
+    /// One row of MCUs into `samples`.
+    #[inline(always)]
+    fn decode_row<K: Kernels>(&mut self, kernels: K, mcus: usize) -> Result<(), Flaw> {
+        for mcu in 0..mcus {
+            if self.left == 0 {
+                self.restart()?;
+            }
+            self.left -= 1;
+            self.window.provide(&mut self.bits);
+            self.decode_mcu(kernels, mcu)?;
+        }
+        if self.window.is_overrun(&self.bits) {
+            return Err(Flaw::Damaged("its data ends too early"));
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn decode_mcu<K: Kernels>(&mut self, kernels: K, mcu: usize) -> Result<(), Flaw> {
+        const BROKEN: Flaw = Flaw::Damaged("a block cannot be read");
+        let mut extents = [0; BLOCKS_MAX];
+        let mut index = 0;
+        for (plane, prediction) in self.layout.planes.iter().zip(&mut self.predictions) {
+            let (Some(dc), Some(ac)) = (&self.dc[plane.dc & 3], &self.ac[plane.ac & 3]) else {
+                return Err(BROKEN);
+            };
+            for _ in 0..plane.blocks.0 * plane.blocks.1 {
+                let block = &mut self.blocks[index];
+                block[..64].fill(0);
+                extents[index] = entropy::block(
+                    &mut self.bits,
+                    self.window.bytes(),
+                    (dc, ac),
+                    &plane.order,
+                    prediction,
+                    block,
+                )
+                .ok_or(BROKEN)?;
+                index += 1;
+            }
+        }
+        index = 0;
+        for (plane, samples) in self.layout.planes.iter().zip(&mut self.samples) {
+            let (across, down) = plane.samples;
+            for v in 0..plane.blocks.1 {
+                for h in 0..plane.blocks.0 {
+                    let start = (v * down + 1) * plane.stride + (mcu * plane.blocks.0 + h) * across;
+                    let out = &mut samples[start..];
+                    let block = &self.blocks[index];
+                    if extents[index] == 1 {
+                        let value = [transform::flat(block, &plane.steps); 8];
+                        for row in out.chunks_mut(plane.stride).take(down) {
+                            row[..8].copy_from_slice(&value);
+                        }
+                    } else {
+                        kernels::inverse(kernels, plane.lengths, block, &plane.steps, out, plane.stride);
+                    }
+                    index += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes the restart marker that must stand here.
+    #[cold]
+    fn restart(&mut self) -> Result<(), Flaw> {
+        if self.window.end(&mut self.bits) != Some(End::Marker(0xd0 + self.next_restart)) {
+            return Err(Flaw::Damaged("a restart marker is not where it belongs"));
+        }
+        self.window.resume(&mut self.bits);
+        self.predictions = [0; 3];
+        self.left = self.restart;
+        self.next_restart = (self.next_restart + 1) % 8;
+        Ok(())
+    }
+
+    /// Row `y` of the picture into `out`, from the samples of MCU row `row`.
+    #[inline(always)]
+    fn finish<K: Kernels>(&mut self, kernels: K, y: usize, row: usize, out: &mut [u8]) {
+        let Self { layout, samples, chroma, sums, .. } = self;
+        let width = layout.width;
+        // Sample row `line` of a plane; the one before this row of MCUs is there as well.
+        let sample_row = |index: usize, line: usize| {
+            let plane: &Plane = &layout.planes[index];
+            let start = (line + 1 - row * plane.blocks.1 * plane.samples.1) * plane.stride;
+            &samples[index][start..start + plane.stride]
+        };
+        let luma = &sample_row(0, y)[..width];
+        if layout.planes.len() == 1 {
+            out.copy_from_slice(luma);
+            return;
+        }
+        for (index, chroma) in (1..).zip(chroma.iter_mut()) {
+            let plane = &layout.planes[index];
+            if plane.factor != (1, 1) {
+                let line = y / plane.factor.1;
+                let near = &sample_row(index, line)[..plane.size.0];
+                let far = match (plane.factor.1, y % 2) {
+                    (2, 0) => sample_row(index, line.saturating_sub(1)),
+                    (2, _) => sample_row(index, (line + 1).min(plane.size.1 - 1)),
+                    _ => near,
+                };
+                interpolate(plane.factor, (near, &far[..plane.size.0]), y % 2 == 1, sums, chroma);
+            }
+        }
+        let [cb, cr] = [1, 2].map(|index| {
+            let plane = &layout.planes[index];
+            if plane.factor == (1, 1) { &sample_row(index, y)[..width] } else { &chroma[index - 1][..width] }
+        });
+        kernels.rgb(luma, cb, cr, out);
+    }
+}
+
+/// A row of `factor` times as many samples, between the nearer row and the farther, which is the one below or above.
+#[inline(always)]
+fn interpolate(
+    factor: (usize, usize),
+    (near, far): (&[u8], &[u8]),
+    below: bool,
+    sums: &mut [u16],
+    out: &mut [u8],
+) {
+    let out = &mut out[..near.len() * factor.0];
+    match factor {
+        // The reference interpolates across only where there are neighbours on both sides.
+        (2, 1) if near.len() > 2 => {
+            upsample::widen(near, sums);
+            upsample::double_plain(sums, out);
+        }
+        (2, 2) if near.len() > 2 => {
+            upsample::blend(near, far, sums);
+            upsample::double_blended(sums, out);
+        }
+        (1, 2) => upsample::between(near, far, below, out),
+        (across, _) => upsample::repeat(near, across, out),
+    }
+}

@@ -1,0 +1,180 @@
+//! Entropy-coded data without its byte stuffing, a window at a time.
+//!
+//! Owns the way from the file's bytes to the bit reader's: `FF 00` becomes `FF`, fill bytes vanish, and a marker ends the data. A window
+//! of [`SIZE`] bytes stays in the cache, where a copy of the whole file would not. Called by the driver between MCUs.
+
+use memchr::memchr;
+
+use super::bits::Bits;
+
+/// Bytes of the window.
+pub(super) const SIZE: usize = 1 << 15;
+
+/// More bytes than one MCU can take: 10 blocks of 64 symbols of at most 16 + 15 bits, and one refill beyond.
+const MCU_MAX: usize = 10 * 64 * 4 + 16;
+
+/// The window's bytes.
+pub(super) type Bytes = [u8; SIZE];
+
+/// What stands where the entropy-coded data ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The source ends.
+    Source,
+    /// A marker with this code.
+    Marker(u8),
+}
+
+/// The entropy-coded data of a scan.
+pub(super) struct Window<'a> {
+    source: &'a [u8],
+    /// First byte of the source that is not in the window.
+    next: usize,
+    bytes: Box<Bytes>,
+    /// Bytes of data in the window; zeros follow once `end` is known.
+    length: usize,
+    /// Known once the window has reached it.
+    end: Option<End>,
+}
+
+impl<'a> Window<'a> {
+    /// Opens the data that begins at `start`.
+    pub(super) fn new(source: &'a [u8], start: usize) -> Self {
+        Self { source, next: start, bytes: Box::new([0; SIZE]), length: 0, end: None }
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Makes sure that a whole MCU is in the window, or everything up to the end.
+    #[inline(always)]
+    pub(super) fn provide(&mut self, bits: &mut Bits) {
+        if self.end.is_none() && self.length < bits.byte() + MCU_MAX {
+            self.slide(bits);
+        }
+    }
+
+    /// Drops what was read and fills the window up.
+    #[cold]
+    fn slide(&mut self, bits: &mut Bits) {
+        let read = bits.byte();
+        self.bytes.copy_within(read..self.length, 0);
+        self.length -= read;
+        bits.shift(read);
+        while self.end.is_none() && self.length < SIZE - MCU_MAX {
+            self.copy();
+        }
+        if self.end.is_some() {
+            self.bytes[self.length..].fill(0);
+        }
+    }
+
+    /// Copies up to the next `FF`, and deals with it.
+    fn copy(&mut self) {
+        let rest = &self.source[self.next..];
+        let room = rest.len().min(SIZE - MCU_MAX - self.length);
+        let plain = memchr(0xff, &rest[..room]);
+        let count = plain.unwrap_or(room);
+        self.bytes[self.length..self.length + count].copy_from_slice(&rest[..count]);
+        self.length += count;
+        self.next += count;
+        if plain.is_none() {
+            if room == rest.len() {
+                self.end = Some(End::Source);
+            }
+            return;
+        }
+        match rest.get(count + 1) {
+            Some(0) => {
+                self.bytes[self.length] = 0xff;
+                self.length += 1;
+                self.next += 2;
+            }
+            // A fill byte before a marker (T.81 B.1.1.2).
+            Some(0xff) => self.next += 1,
+            Some(code) => self.end = Some(End::Marker(*code)),
+            None => self.end = Some(End::Source),
+        }
+    }
+
+    /// Whether more bits were read than there are.
+    #[inline(always)]
+    pub(super) fn is_overrun(&self, bits: &Bits) -> bool {
+        self.end.is_some() && bits.position() > self.length * 8
+    }
+
+    /// What ends the data, provided that all of it was read but for less than a byte of padding.
+    pub(super) fn end(&mut self, bits: &mut Bits) -> Option<End> {
+        self.provide(bits);
+        let position = bits.position();
+        let read = self.length * 8;
+        self.end.filter(|_| position <= read && read - position < 8)
+    }
+
+    /// Goes on after the marker that ended the data.
+    pub(super) fn resume(&mut self, bits: &mut Bits) {
+        self.next = (self.next + 2).min(self.source.len());
+        self.length = 0;
+        self.end = None;
+        *bits = Bits::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(window: &mut Window<'_>, bits: &mut Bits, count: usize) -> Vec<u8> {
+        (0..count)
+            .map(|_| {
+                window.provide(bits);
+                bits.refill(window.bytes());
+                let byte = bits.peek::<8>() as u8;
+                bits.skip(8);
+                byte
+            })
+            .collect()
+    }
+
+    #[test]
+    fn stuffing_goes_and_markers_end_the_data() {
+        let source = [9, 1, 0xff, 0, 2, 0xff, 0xff, 0xd3, 7, 0xff, 0xd9];
+        let mut window = Window::new(&source, 1);
+        let mut bits = Bits::default();
+        assert_eq!(read(&mut window, &mut bits, 3), [1, 0xff, 2]);
+        assert_eq!(window.end(&mut bits), Some(End::Marker(0xd3)));
+        window.resume(&mut bits);
+        assert_eq!(window.end(&mut bits), None, "a byte is left");
+        assert_eq!(read(&mut window, &mut bits, 1), [7]);
+        assert_eq!(window.end(&mut bits), Some(End::Marker(0xd9)));
+        assert!(!window.is_overrun(&bits));
+        assert_eq!(read(&mut window, &mut bits, 1), [0]);
+        assert!(window.is_overrun(&bits));
+    }
+
+    #[test]
+    fn long_data_passes_through_whole() {
+        let plain: Vec<u8> = (0..SIZE * 3).map(|index| (index * index / 7) as u8).collect();
+        let mut source = Vec::new();
+        for byte in &plain {
+            source.push(*byte);
+            if *byte == 0xff {
+                source.push(0);
+            }
+        }
+        let mut window = Window::new(&source, 0);
+        let mut bits = Bits::default();
+        assert_eq!(read(&mut window, &mut bits, plain.len()), plain);
+        assert_eq!(window.end(&mut bits), Some(End::Source));
+    }
+
+    #[test]
+    fn a_lone_ff_at_the_end_is_no_data() {
+        let source = [5, 0xff];
+        let mut window = Window::new(&source, 0);
+        let mut bits = Bits::default();
+        assert_eq!(read(&mut window, &mut bits, 1), [5]);
+        assert_eq!(window.end(&mut bits), Some(End::Source));
+    }
+}
