@@ -44,6 +44,6 @@ async fn main() -> anyhow::Result<()> {
     println!("{thumbnail}");
 
     stop.send(()).ok().context("the server has ended by itself")?;
-    running.await?;
+    running.await??;
     Ok(())
 }

@@ -5,10 +5,14 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::blob::{BlobError, Blobs};
 use crate::clock::Clock;
@@ -58,10 +62,16 @@ pub enum AppError {
     /// Presets that no job could use; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Presets(Vec<String>),
+    /// A room ended although nobody had asked it to.
+    #[error("the {0} ended by itself; the log says why")]
+    RoomEnded(&'static str),
     /// The system refused a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
 }
+
+/// Time for deliveries at shutdown, however long everything before has taken.
+const TELLING_TIME_MIN: Duration = Duration::from_secs(2);
 
 /// A server that is listening, with every room built.
 pub struct App {
@@ -72,6 +82,7 @@ pub struct App {
     runner: Runner,
     deliverer: Deliverer,
     store: Arc<SqliteStore>,
+    grace: Duration,
     _watchdog: Watchdog,
 }
 
@@ -135,7 +146,17 @@ impl App {
         let services =
             server::Services { queue, blobs, egress, metrics, clock, probes, image_limits: limits };
         let server = settings.server;
-        Ok(App { address, listener, server, services, runner, deliverer, store, _watchdog: watchdog })
+        Ok(App {
+            address,
+            listener,
+            server,
+            services,
+            runner,
+            deliverer,
+            store,
+            grace: settings.grace,
+            _watchdog: watchdog,
+        })
     }
 
     /// The address that is listened on, with the real port.
@@ -148,30 +169,59 @@ impl App {
         &self.services.queue
     }
 
-    /// Serves and works until `shutdown` resolves; then stops accepting, lets requests and attempts end within the grace period, tells
-    /// the receivers of what has ended, and closes the store.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    /// Serves and works until `shutdown` resolves; then stops accepting, lets requests and attempts end within the grace period, uses what
+    /// is left of it (at least two seconds) to tell receivers of what has ended, and closes the store.
+    ///
+    /// # Errors
+    /// [`AppError::RoomEnded`] when a room ended by itself: a server that takes jobs and runs none is worse than none.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
         let (stop, stopped) = watch::channel(false);
-        let (stop_deliverer, deliverer_stopped) = watch::channel(false);
+        let (stop_telling, telling_stopped) = watch::channel(false);
         let queue = self.services.queue.clone();
-        let upkeep = tokio::spawn(upkeep::run(queue, told(deliverer_stopped.clone())));
-        let deliverer = tokio::spawn(self.deliverer.run(told(deliverer_stopped)));
-        let runner = tokio::spawn(self.runner.run(told(stopped.clone())));
-        let server = tokio::spawn(server::run(self.listener, self.server, self.services, told(stopped)));
-        shutdown.await;
+        let mut working = JoinSet::new();
+        working.spawn(room(
+            "server",
+            server::run(self.listener, self.server, self.services, told(stopped.clone())),
+        ));
+        working.spawn(room("runner", self.runner.run(told(stopped))));
+        let mut telling = JoinSet::new();
+        telling.spawn(room("deliverer", self.deliverer.run(told(telling_stopped.clone()))));
+        telling.spawn(room("upkeep", upkeep::run(queue, told(telling_stopped))));
+        let ended = tokio::select! {
+            () = shutdown => None,
+            ended = working.join_next() => Some(ended),
+            ended = telling.join_next() => Some(ended),
+        };
         tracing::info!("stopping: no new connections; running jobs may end");
+        let deadline = Instant::now() + self.grace;
         stop.send_replace(true);
-        for (name, task) in [("server", server), ("runner", runner)] {
-            log_panic(name, task.await);
-        }
-        stop_deliverer.send_replace(true);
-        for (name, task) in [("deliverer", deliverer), ("upkeep", upkeep)] {
-            log_panic(name, task.await);
+        while working.join_next().await.is_some() {}
+        stop_telling.send_replace(true);
+        let patience = deadline.saturating_duration_since(Instant::now()).max(TELLING_TIME_MIN);
+        let all_told = async { while telling.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, all_told).await.is_err() {
+            tracing::info!("deliveries under way are left for the next start");
+            telling.shutdown().await;
         }
         let store = self.store;
-        // The last reference: dropping it ends the writer after a checkpoint.
-        log_panic("store", tokio::task::spawn_blocking(move || drop(store)).await);
+        // Dropping the last reference ends the writer after a checkpoint.
+        if tokio::task::spawn_blocking(move || drop(store)).await.is_err() {
+            tracing::error!("closing the store panicked");
+        }
+        match ended {
+            None => Ok(()),
+            Some(Some(Ok(name))) => Err(AppError::RoomEnded(name)),
+            Some(_) => Err(AppError::RoomEnded("a room")),
+        }
     }
+}
+
+/// Runs a room; its name when it has ended, by a panic or not.
+async fn room(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        tracing::error!(room = name, "a room ended by a panic");
+    }
+    name
 }
 
 /// Opens store and blobs, off the event loop.
@@ -189,10 +239,4 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), App
 /// Resolves once the flag is set, or its owner is gone.
 async fn told(mut flag: watch::Receiver<bool>) {
     let _set_or_gone = flag.wait_for(|is_set| *is_set).await;
-}
-
-fn log_panic<T>(room: &str, ended: Result<T, tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(room, %error, "a room ended by a panic");
-    }
 }

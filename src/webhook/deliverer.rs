@@ -95,6 +95,8 @@ impl Deliverer {
                 () = news => {}
             }
         }
+        // What ended last is told, too.
+        while self.claim().await {}
         let all_ended = async { while self.attempts.join_next().await.is_some() {} };
         // What does not end in time comes due again after the next start: at least once.
         let _in_time = tokio::time::timeout(self.shared.config.grace, all_ended).await;

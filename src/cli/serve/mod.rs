@@ -36,7 +36,7 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
         let stop = signals::first().context("cannot catch signals")?;
         let app = App::start(settings).await?;
         welcome(&app.address().to_string(), screen)?;
-        app.run(stop).await;
+        app.run(stop).await?;
         Ok(Exit::Ok)
     })
 }

@@ -55,7 +55,7 @@ impl TestServer {
             runtime.block_on(async {
                 let app = App::start_at(settings, clock).await.unwrap();
                 started.send((app.address(), app.queue().clone())).unwrap();
-                app.run(async { drop(stopped.await) }).await;
+                app.run(async { drop(stopped.await) }).await.unwrap();
             });
         });
         let (address, queue) = address.recv().expect("the server starts");
