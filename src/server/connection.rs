@@ -102,6 +102,9 @@ fn builder(state: &State) -> auto::Builder<TokioExecutor> {
         .header_read_timeout(None)
         .max_headers(HEADERS_READ_MAX)
         .max_buf_size(head_bytes)
+        // A client may close its side, or the whole connection, as soon as its request is sent: that request counts. Answers nobody waits
+        // for end by themselves: long polls after their time, event streams with the next comment.
+        .half_close(true)
         .http2()
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

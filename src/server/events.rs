@@ -41,7 +41,9 @@ pub(super) async fn of_job(call: &Call) -> Result<Response<Body>, ApiError> {
 
 /// `GET /v1/events`.
 pub(super) fn of_all(call: &Call) -> Result<Response<Body>, ApiError> {
-    let after = last_event(call).map(|sequence| sequence.min(SEQUENCE_MAX));
+    // What is no number of ours can't be resumed from either: like one that is too old, it is told so by a reset.
+    let named = call.headers().contains_key("last-event-id");
+    let after = named.then(|| last_event(call).map_or(SEQUENCE_MAX, |sequence| sequence.min(SEQUENCE_MAX)));
     let feed = call.state.services.queue.feed(after);
     Ok(stream(AllStream { state: Arc::clone(&call.state), feed, begun: false }.run()))
 }

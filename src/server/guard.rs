@@ -3,7 +3,7 @@
 //! A page of any site can make a browser send requests to this machine. Two things give it away: the `Host` of a name that was made to
 //! point here (DNS rebinding), and `Origin` or `Sec-Fetch-Site` of a write. Both are refused; CORS is off, so no page reads an answer.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::Method;
 use hyper::header::{self, HeaderMap};
@@ -91,17 +91,32 @@ fn authority(head: &Parts) -> Result<Option<Authority>, ApiError> {
     }
     // An absolute target decides (RFC 9112 §3.2.2); HTTP/2 has nothing else.
     if let Some(authority) = head.uri.authority() {
-        return Ok(Some(authority.clone()));
+        return match is_exact(authority) {
+            true => Ok(Some(authority.clone())),
+            false => Err(wrong("The host of the address is not valid.")),
+        };
     }
     match host {
         Some(value) => {
-            let parsed =
-                Authority::try_from(value.as_bytes()).ok().filter(|host| !host.as_str().contains('@'));
+            let parsed = Authority::try_from(value.as_bytes()).ok().filter(is_exact);
             parsed.map(Some).ok_or_else(|| wrong("The Host header is not valid."))
         }
         None if head.version < hyper::Version::HTTP_11 => Ok(None),
         None => Err(wrong("The Host header is missing.")),
     }
+}
+
+/// Whether this is a host with at most a port behind it. The parsed type lets pass what stands before an `@`, between a bracket and the
+/// colon, and any text as a port.
+fn is_exact(authority: &Authority) -> bool {
+    let host = authority.host();
+    let Some(port) = authority.as_str().strip_prefix(host) else { return false };
+    let is_port = |port: &str| {
+        port.is_empty() || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    };
+    let has_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    let is_literal = bare(host).parse::<Ipv6Addr>().is_ok();
+    !host.is_empty() && has_port && host.contains(['[', ':']) == is_literal
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -137,6 +152,19 @@ mod tests {
             ["evil.example", "localhost.evil.example", "10.0.0.1", "127.0.0.1.nip.io:8080", "[::2]:8080"]
         {
             assert!(!judge(Method::GET, host, &[], "https://img.example.com"), "{host}");
+        }
+        for host in [
+            "[::1].evil.example",
+            "[::1]x:80",
+            "[localhost]",
+            "[127.0.0.1]",
+            "127.0.0.1:abc",
+            "127.0.0.1:+80",
+            "127.0.0.1:99999999",
+            "user@localhost",
+            "localhost@evil.example",
+        ] {
+            assert!(!judge(Method::GET, host, &[], ""), "{host}");
         }
         assert!(judge(Method::GET, "img.example.com", &[], "https://img.example.com"));
         assert!(!judge(Method::GET, "img.example.com:81", &[], "https://img.example.com"));

@@ -1,6 +1,7 @@
 //! The multipart form of a submit: part `job` (the specification), part `file` (the image).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use hyper::header;
@@ -15,6 +16,11 @@ use crate::api::spec::SPEC_BYTES_MAX;
 
 /// Most parts of a form.
 const PARTS_MAX: usize = 16;
+/// Bytes of a form that are handed to the parser before it must have made something of them. It keeps, and searches anew with every chunk,
+/// what stands before the first boundary and the headers of a part: neither takes this much.
+const UNPARSED_BYTES_MAX: usize = 32 * 1024;
+/// Longest boundary (RFC 2046 §5.1.1). The parser holds back as much of a part as may be the start of one.
+const BOUNDARY_BYTES_MAX: usize = 70;
 
 /// What a form contained.
 pub(super) struct Form<T> {
@@ -34,10 +40,14 @@ pub(super) async fn read<T>(
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let boundary = multer::parse_boundary(content_type.unwrap_or_default())
         .map_err(|error| invalid(format!("The Content-Type names no boundary: {error}.")))?;
+    if boundary.len() > BOUNDARY_BYTES_MAX {
+        return Err(invalid(format!("The boundary is longer than {BOUNDARY_BYTES_MAX} characters.")));
+    }
     let mut failure = None;
+    let unparsed = AtomicUsize::new(0);
     let parts = {
-        let stream = one_at_a_time(&mut upload, &mut failure);
-        read_parts(state, Multipart::new(stream, boundary), read_job).await
+        let stream = one_at_a_time(&mut upload, &unparsed, &mut failure);
+        read_parts(state, Multipart::new(stream, boundary), &unparsed, read_job).await
     };
     // What went wrong with the body itself is the cause of what went wrong with its parts.
     if let Some(error) = failure {
@@ -49,17 +59,27 @@ pub(super) async fn read<T>(
     Ok(Form { job, file: file.ok_or_else(missing)? })
 }
 
-/// The body as a stream that hands out one chunk a poll: the parser takes whatever is ready before it looks at any of it.
+/// The body as a stream that hands out one chunk a poll: the parser takes whatever is ready before it looks at any of it. The stream fails
+/// when the parser keeps asking for more and yields nothing.
 fn one_at_a_time<'a>(
     upload: &'a mut Upload,
+    unparsed: &'a AtomicUsize,
     failure: &'a mut Option<ApiError>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'a {
-    futures_util::stream::unfold((upload, failure, true), |(upload, failure, first)| async move {
+    futures_util::stream::unfold((upload, failure, true), move |(upload, failure, first)| async move {
         if !first {
             tokio::task::yield_now().await;
         }
-        match upload.chunk().await {
-            Ok(Some(bytes)) => Some((Ok(bytes), (upload, failure, false))),
+        let next = if unparsed.load(Relaxed) > UNPARSED_BYTES_MAX {
+            Err(unparsable())
+        } else {
+            upload.chunk().await
+        };
+        match next {
+            Ok(Some(bytes)) => {
+                unparsed.fetch_add(bytes.len(), Relaxed);
+                Some((Ok(bytes), (upload, failure, false)))
+            }
             Ok(None) => None,
             Err(error) => {
                 *failure = Some(error);
@@ -72,14 +92,17 @@ fn one_at_a_time<'a>(
 async fn read_parts<T>(
     state: &Arc<State>,
     mut form: Multipart<'_>,
+    unparsed: &AtomicUsize,
     read_job: impl Fn(&[u8]) -> Result<T, ApiError>,
 ) -> Result<(Option<T>, Option<Received>), ApiError> {
     let (mut job, mut file) = (None, None);
     for _ in 0..=PARTS_MAX {
         let Some(field) = form.next_field().await.map_err(broken)? else { return Ok((job, file)) };
-        match field.name() {
-            Some("job") if job.is_none() => job = Some(read_job(&small(field).await?)?),
-            Some("file") if file.is_none() => file = Some(image(state, field).await?),
+        unparsed.store(0, Relaxed);
+        let part = Part { field, unparsed };
+        match part.field.name() {
+            Some("job") if job.is_none() => job = Some(read_job(&small(part).await?)?),
+            Some("file") if file.is_none() => file = Some(image(state, part).await?),
             Some(name @ ("job" | "file")) => {
                 return Err(invalid(format!("The part `{name}` is there twice.")));
             }
@@ -94,10 +117,25 @@ async fn read_parts<T>(
     Err(invalid(format!("The form has more than {PARTS_MAX} parts.")))
 }
 
+/// A part whose bytes count as parsed when they are taken out.
+struct Part<'f, 'u> {
+    field: Field<'f>,
+    unparsed: &'u AtomicUsize,
+}
+
+impl Part<'_, '_> {
+    /// The next bytes; `None` at the end.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let chunk = self.field.chunk().await.map_err(broken)?;
+        self.unparsed.store(0, Relaxed);
+        Ok(chunk)
+    }
+}
+
 /// A part that is kept in memory.
-async fn small(mut field: Field<'_>) -> Result<BytesMut, ApiError> {
+async fn small(mut part: Part<'_, '_>) -> Result<BytesMut, ApiError> {
     let mut bytes = BytesMut::new();
-    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+    while let Some(chunk) = part.chunk().await? {
         if bytes.len() + chunk.len() > SPEC_BYTES_MAX {
             let detail = format!("The part `job` is larger than {SPEC_BYTES_MAX} bytes.");
             return Err(ApiError::new(Code::BodyTooLarge, detail));
@@ -108,12 +146,19 @@ async fn small(mut field: Field<'_>) -> Result<BytesMut, ApiError> {
 }
 
 /// The part that is the image.
-async fn image(state: &Arc<State>, mut field: Field<'_>) -> Result<Received, ApiError> {
+async fn image(state: &Arc<State>, mut part: Part<'_, '_>) -> Result<Received, ApiError> {
     let mut gathering = Gathering::new(state);
-    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+    while let Some(chunk) = part.chunk().await? {
         gathering.push(chunk).await?;
     }
     gathering.finish().await
+}
+
+fn unparsable() -> ApiError {
+    let limit = UNPARSED_BYTES_MAX / 1024;
+    invalid(format!(
+        "The form can't be read: {limit} KiB without the start of a part or the end of its headers."
+    ))
 }
 
 fn broken(error: multer::Error) -> ApiError {

@@ -29,7 +29,7 @@ impl Page {
     pub(super) fn new() -> Page {
         let html = DOCUMENT.replacen("/*style*/", STYLE, 1).replacen("/*script*/", SCRIPT, 1);
         let policy = format!(
-            "{}; script-src {}; style-src {}; connect-src 'self'; img-src 'self' blob:",
+            "{}; script-src {}; style-src {}; connect-src 'self'; img-src 'self' blob: data:",
             respond::PAGE_POLICY,
             script_digest(&Sha256::digest(SCRIPT)),
             script_digest(&Sha256::digest(STYLE)),

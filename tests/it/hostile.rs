@@ -217,3 +217,31 @@ fn a_client_that_stalls_is_cut_off() {
     let _answer = std::io::Read::read_to_end(&mut in_the_head, &mut rest).unwrap();
     target.assert_untouched();
 }
+
+#[test]
+fn a_form_that_never_begins_is_refused_early() {
+    let target = target(&[]);
+    let host = target.server.url.strip_prefix("http://").unwrap();
+    let before = target.server.resident_bytes();
+    let announced = 60 << 20;
+    let start = "--b\r\nContent-Disposition: form-data; name=\"file\"";
+    for (name, boundary, begin) in [
+        ("a header without an end", "b", format!("{start}\r\nX: ")),
+        ("a name without an end", "b", start[..start.len() - 1].to_owned()),
+        ("a preamble without a boundary", "b", String::new()),
+        ("a boundary that is none", &*"b".repeat(2000), String::new()),
+    ] {
+        let head = format!(
+            "POST /v1/jobs?width=10 HTTP/1.1\r\nhost: {host}\r\ncontent-length: {announced}\r\n\
+             content-type: multipart/form-data; boundary={boundary}\r\n\r\n{begin}"
+        );
+        let mut stream = connect(&target.server.url);
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b'y'; 2 << 20]).unwrap();
+        let answer = read_answer(&mut stream);
+        assert_eq!((answer.status, answer.code()), (400, "invalid_request".to_owned()), "{name}");
+    }
+    let grown = target.server.peak_resident_bytes().saturating_sub(before);
+    assert!(grown < 16 << 20, "the server grew by {} KiB", grown >> 10);
+    target.assert_untouched();
+}

@@ -1,6 +1,7 @@
 //! HTTP itself: methods, hosts, protocols, silence, limits, and how a server stops.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -176,4 +177,31 @@ fn a_stopping_server_ends_what_is_under_way() {
     listening.read_to_end(&mut rest).unwrap();
     drop(server);
     assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_client_that_closes_behind_its_request_has_asked() {
+    let server = TestServer::start();
+    let host = server.address;
+    let image = small();
+    let mut submit = format!(
+        "POST /v1/jobs?width=8&tag=gone HTTP/1.1\r\nhost: {host}\r\ncontent-length: {}\r\n\r\n",
+        image.len()
+    )
+    .into_bytes();
+    submit.extend_from_slice(&image);
+    for _ in 0..30 {
+        connect(&server.url).write_all(&submit).unwrap();
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let jobs = || server.get("/v1/jobs?tag=gone&limit=50").json()["jobs"].as_array().unwrap().len();
+    while jobs() < 30 {
+        assert!(Instant::now() < deadline, "{} of 30 submits were taken", jobs());
+    }
+    let mut half_closed = connect(&server.url);
+    half_closed.write_all(&submit).unwrap();
+    half_closed.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_answer(&mut half_closed).status, 202);
+    let ended = half_closed.read_to_end(&mut Vec::new());
+    assert_eq!(ended.unwrap(), 0, "the connection ends with its answer");
 }

@@ -262,6 +262,10 @@ fn events_of_all_jobs_can_be_resumed() {
     // Too old to resume: reset comes first.
     let reset = events(&server, "/v1/events", "last-event-id: 1\r\n", 1);
     assert_eq!(reset[0].0, "reset");
+    for junk in ["junk", "-1", "99999999999999999999999999"] {
+        let reset = events(&server, "/v1/events", &format!("last-event-id: {junk}\r\n"), 1);
+        assert_eq!(reset[0].0, "reset", "{junk}");
+    }
     let second = server.submit(LATER, &small());
     let resumed = events(&server, "/v1/events", &format!("last-event-id: {}\r\n", reset[0].1), 1);
     assert!(resumed[0].2.contains(&second) && !resumed[0].2.contains(&first), "{resumed:?}");
