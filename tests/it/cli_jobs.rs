@@ -95,6 +95,11 @@ fn out_sees_several_files_through_at_once() {
         "no temporary files stay behind"
     );
     bench.run(&["submit", "a.png", "b.png", "--out", "one.png"]).expect(2);
+    for (out, format) in [("a.gif", ImageFormat::Gif), ("a.data", ImageFormat::Png)] {
+        bench.run(&["submit", "a.png", "--out", out]).expect(0);
+        let bytes = std::fs::read(bench.path().join(out)).unwrap();
+        assert_eq!(image::guess_format(&bytes).unwrap(), format, "{out}");
+    }
     let same = bench.run(&["submit", "a.png", "--width", "5", "--out", "{file}.{ext}"]).expect(2);
     assert!(same.errors.contains("overwrite its source"), "{same:?}");
 }
