@@ -177,6 +177,17 @@ fn mistakes_in_the_configuration_are_told_together() {
 }
 
 #[test]
+fn the_log_names_the_configuration_file() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("minilab.toml"), "workers = 1\n").unwrap();
+    let serving = Serving::start(directory.path(), &["--listen", "127.0.0.1:0"]);
+    serving.signal(Signal::TERM);
+    let (code, logs) = serving.end();
+    assert_eq!(code, Some(0), "{logs}");
+    assert!(logs.contains("minilab.toml"), "{logs}");
+}
+
+#[test]
 fn presets_are_checked_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let preset =
