@@ -73,6 +73,16 @@ impl Target {
             .find(|format| [format.name(), format.extension()].contains(&extension.as_str()))
     }
 
+    /// Refuses what this many results of one image can't be saved as; `whose` names what makes them.
+    pub(super) fn check(&self, whose: &str, outputs: usize) -> Result<(), UsageError> {
+        if outputs != 1 && matches!(self.place, Place::Stdout | Place::File(_)) {
+            return Err(UsageError(format!(
+                "{whose} has {outputs} results; give --out a directory (results/) or a pattern ({{name}}.{{ext}})"
+            )));
+        }
+        Ok(())
+    }
+
     /// Downloads outputs of a job to where they belong and returns the paths; none for standard output.
     pub(super) async fn save(
         &self,
@@ -81,13 +91,7 @@ impl Target {
         outputs: &[OutputView],
         stem: &str,
     ) -> anyhow::Result<Vec<PathBuf>> {
-        if outputs.len() != 1 && matches!(self.place, Place::Stdout | Place::File(_)) {
-            bail!(UsageError(format!(
-                "job {} has {} results; give --out a directory (results/) or a pattern ({{name}}.{{ext}})",
-                job.id,
-                outputs.len()
-            )));
-        }
+        self.check(&format!("job {}", job.id), outputs.len())?;
         let mut paths = Vec::new();
         for output in outputs {
             if self.place == Place::Stdout {

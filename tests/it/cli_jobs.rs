@@ -124,7 +124,13 @@ fn a_spec_file_makes_several_results() {
     bench.run(&["submit", "photo.png", "--spec", "spec.json", "--out", "{file}-{name}.{ext}"]).expect(0);
     assert_eq!(bench.size_of("photo-large.png"), (32, 32));
     assert_eq!(bench.size_of("photo-small.gif"), (16, 16));
-    bench.run(&["submit", "photo.png", "--spec", "spec.json", "--out", "one.png"]).expect(2);
+    let jobs = || bench.run(&["list", "--json"]).expect(0).documents().len();
+    let before = jobs();
+    for out in ["one.png", "-"] {
+        let refused = bench.run(&["submit", "photo.png", "--spec", "spec.json", "--out", out]).expect(2);
+        assert!(refused.errors.contains("--spec has 2 results"), "{refused:?}");
+    }
+    assert_eq!(jobs(), before, "nothing was sent");
     bench.run(&["submit", "photo.png", "--spec", "spec.json", "--width", "3"]).expect(2);
 }
 

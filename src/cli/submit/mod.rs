@@ -68,6 +68,9 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
     let files: Vec<PathBuf> = sources.iter().filter_map(|source| source.path().cloned()).collect();
     let target = args.out.as_deref().map(|out| Target::parse(out, &files, sources.len())).transpose()?;
     let plan = spec::Plan::new(&args.picture, &args.job, target.as_ref().and_then(Target::format))?;
+    if let (Some(target), Some(outputs @ 2..)) = (&target, plan.outputs()) {
+        target.check("--spec", outputs)?;
+    }
     let run = Run { client, screen, plan, wait: args.wait || target.is_some(), target };
     let is_single = sources.len() == 1;
     let total = total_bar(screen, sources.len(), usize::from(args.concurrency));

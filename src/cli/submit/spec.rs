@@ -114,6 +114,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// How many outputs the file of `--spec` lists, if it lists any.
+    pub(super) fn outputs(&self) -> Option<usize> {
+        self.spec.as_ref()?.get("outputs")?.as_array().map(Vec::len)
+    }
+
     /// The JobSpec for a source that the server fetches.
     pub(super) fn spec_with_source(&self, url: &str) -> Value {
         let mut spec = match &self.spec {
