@@ -226,7 +226,15 @@ fn errors_say_what_to_do() {
     assert_eq!(nobody.errors.lines().count(), 1, "{nobody:?}");
     client(bench.path(), "ftp://x", &["list"]).expect(2);
     bench.run(&["submit"]).expect(2);
-    bench.run(&["download", "nonsense"]).expect(5);
+    for command in ["download", "wait", "status"] {
+        let unknown = bench.run(&[command, "nonsense"]).expect(5);
+        assert!(unknown.errors.contains("nonsense: "), "{unknown:?}");
+    }
+    let letters = bench.run(&["submit", "photo.png", "--width", "abc"]).expect(2);
+    assert!(letters.errors.contains("whole number of pixels"), "{letters:?}");
+    let tls = bench.server.url.replace("http:", "https:");
+    let plain = client(bench.path(), &tls, &["list"]).expect(3);
+    assert!(plain.errors.contains("TLS") && plain.errors.contains(&bench.server.url), "{plain:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::exit::UsageError;
+use crate::cli::number::{number, pixels};
 use crate::pipeline::Format;
 
 /// What the result looks like; one result.
@@ -16,10 +17,10 @@ use crate::pipeline::Format;
 #[command(next_help_heading = "Result")]
 pub(super) struct PictureOptions {
     /// Width in pixels
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", value_parser = pixels)]
     width: Option<u32>,
     /// Height in pixels
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", value_parser = pixels)]
     height: Option<u32>,
     /// How the image fits into width and height: inside, cover, contain, fill or outside
     #[arg(long)]
@@ -37,7 +38,7 @@ pub(super) struct PictureOptions {
     #[arg(long)]
     format: Option<String>,
     /// 1 to 100, for lossy formats
-    #[arg(long, value_name = "1..100")]
+    #[arg(long, value_name = "1..100", value_parser = number("a whole number from 1 to 100", 0..=u32::MAX))]
     quality: Option<u32>,
     /// Without loss, for formats that can do both
     #[arg(long)]
@@ -61,7 +62,7 @@ pub(super) struct JobOptions {
     #[arg(long)]
     tag: Option<String>,
     /// -100 to 100, higher first
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number("a whole number from -100 to 100", i64::MIN..=i64::MAX))]
     priority: Option<i64>,
     /// Not before this time, as 2026-11-21T12:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -70,7 +71,7 @@ pub(super) struct JobOptions {
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
     /// Attempts before a transient failure is final
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number("a whole number, as 3", 0..=u32::MAX))]
     max_attempts: Option<u32>,
     /// How long the result is kept, as 24h
     #[arg(long, value_name = "DURATION")]
