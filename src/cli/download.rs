@@ -4,6 +4,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::exit::{Exit, JobFailed, UsageError};
+use super::jobs::about;
 use super::screen::{Screen, clean, size};
 use super::target::{self, Target};
 use crate::api::OutputView;
@@ -24,7 +25,7 @@ pub(super) struct DownloadArgs {
 /// Saves the outputs and prints where they are.
 pub(super) async fn run(args: &DownloadArgs, client: &Client, screen: &Screen) -> anyhow::Result<Exit> {
     let target = Target::parse(&args.out, &[], 1)?;
-    let job = client.get(&args.id).await?;
+    let job = client.get(&args.id).await.map_err(|error| about(&args.id, error))?;
     match job.status {
         Status::Succeeded => {}
         Status::Failed | Status::Cancelled => {

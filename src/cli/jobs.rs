@@ -81,6 +81,13 @@ async fn each(
     Ok(exit)
 }
 
+/// A refusal, with the id that was asked for: the server's sentence alone does not say which one it was. Others name the job or the server.
+pub(super) fn about(id: &str, error: ClientError) -> anyhow::Error {
+    let is_refusal = error.problem().is_some();
+    let error = anyhow::Error::from(error);
+    if is_refusal { error.context(clean(id)) } else { error }
+}
+
 /// Id and status on one line, or the job as JSON.
 pub(super) fn show(job: &JobView, screen: &Screen) -> std::io::Result<()> {
     if screen.is_json() { screen.document(job) } else { screen.line(&headline(job, screen)) }

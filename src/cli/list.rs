@@ -5,6 +5,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 
 use super::exit::Exit;
+use super::number::number;
 use super::screen::{Screen, Tone, clean, moment, size};
 use crate::api::JobView;
 use crate::client::{Client, JobFilter};
@@ -23,7 +24,7 @@ pub(super) struct ListArgs {
     #[arg(long)]
     tag: Option<String>,
     /// Most jobs to show
-    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = number("a whole number, at least 1", 1..=u32::MAX))]
     limit: u32,
     /// Show every job
     #[arg(long, conflicts_with = "limit")]

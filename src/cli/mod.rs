@@ -8,6 +8,7 @@ mod events;
 mod exit;
 mod jobs;
 mod list;
+mod number;
 mod screen;
 mod serve;
 mod submit;

@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use super::exit::UsageError;
 use crate::api::{JobView, OutputView};
 use crate::client::Client;
+use crate::pipeline::Format;
 
 /// What a pattern may contain.
 const PLACEHOLDERS: [&str; 4] = ["{file}", "{name}", "{ext}", "{id}"];
@@ -59,6 +60,29 @@ impl Target {
         self.place == Place::Stdout
     }
 
+    /// The format that the extension of `--out` names, if it names one.
+    pub(super) fn format(&self) -> Option<Format> {
+        let path = match &self.place {
+            Place::File(path) => path,
+            Place::Pattern(pattern) => Path::new(pattern),
+            Place::Stdout | Place::Directory(_) => return None,
+        };
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        Format::ALL
+            .into_iter()
+            .find(|format| [format.name(), format.extension()].contains(&extension.as_str()))
+    }
+
+    /// Refuses what this many results of one image can't be saved as; `whose` names what makes them.
+    pub(super) fn check(&self, whose: &str, outputs: usize) -> Result<(), UsageError> {
+        if outputs != 1 && matches!(self.place, Place::Stdout | Place::File(_)) {
+            return Err(UsageError(format!(
+                "{whose} has {outputs} results; give --out a directory (results/) or a pattern ({{name}}.{{ext}})"
+            )));
+        }
+        Ok(())
+    }
+
     /// Downloads outputs of a job to where they belong and returns the paths; none for standard output.
     pub(super) async fn save(
         &self,
@@ -67,13 +91,7 @@ impl Target {
         outputs: &[OutputView],
         stem: &str,
     ) -> anyhow::Result<Vec<PathBuf>> {
-        if outputs.len() != 1 && matches!(self.place, Place::Stdout | Place::File(_)) {
-            bail!(UsageError(format!(
-                "job {} has {} results; give --out a directory (results/) or a pattern ({{name}}.{{ext}})",
-                job.id,
-                outputs.len()
-            )));
-        }
+        self.check(&format!("job {}", job.id), outputs.len())?;
         let mut paths = Vec::new();
         for output in outputs {
             if self.place == Place::Stdout {
@@ -184,6 +202,15 @@ mod tests {
         for (out, jobs) in [("a.webp", 2), ("-", 2), ("{size}.jpg", 1), ("{name", 1)] {
             assert!(parse(out, jobs).is_err(), "{out}");
         }
+    }
+
+    #[test]
+    fn the_extension_says_the_format() {
+        let format = |out| parse(out, 1).unwrap().format().map(Format::name);
+        let named = ["a.webp", "b/a.JPG", "a.jpeg", "a.tif", "{file}-{id}.tiff"].map(format);
+        assert_eq!(named, [Some("webp"), Some("jpeg"), Some("jpeg"), Some("tiff"), Some("tiff")]);
+        let unnamed = ["a", "-", "a.webp/", "{file}.{ext}", "a.avif", ".png"].map(format);
+        assert_eq!(unnamed, [None; 6]);
     }
 
     #[test]

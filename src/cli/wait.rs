@@ -8,7 +8,8 @@ use futures_util::stream::FuturesUnordered;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit::{Exit, report};
-use super::jobs::show;
+use super::jobs::{about, show};
+use super::number::number;
 use super::screen::{Screen, clean};
 use crate::api::JobView;
 use crate::client::Client;
@@ -21,7 +22,7 @@ pub(super) struct WaitArgs {
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
     /// Give up after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = number("a whole number of seconds, as 30", 1..=u64::MAX))]
     timeout: Option<u64>,
 }
 
@@ -45,8 +46,8 @@ pub(super) async fn run(args: &WaitArgs, client: &Client, screen: &Screen) -> an
                 show(&job, screen)?;
                 exit = exit.and(if job.status == Status::Succeeded { Exit::Ok } else { Exit::Failed });
             }
-            Err(error) if args.ids.len() == 1 => return Err(error.into()),
-            Err(error) => exit = exit.and(report(&anyhow::Error::from(error).context(id.clone()), screen)),
+            Err(error) if args.ids.len() == 1 => return Err(about(id, error)),
+            Err(error) => exit = exit.and(report(&about(id, error), screen)),
         }
     }
     Ok(exit)

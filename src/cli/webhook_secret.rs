@@ -18,8 +18,9 @@ pub(super) struct WebhookSecretArgs {
 pub(super) fn run(args: &WebhookSecretArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let mut settings = config::load(&args.data_dir.sources())?.settings;
     let is_configured = !settings.webhook_secrets.is_empty();
-    settings.ensure_webhook_secret()?;
     let file = (!is_configured).then(|| settings.data_dir.join(keys::FILE_NAME));
+    let is_new = file.as_ref().is_some_and(|file| !file.exists());
+    settings.ensure_webhook_secret()?;
     for secret in &settings.webhook_secrets {
         if screen.is_json() {
             screen.document(&serde_json::json!({"secret": secret.reveal(), "file": file}))?;
@@ -28,6 +29,15 @@ pub(super) fn run(args: &WebhookSecretArgs, screen: &Screen) -> anyhow::Result<E
         }
     }
     match file {
+        // In the wrong directory this is a secret that no server signs with: scripts' owners must see it, too.
+        Some(file) if is_new => {
+            let shown = std::path::absolute(&file).unwrap_or(file);
+            screen.complain(&format!(
+                "there was no secret, so a new one was made in {}; a server signs with it only if it runs with this data directory \
+                 (give another with --data-dir)",
+                shown.display()
+            ));
+        }
         Some(file) => screen.hint(&format!("from {}", file.display())),
         None => screen.hint("from the configuration (webhook_secret)"),
     }

@@ -29,6 +29,16 @@ pub enum ClientError {
         /// The innermost reason.
         cause: String,
     },
+    /// The address says https, and what listens there speaks without TLS.
+    #[error("{server} does not speak TLS ({cause}); if it is a plain http server, write {plain}")]
+    NotTls {
+        /// The server's address.
+        server: String,
+        /// The address with http.
+        plain: String,
+        /// What TLS says.
+        cause: String,
+    },
     /// The connection broke before the answer was whole.
     #[error("the connection to {server} broke ({cause}); the request may or may not have been carried out")]
     Interrupted {
@@ -107,7 +117,10 @@ impl ClientError {
     pub fn is_connection(&self) -> bool {
         matches!(
             self,
-            ClientError::Unreachable { .. } | ClientError::Interrupted { .. } | ClientError::Stalled { .. }
+            ClientError::Unreachable { .. }
+                | ClientError::NotTls { .. }
+                | ClientError::Interrupted { .. }
+                | ClientError::Stalled { .. }
         )
     }
 }
@@ -186,6 +199,20 @@ pub(super) fn root_cause(error: &(dyn StdError + 'static)) -> String {
         inner = source;
     }
     inner.to_string()
+}
+
+/// Whether TLS met bytes that are none of TLS: the answer of a plain server.
+pub(super) fn is_not_tls(error: &(dyn StdError + 'static)) -> bool {
+    let mut inner = Some(error);
+    while let Some(error) = inner {
+        if matches!(error.downcast_ref(), Some(rustls::Error::InvalidMessage(_))) {
+            return true;
+        }
+        // What an `io::Error` wraps is not its source.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inner = wrapped.map(|wrapped| wrapped as &(dyn StdError + 'static)).or_else(|| error.source());
+    }
+    false
 }
 
 #[cfg(test)]

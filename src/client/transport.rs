@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::body::{Activity, Payload, RequestBody};
-use super::error::{Problem, root_cause};
+use super::error::{Problem, is_not_tls, root_cause};
 use super::{Client, ClientError, IDLE_TIMEOUT, Progress};
 
 /// Dials http and https.
@@ -245,6 +245,11 @@ impl Client {
 
     fn broken(&self, error: &hyper_util::client::legacy::Error) -> ClientError {
         let cause = root_cause(error);
+        if is_not_tls(error) {
+            let server = self.server().to_owned();
+            let plain = server.replacen("https:", "http:", 1);
+            return ClientError::NotTls { server, plain, cause };
+        }
         if error.is_connect() {
             ClientError::Unreachable { server: self.server().to_owned(), cause }
         } else {

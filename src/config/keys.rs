@@ -23,11 +23,13 @@ const HEADING: &str = "# Made by minilab. Whoever reads this can forge webhooks:
 /// Why the keys of a data directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
-    /// The directory can't be made.
-    #[error("the data directory {} cannot be made ({source}); choose another with --data-dir", path.display())]
+    /// The directory can't be made, is something else, or takes no files.
+    #[error("the data directory {} cannot be {use_of_it} ({source}); choose another with --data-dir", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
+        /// What was tried, as a participle: `made`, `used`, `written to`.
+        use_of_it: &'static str,
         /// Why.
         source: io::Error,
     },
@@ -65,19 +67,27 @@ pub fn read_or_create(data_dir: &Path) -> Result<Vec<Secret>, KeysError> {
     if let Some(secrets) = read(&path)? {
         return Ok(secrets);
     }
+    let unusable = |use_of_it, source| KeysError::Directory { path: data_dir.to_owned(), use_of_it, source };
+    if data_dir.exists() && !data_dir.is_dir() {
+        return Err(unusable("used", io::ErrorKind::NotADirectory.into()));
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(data_dir)
-        .map_err(|source| KeysError::Directory { path: data_dir.to_owned(), source })?;
-    create(data_dir, &path).map_err(|source| KeysError::File { path: path.clone(), source })?;
+        .map_err(|source| unusable("made", source))?;
+    // The file is new: what is in the way is the directory.
+    create(data_dir, &path).map_err(|source| unusable("written to", source))?;
     read(&path)?.ok_or_else(|| KeysError::Content { path, reason: "it vanished".to_owned() })
 }
 
 fn read(path: &Path) -> Result<Option<Vec<Secret>>, KeysError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Something that is no directory on the way there is told as the directory's fault, by who makes it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(source) => return Err(KeysError::File { path: path.to_owned(), source }),
     };
     let wrong = |reason: String| KeysError::Content { path: path.to_owned(), reason };
@@ -144,6 +154,23 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(secrets.iter().all(|secret| *secret == secrets[0]));
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        // Nobody makes files in there, not even root.
+        for unusable in [file.clone(), file.join("data"), PathBuf::from("/proc/self")] {
+            let said = read_or_create(&unusable).unwrap_err().to_string();
+            assert!(
+                said.contains(&format!("data directory {} ", unusable.display()))
+                    && said.contains("--data-dir"),
+                "{said}"
+            );
+            assert!(!said.contains(FILE_NAME), "{said}");
+        }
     }
 
     #[test]

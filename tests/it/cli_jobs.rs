@@ -95,6 +95,11 @@ fn out_sees_several_files_through_at_once() {
         "no temporary files stay behind"
     );
     bench.run(&["submit", "a.png", "b.png", "--out", "one.png"]).expect(2);
+    for (out, format) in [("a.gif", ImageFormat::Gif), ("a.data", ImageFormat::Png)] {
+        bench.run(&["submit", "a.png", "--out", out]).expect(0);
+        let bytes = std::fs::read(bench.path().join(out)).unwrap();
+        assert_eq!(image::guess_format(&bytes).unwrap(), format, "{out}");
+    }
     let same = bench.run(&["submit", "a.png", "--width", "5", "--out", "{file}.{ext}"]).expect(2);
     assert!(same.errors.contains("overwrite its source"), "{same:?}");
 }
@@ -119,7 +124,13 @@ fn a_spec_file_makes_several_results() {
     bench.run(&["submit", "photo.png", "--spec", "spec.json", "--out", "{file}-{name}.{ext}"]).expect(0);
     assert_eq!(bench.size_of("photo-large.png"), (32, 32));
     assert_eq!(bench.size_of("photo-small.gif"), (16, 16));
-    bench.run(&["submit", "photo.png", "--spec", "spec.json", "--out", "one.png"]).expect(2);
+    let jobs = || bench.run(&["list", "--json"]).expect(0).documents().len();
+    let before = jobs();
+    for out in ["one.png", "-"] {
+        let refused = bench.run(&["submit", "photo.png", "--spec", "spec.json", "--out", out]).expect(2);
+        assert!(refused.errors.contains("--spec has 2 results"), "{refused:?}");
+    }
+    assert_eq!(jobs(), before, "nothing was sent");
     bench.run(&["submit", "photo.png", "--spec", "spec.json", "--width", "3"]).expect(2);
 }
 
@@ -215,7 +226,15 @@ fn errors_say_what_to_do() {
     assert_eq!(nobody.errors.lines().count(), 1, "{nobody:?}");
     client(bench.path(), "ftp://x", &["list"]).expect(2);
     bench.run(&["submit"]).expect(2);
-    bench.run(&["download", "nonsense"]).expect(5);
+    for command in ["download", "wait", "status"] {
+        let unknown = bench.run(&[command, "nonsense"]).expect(5);
+        assert!(unknown.errors.contains("nonsense: "), "{unknown:?}");
+    }
+    let letters = bench.run(&["submit", "photo.png", "--width", "abc"]).expect(2);
+    assert!(letters.errors.contains("whole number of pixels"), "{letters:?}");
+    let tls = bench.server.url.replace("http:", "https:");
+    let plain = client(bench.path(), &tls, &["list"]).expect(3);
+    assert!(plain.errors.contains("TLS") && plain.errors.contains(&bench.server.url), "{plain:?}");
 }
 
 #[test]

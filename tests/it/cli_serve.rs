@@ -177,6 +177,17 @@ fn mistakes_in_the_configuration_are_told_together() {
 }
 
 #[test]
+fn the_log_names_the_configuration_file() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("minilab.toml"), "workers = 1\n").unwrap();
+    let serving = Serving::start(directory.path(), &["--listen", "127.0.0.1:0"]);
+    serving.signal(Signal::TERM);
+    let (code, logs) = serving.end();
+    assert_eq!(code, Some(0), "{logs}");
+    assert!(logs.contains("minilab.toml"), "{logs}");
+}
+
+#[test]
 fn presets_are_checked_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let preset =
@@ -191,12 +202,17 @@ fn presets_are_checked_at_start() {
 #[test]
 fn the_webhook_secret_is_the_servers() {
     let directory = tempfile::tempdir().unwrap();
-    let secret =
-        || ended(minilab(directory.path()).args(["webhook-secret", "--data-dir", "data"])).expect(0).text();
-    let made = secret();
+    let secret = || ended(minilab(directory.path()).args(["webhook-secret", "--data-dir", "data"])).expect(0);
+    let first = secret();
+    let file = directory.path().canonicalize().unwrap().join("data/keys.toml");
+    for part in ["new", file.to_str().unwrap(), "--data-dir"] {
+        assert!(first.errors.contains(part), "{part} is missing in {first:?}");
+    }
+    let made = first.text();
     assert!(made.starts_with("whsec_") && made.lines().count() == 1, "{made}");
     let serving = Serving::start(directory.path(), &["--listen", "127.0.0.1:0", "--data-dir", "data"]);
-    assert_eq!(secret(), made, "beside a running server");
+    let again = secret();
+    assert_eq!((again.text(), again.errors.as_str()), (made, ""), "beside a running server");
     serving.signal(Signal::TERM);
     assert_eq!(serving.end().0, Some(0));
     let configured = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==";

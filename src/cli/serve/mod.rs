@@ -22,6 +22,9 @@ pub(super) use flags::{DataDirArgs, ServeArgs};
 pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let loaded = config::load(&args.sources())?;
     logging::start(&loaded.settings.log);
+    if let Some(file) = &loaded.file {
+        tracing::info!(file = %file.display(), "read the configuration file");
+    }
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }

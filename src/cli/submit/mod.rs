@@ -15,7 +15,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::exit::{Exit, JobFailed, report};
-use super::jobs::headline;
+use super::jobs::{about, headline};
+use super::number::number;
 use super::screen::{Screen, clean, failure, size};
 use super::target::{self, Target};
 use super::wait::{show_progress, work_bar};
@@ -37,7 +38,7 @@ pub(super) struct SubmitArgs {
     #[arg(long, value_name = "PATH", help = target::HELP)]
     out: Option<String>,
     /// Images under way at a time
-    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = number("a whole number from 1 to 64", 1..=64_u16))]
     concurrency: u16,
     #[command(flatten)]
     picture: spec::PictureOptions,
@@ -67,7 +68,10 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
     let sources = source::all(&args.sources)?;
     let files: Vec<PathBuf> = sources.iter().filter_map(|source| source.path().cloned()).collect();
     let target = args.out.as_deref().map(|out| Target::parse(out, &files, sources.len())).transpose()?;
-    let plan = spec::Plan::new(&args.picture, &args.job)?;
+    let plan = spec::Plan::new(&args.picture, &args.job, target.as_ref().and_then(Target::format))?;
+    if let (Some(target), Some(outputs @ 2..)) = (&target, plan.outputs()) {
+        target.check("--spec", outputs)?;
+    }
     let run = Run { client, screen, plan, wait: args.wait || target.is_some(), target };
     let is_single = sources.len() == 1;
     let total = total_bar(screen, sources.len(), usize::from(args.concurrency));
@@ -120,7 +124,7 @@ impl Run<'_> {
             let bar = work_bar(self.screen, source.short_name());
             let ended = self.client.wait(&job.id, None, |job| show_progress(&bar, job)).await;
             bar.finish_and_clear();
-            job = ended?;
+            job = ended.map_err(|error| about(&job.id, error))?;
         }
         let saved = match &self.target {
             Some(target) if job.status == Status::Succeeded => {

@@ -9,16 +9,18 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::exit::UsageError;
+use crate::cli::number::{number, pixels};
+use crate::pipeline::Format;
 
 /// What the result looks like; one result.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Result")]
 pub(super) struct PictureOptions {
     /// Width in pixels
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", value_parser = pixels)]
     width: Option<u32>,
     /// Height in pixels
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", value_parser = pixels)]
     height: Option<u32>,
     /// How the image fits into width and height: inside, cover, contain, fill or outside
     #[arg(long)]
@@ -32,11 +34,11 @@ pub(super) struct PictureOptions {
     /// Colour where there is none: #rrggbb or a CSS name
     #[arg(long, value_name = "COLOR")]
     background: Option<String>,
-    /// jpeg, png, webp, gif, tiff, bmp, qoi, auto or same
+    /// jpeg, png, webp, gif, tiff, bmp, qoi, auto or same; without it, what the extension of --out says, else as the source
     #[arg(long)]
     format: Option<String>,
     /// 1 to 100, for lossy formats
-    #[arg(long, value_name = "1..100")]
+    #[arg(long, value_name = "1..100", value_parser = number("a whole number from 1 to 100", 0..=u32::MAX))]
     quality: Option<u32>,
     /// Without loss, for formats that can do both
     #[arg(long)]
@@ -60,7 +62,7 @@ pub(super) struct JobOptions {
     #[arg(long)]
     tag: Option<String>,
     /// -100 to 100, higher first
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number("a whole number from -100 to 100", i64::MIN..=i64::MAX))]
     priority: Option<i64>,
     /// Not before this time, as 2026-11-21T12:00:00Z
     #[arg(long, value_name = "TIME")]
@@ -69,7 +71,7 @@ pub(super) struct JobOptions {
     #[arg(long, value_name = "DURATION")]
     timeout: Option<String>,
     /// Attempts before a transient failure is final
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = number("a whole number, as 3", 0..=u32::MAX))]
     max_attempts: Option<u32>,
     /// How long the result is kept, as 24h
     #[arg(long, value_name = "DURATION")]
@@ -88,9 +90,18 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Reads `--spec` and checks that the options go together.
-    pub(super) fn new(picture: &PictureOptions, job: &JobOptions) -> anyhow::Result<Plan> {
+    /// Reads `--spec` and checks that the options go together. `saved_as` is the format that the name of the result says; it counts where
+    /// nothing else decides.
+    pub(super) fn new(
+        picture: &PictureOptions,
+        job: &JobOptions,
+        saved_as: Option<Format>,
+    ) -> anyhow::Result<Plan> {
         let mut plan = Plan { picture: picture.fields(), job: job.fields(), ..Plan::default() };
+        let is_decided = picture.format.is_some() || job.spec.is_some() || job.preset.is_some();
+        if let Some(format) = saved_as.filter(|_| !is_decided) {
+            plan.picture.push(("format", format.name().into()));
+        }
         if let Some(path) = &job.spec {
             if let Some((name, _)) = plan.picture.first() {
                 let advice = format!("--{name} and --spec exclude each other: put it into the file");
@@ -102,6 +113,11 @@ impl Plan {
             plan.query = fields.map(|(name, value)| (*name, as_parameter(value))).collect();
         }
         Ok(plan)
+    }
+
+    /// How many outputs the file of `--spec` lists, if it lists any.
+    pub(super) fn outputs(&self) -> Option<usize> {
+        self.spec.as_ref()?.get("outputs")?.as_array().map(Vec::len)
     }
 
     /// The JobSpec for a source that the server fetches.
@@ -212,7 +228,20 @@ mod tests {
     use super::*;
 
     fn plan(picture: PictureOptions, job: JobOptions) -> Plan {
-        Plan::new(&picture, &job).unwrap()
+        Plan::new(&picture, &job, None).unwrap()
+    }
+
+    #[test]
+    fn the_name_of_the_result_decides_where_nothing_else_does() {
+        let query = |picture: PictureOptions, job: JobOptions| {
+            Plan::new(&picture, &job, Some(Format::Webp)).unwrap().query
+        };
+        let none = PictureOptions::default;
+        assert_eq!(query(none(), JobOptions::default()), [("format", "webp".to_owned())]);
+        let format = PictureOptions { format: Some("png".into()), ..none() };
+        assert_eq!(query(format, JobOptions::default()), [("format", "png".to_owned())]);
+        let preset = JobOptions { preset: Some("avatar".into()), ..JobOptions::default() };
+        assert_eq!(query(none(), preset), [("preset", "avatar".to_owned())]);
     }
 
     #[test]
@@ -258,8 +287,8 @@ mod tests {
             || JobOptions { spec: Some(path.clone()), tag: Some("new".into()), ..JobOptions::default() };
         assert_eq!(plan(PictureOptions::default(), job()).spec, Some(json!({"outputs": [], "tag": "new"})));
         let both = PictureOptions { lossless: true, ..PictureOptions::default() };
-        assert!(Plan::new(&both, &job()).unwrap_err().to_string().contains("--lossless"));
+        assert!(Plan::new(&both, &job(), None).unwrap_err().to_string().contains("--lossless"));
         std::fs::write(&path, "[]").unwrap();
-        assert!(Plan::new(&PictureOptions::default(), &job()).unwrap_err().is::<UsageError>());
+        assert!(Plan::new(&PictureOptions::default(), &job(), None).unwrap_err().is::<UsageError>());
     }
 }
