@@ -86,10 +86,10 @@ impl Queue {
     pub fn admit(&self) -> Result<(), QueueError> {
         let shared = &self.shared;
         let in_flight = shared.submits_in_flight.load(Ordering::Acquire);
-        if shared.line.len() + in_flight < shared.config.queued_max {
-            return Ok(());
+        if shared.line.len() + in_flight >= shared.config.queued_max {
+            return Err(QueueError::Full { retry_after: self.place_expected_in() });
         }
-        Err(QueueError::Full { retry_after: self.place_expected_in() })
+        self.require_space()
     }
 
     /// Claims an idempotency key for one submission; `None` while another holds it.
@@ -104,6 +104,11 @@ impl Queue {
         let queue = self.clone();
         let task = tokio::spawn(async move {
             let submitted = queue.insert(submission).await;
+            if matches!(submitted, Err(QueueError::StorageFull)) {
+                // Not at the next turn: until then others would eat the room that the store has just given up for those who free some.
+                // A look that fails is reported by housekeeping, which looks again.
+                let _ = queue.look_at_space().await;
+            }
             drop(place);
             submitted
         });
@@ -154,7 +159,16 @@ impl Queue {
         if taken > place.0.config.queued_max {
             return Err(QueueError::Full { retry_after: self.place_expected_in() });
         }
+        self.require_space()?;
         Ok(place)
+    }
+
+    /// Refuses what is new while the room left is kept for what was taken already.
+    fn require_space(&self) -> Result<(), QueueError> {
+        match self.shared.is_space_low.load(Ordering::Acquire) {
+            true => Err(QueueError::StorageFull),
+            false => Ok(()),
+        }
     }
 
     /// When a full line is likely to have moved: the mean time between two jobs' ends in the last minute, 1 s to 60 s.
