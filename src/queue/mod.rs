@@ -17,7 +17,7 @@ pub mod upkeep;
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::time::Duration;
 
 use dashmap::DashSet;
@@ -116,6 +116,8 @@ struct Shared {
     submits_in_flight: AtomicUsize,
     /// As of the last look: new work would eat the room that is kept for what was taken already.
     is_space_low: AtomicBool,
+    /// Bytes that submissions may take before the next look.
+    space_bytes: AtomicI64,
     counts: std::sync::Mutex<Counts>,
     work_arrived: Notify,
     deliveries_arrived: Notify,
@@ -151,6 +153,7 @@ impl Queue {
                 keys_in_flight: Arc::default(),
                 submits_in_flight: AtomicUsize::new(0),
                 is_space_low: AtomicBool::new(false),
+                space_bytes: AtomicI64::new(0),
                 counts: std::sync::Mutex::default(),
                 work_arrived: Notify::new(),
                 deliveries_arrived: Notify::new(),

@@ -115,6 +115,8 @@ impl Queue {
 
     fn note_space(&self, space: Space) {
         let is_low = space.is_low();
+        let left = space.free_bytes.saturating_sub(space.reserve_bytes());
+        self.shared.space_bytes.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Release);
         if self.shared.is_space_low.swap(is_low, Ordering::AcqRel) == is_low {
             return;
         }
@@ -207,5 +209,9 @@ mod tests {
         assert_eq!(queue.admit(), Ok(()));
         queue.submit(submission()).await.unwrap();
         assert_eq!(queue.stats().queued, 1);
+        // One byte more than the reserve is no room for a job: it looks again, at the disk of this test.
+        queue.note_space(space((64 << 20) + 1));
+        queue.submit(submission()).await.unwrap();
+        assert!(queue.shared.space_bytes.load(Ordering::Acquire) > 1);
     }
 }
