@@ -5,6 +5,7 @@
 //! (uploads, downloads), `worker` (sources, outputs) and `queue` (removal).
 
 mod key;
+mod space;
 mod spool;
 
 use std::io::{Read, Seek, SeekFrom};
@@ -18,6 +19,7 @@ use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 
 pub use key::BlobKey;
+pub use space::{RESERVE_BYTES_MAX, Space};
 pub use spool::SpoolFile;
 
 use crate::clock::Timestamp;
@@ -170,6 +172,12 @@ impl Blobs {
             .boxed()
     }
 
+    /// How much room is left where the blobs lie.
+    pub async fn space(&self) -> Result<Space, BlobError> {
+        let root = Arc::clone(&self.root);
+        off_loop(move || Space::of(&root)).await
+    }
+
     /// Writes, syncs and removes a small file: whether bytes can be stored at all.
     pub async fn check(&self) -> Result<(), BlobError> {
         let mut spool = self.create_spool().await?;
@@ -271,6 +279,13 @@ mod tests {
         std::fs::write(spool_directory.join("left"), b"behind").unwrap();
         Blobs::open(directory.path()).unwrap();
         assert_eq!(std::fs::read_dir(&spool_directory).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_room_left_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let space = Blobs::open(directory.path()).unwrap().space().await.unwrap();
+        assert!(space.free_bytes <= space.total_bytes && space.total_bytes > 0, "{space:?}");
     }
 
     #[tokio::test]

@@ -51,8 +51,10 @@ impl Queue {
 
     /// Queues a failed or cancelled job again, from its stored source.
     pub async fn retry(&self, id: JobId) -> Result<Retry, QueueError> {
-        if let Err(QueueError::Full { retry_after }) = self.admit() {
-            return Ok(Retry::Full { retry_after });
+        match self.admit() {
+            Ok(()) => {}
+            Err(QueueError::Full { retry_after }) => return Ok(Retry::Full { retry_after }),
+            Err(error) => return Err(error),
         }
         Ok(match self.shared.store.retry(id, self.shared.clock.now()).await? {
             Retried::Queued(job) => Retry::Queued(self.publish(*job)),

@@ -17,7 +17,7 @@ pub mod upkeep;
 mod work;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::time::Duration;
 
 use dashmap::DashSet;
@@ -76,7 +76,7 @@ pub enum QueueError {
     /// The store can't commit.
     #[error("{0}")]
     Unavailable(String),
-    /// No space left.
+    /// No space left, or only as much as the work taken already may need.
     #[error("no space left to store the job")]
     StorageFull,
     /// A stored row can't be read.
@@ -114,6 +114,10 @@ struct Shared {
     throughput: throughput::Throughput,
     keys_in_flight: Arc<DashSet<String>>,
     submits_in_flight: AtomicUsize,
+    /// As of the last look: new work would eat the room that is kept for what was taken already.
+    is_space_low: AtomicBool,
+    /// Bytes that submissions may take before the next look.
+    space_bytes: AtomicI64,
     counts: std::sync::Mutex<Counts>,
     work_arrived: Notify,
     deliveries_arrived: Notify,
@@ -148,6 +152,8 @@ impl Queue {
                 throughput: throughput::Throughput::default(),
                 keys_in_flight: Arc::default(),
                 submits_in_flight: AtomicUsize::new(0),
+                is_space_low: AtomicBool::new(false),
+                space_bytes: AtomicI64::new(0),
                 counts: std::sync::Mutex::default(),
                 work_arrived: Notify::new(),
                 deliveries_arrived: Notify::new(),

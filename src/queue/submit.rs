@@ -11,6 +11,9 @@ use super::{Queue, QueueError, Shared};
 use crate::job::{Job, JobId, JobSpec, SourceInfo, Warning};
 use crate::store::{IdempotencyKey, Inserted, NewJob};
 
+/// What a job takes on the disk beside its source and a result of the same size: rows, indexes, the log, whole blocks.
+const JOB_BYTES: u64 = 64 * 1024;
+
 /// A job to be submitted.
 #[derive(Clone, Debug)]
 pub struct Submission {
@@ -86,10 +89,10 @@ impl Queue {
     pub fn admit(&self) -> Result<(), QueueError> {
         let shared = &self.shared;
         let in_flight = shared.submits_in_flight.load(Ordering::Acquire);
-        if shared.line.len() + in_flight < shared.config.queued_max {
-            return Ok(());
+        if shared.line.len() + in_flight >= shared.config.queued_max {
+            return Err(QueueError::Full { retry_after: self.place_expected_in() });
         }
-        Err(QueueError::Full { retry_after: self.place_expected_in() })
+        self.require_space()
     }
 
     /// Claims an idempotency key for one submission; `None` while another holds it.
@@ -101,9 +104,15 @@ impl Queue {
     /// Stores the job. When this returns `Created`, job and source are on stable storage. Runs to its end even if the caller goes away.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, QueueError> {
         let place = self.take_place()?;
+        self.take_space(&submission).await?;
         let queue = self.clone();
         let task = tokio::spawn(async move {
             let submitted = queue.insert(submission).await;
+            if matches!(submitted, Err(QueueError::StorageFull)) {
+                // Not at the next turn: until then others would eat the room that the store has just given up for those who free some.
+                // A look that fails is reported by housekeeping, which looks again.
+                let _ = queue.look_at_space().await;
+            }
             drop(place);
             submitted
         });
@@ -154,7 +163,28 @@ impl Queue {
         if taken > place.0.config.queued_max {
             return Err(QueueError::Full { retry_after: self.place_expected_in() });
         }
+        self.require_space()?;
         Ok(place)
+    }
+
+    /// Takes the job's share of the room found at the last look. Where it is used up, looks again: within the second between two looks, a
+    /// small disk can be filled to its last byte.
+    async fn take_space(&self, submission: &Submission) -> Result<(), QueueError> {
+        let source_bytes = submission.source.as_ref().map_or(0, |(info, _)| info.bytes);
+        let share = i64::try_from(2 * source_bytes + JOB_BYTES).unwrap_or(i64::MAX);
+        if self.shared.space_bytes.fetch_sub(share, Ordering::AcqRel) >= share {
+            return Ok(());
+        }
+        self.look_at_space().await?;
+        self.require_space()
+    }
+
+    /// Refuses what is new while the room left is kept for what was taken already.
+    fn require_space(&self) -> Result<(), QueueError> {
+        match self.shared.is_space_low.load(Ordering::Acquire) {
+            true => Err(QueueError::StorageFull),
+            false => Ok(()),
+        }
     }
 
     /// When a full line is likely to have moved: the mean time between two jobs' ends in the last minute, 1 s to 60 s.

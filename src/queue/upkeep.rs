@@ -1,33 +1,39 @@
-//! Housekeeping on a schedule: gauges, expired leases, expired jobs, orphaned blobs.
+//! Housekeeping on a schedule: gauges, room on the disk, expired leases, expired jobs, orphaned blobs.
 
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 
 use super::changes::refers_to;
 use super::{Lookup, Queue, QueueError};
-use crate::blob::BlobKey;
+use crate::blob::{BlobError, BlobKey, Space};
 use crate::store::Reap;
 
 /// Between two looks at the gauges.
 const COUNTS_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks at the room on the disk.
+const SPACE_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks for leases that ran out.
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two purges.
 const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 /// Jobs removed in one transaction of a purge.
 const PURGE_JOBS_MAX: usize = 200;
+/// The same while room is low: even a removal is written down first, and the room for that is small.
+const PURGE_JOBS_MAX_LOW: usize = 10;
 /// Between two sweeps for blobs that no job knows.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How old an unknown blob must be: its job may be about to be inserted.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Keeps house until told to stop. A failed chore is logged and done again at its next turn.
+/// Keeps house until told to stop. A failed chore is logged, once while it fails in the same way, and done again at its next turn.
 pub async fn run(queue: Queue, shutdown: impl Future<Output = ()>) {
     let chores = async {
         tokio::join!(
             every(COUNTS_INTERVAL, "count jobs", || queue.refresh_counts()),
+            every(SPACE_INTERVAL, "look after room on the disk", || queue.keep_space()),
             every(REAP_INTERVAL, "take back expired leases", || queue.reap()),
             every(PURGE_INTERVAL, "remove expired jobs", || queue.purge()),
             every(SWEEP_INTERVAL, "remove orphaned blobs", || queue.sweep()),
@@ -46,11 +52,14 @@ async fn every<F: Future<Output = Result<(), QueueError>>>(
 ) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut known = None;
     loop {
         ticks.tick().await;
-        if let Err(error) = work().await {
+        let failed = work().await.err();
+        if let Some(error) = failed.as_ref().filter(|_| failed != known) {
             tracing::error!(chore, %error, "housekeeping failed; it will be tried again");
         }
+        known = failed;
     }
 }
 
@@ -75,8 +84,10 @@ impl Queue {
         loop {
             let shared = &self.shared;
             let retention = shared.config.retention;
-            let removed = shared.store.purge(retention, PURGE_JOBS_MAX, shared.clock.now()).await?;
-            let is_last = removed.len() < PURGE_JOBS_MAX;
+            let is_low = shared.is_space_low.load(Ordering::Acquire);
+            let limit = if is_low { PURGE_JOBS_MAX_LOW } else { PURGE_JOBS_MAX };
+            let removed = shared.store.purge(retention, limit, shared.clock.now()).await?;
+            let is_last = removed.len() < limit;
             for removed in removed {
                 self.forget(removed).await;
             }
@@ -86,11 +97,45 @@ impl Queue {
         }
     }
 
+    /// Looks at the room on the disk; while it is low, what has expired is removed at once.
+    async fn keep_space(&self) -> Result<(), QueueError> {
+        self.look_at_space().await?;
+        if self.shared.is_space_low.load(Ordering::Acquire) {
+            self.purge().await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the room on the disk, and takes new work or doesn't from now on.
+    pub(super) async fn look_at_space(&self) -> Result<(), QueueError> {
+        let space = self.shared.blobs.space().await.map_err(unavailable)?;
+        self.note_space(space);
+        Ok(())
+    }
+
+    fn note_space(&self, space: Space) {
+        let is_low = space.is_low();
+        let left = space.free_bytes.saturating_sub(space.reserve_bytes());
+        self.shared.space_bytes.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Release);
+        if self.shared.is_space_low.swap(is_low, Ordering::AcqRel) == is_low {
+            return;
+        }
+        let (free_bytes, reserve_bytes) = (space.free_bytes, space.reserve_bytes());
+        if is_low {
+            tracing::warn!(
+                free_bytes,
+                reserve_bytes,
+                "the disk is nearly full: no new jobs until there is room"
+            );
+        } else {
+            tracing::info!(free_bytes, reserve_bytes, "there is room on the disk: new jobs are taken again");
+        }
+    }
+
     /// Removes old blobs that no job knows: left by a crash between storing bytes and storing the row.
     pub async fn sweep(&self) -> Result<(), QueueError> {
         let before = self.shared.clock.now().minus(ORPHAN_AGE);
         let mut old = self.shared.blobs.older_than(before);
-        let unavailable = |error: crate::blob::BlobError| QueueError::Unavailable(error.to_string());
         while let Some((id, key)) = old.try_next().await.map_err(unavailable)? {
             let is_known = match self.get(id).await? {
                 Lookup::Gone | Lookup::Unknown => false,
@@ -106,5 +151,67 @@ impl Queue {
             }
         }
         Ok(())
+    }
+}
+
+fn unavailable(error: BlobError) -> QueueError {
+    QueueError::Unavailable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::blob::Blobs;
+    use crate::clock::Clock;
+    use crate::job::JobId;
+    use crate::pipeline::Pipeline;
+    use crate::queue::Config;
+    use crate::queue::submit::Submission;
+    use crate::store::memory::MemoryStore;
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn no_new_job_is_taken_while_the_disk_is_nearly_full() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let metrics = Metrics::new();
+        let queue = Queue::open(store, blobs, Config::default(), Clock::System, metrics).await.unwrap();
+        let submission = || Submission {
+            id: JobId::new(),
+            spec: crate::job::JobSpec {
+                source: crate::job::SourceSpec::Upload,
+                pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+                preset: None,
+                webhook: None,
+                priority: 0,
+                run_at: None,
+                timeout: Duration::from_secs(60),
+                max_attempts: 1,
+                expires_in: None,
+                tag: None,
+                metadata: Default::default(),
+            },
+            source: None,
+            memory_bytes: 0,
+            warnings: Vec::new(),
+            idempotency_key: None,
+        };
+        let space = |free_bytes| Space { free_bytes, total_bytes: 1 << 40 };
+        queue.note_space(space(1 << 20));
+        assert_eq!(queue.admit(), Err(QueueError::StorageFull));
+        assert_eq!(queue.submit(submission()).await.unwrap_err(), QueueError::StorageFull);
+        assert_eq!(queue.retry(JobId::new()).await.unwrap_err(), QueueError::StorageFull);
+        assert_eq!(queue.stats().queued, 0);
+        queue.note_space(space(1 << 30));
+        assert_eq!(queue.admit(), Ok(()));
+        queue.submit(submission()).await.unwrap();
+        assert_eq!(queue.stats().queued, 1);
+        // One byte more than the reserve is no room for a job: it looks again, at the disk of this test.
+        queue.note_space(space((64 << 20) + 1));
+        queue.submit(submission()).await.unwrap();
+        assert!(queue.shared.space_bytes.load(Ordering::Acquire) > 1);
     }
 }

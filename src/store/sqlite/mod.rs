@@ -2,9 +2,10 @@
 //!
 //! One thread writes and commits in groups (`writer`), a few read (`readers`); callers only send and await. A commit that was answered
 //! survives a power cut. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
-//! restart (`fault`). Schema and pragmas are in `schema`, rows in `rows`, the verbs in `jobs`, `deliveries`, `upkeep` and
+//! restart (`fault`). On a full disk it gives up some room of its own (`ballast`), so that jobs can be removed. Schema and pragmas are in `schema`, rows in `rows`, the verbs in `jobs`, `deliveries`, `upkeep` and
 //! `reads`. Built by `app`.
 
+mod ballast;
 mod deliveries;
 mod fault;
 mod jobs;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use self::ballast::Ballast;
 use self::lock::DirectoryLock;
 use self::readers::Readers;
 use self::shared::Shared;
@@ -82,6 +84,8 @@ impl SqliteStore {
         // Only its owner may look into it: sources, results and secrets lie there.
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(unusable)?;
         let lock = DirectoryLock::take(directory)?;
+        // Opening writes, too: a server that was stopped by a full disk has to start on it.
+        let ballast = Ballast::dropped(directory);
         let file = directory.join(DATABASE_FILE);
         let writer = schema::open_writer(&file, options.page_cache_bytes)?;
         // The file's own entry must survive a power cut as well.
@@ -95,7 +99,7 @@ impl SqliteStore {
         let shared = Arc::new(Shared::new(counts));
         Ok(SqliteStore {
             readers: Readers::start(readers, Arc::clone(&shared)).map_err(unusable)?,
-            writer: Writer::start(writer, Arc::clone(&shared)).map_err(unusable)?,
+            writer: Writer::start(writer, ballast, Arc::clone(&shared)).map_err(unusable)?,
             shared,
             _lock: lock,
         })

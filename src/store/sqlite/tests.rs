@@ -96,9 +96,13 @@ fn every_query_follows_an_index_and_sorts_nothing() {
 #[test]
 fn a_full_disk_refuses_until_there_is_room() {
     run(async {
-        let (store, _directory) = opened();
+        let (store, directory) = opened();
         let kept = new_job(0);
         store.insert(kept.clone()).await.unwrap();
+        // The ballast is made after the first group was answered, so before the second is.
+        store.check().await.unwrap();
+        let ballast = directory.path().join("ballast");
+        assert!(ballast.exists());
         let limit = |pages: i64| {
             store.writer.call(move |tx| {
                 let sql = format!("PRAGMA max_page_count = {pages}");
@@ -109,6 +113,7 @@ fn a_full_disk_refuses_until_there_is_room() {
         let (large, other) = tokio::join!(store.insert(new_job(60_000)), store.insert(new_job(90_000)));
         assert_eq!(large.unwrap_err(), StoreError::Full);
         assert_eq!(other.unwrap_err(), StoreError::Full);
+        assert!(!ballast.exists());
         // What needs no new page still works, and nothing is half there.
         assert_eq!(store.check().await, Ok(()));
         assert_eq!(store.counts().await.unwrap().jobs, [1, 0, 0, 0, 0]);

@@ -4,7 +4,7 @@
 //! only then answers everybody. Where one fails, the group is rolled back and run again with each in a savepoint, so that it undoes nothing
 //! of its neighbours': a savepoint for every operation would copy every page that it touches. So an operation may run twice. Nothing waits
 //! for company: an operation that comes alone is committed alone. A caller that goes away does not take its operation back. Also keeps
-//! the write-ahead log short and gives freed pages back. Used by the verbs of this engine.
+//! the write-ahead log short, gives freed pages back, and keeps the ballast. Used by the verbs of this engine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ballast::Ballast;
 use super::fault::{Fault, Severity};
 use super::shared::Shared;
 use crate::store::{Counts, Result, StoreError};
@@ -33,6 +34,8 @@ const RESTART_FRAMES: i64 = 16 * CHECKPOINT_FRAMES;
 const FREE_PAGES_KEPT: i64 = 1000;
 /// Free pages given back at a time, between operations.
 const FREE_PAGES_STEP: i64 = 500;
+/// The same without ballast, when none are kept: what is given back must be written to the log first.
+const FREE_PAGES_STEP_FULL: i64 = 50;
 
 /// What an operation works on.
 pub(super) struct Transaction<'c> {
@@ -104,11 +107,15 @@ impl std::fmt::Debug for dyn Operation {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(connection: Connection, shared: Arc<Shared>) -> std::io::Result<Writer> {
+    pub(super) fn start(
+        connection: Connection,
+        ballast: Ballast,
+        shared: Arc<Shared>,
+    ) -> std::io::Result<Writer> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
-        let thread = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || Thread { connection, receiver, shared, freed: true }.run())?;
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
+            Thread { connection, receiver, shared, freed: true, ballast, is_full: false }.run()
+        })?;
         Ok(Writer { sender: Some(sender), thread: Some(thread) })
     }
 
@@ -142,6 +149,9 @@ struct Thread {
     receiver: mpsc::Receiver<Box<dyn Operation>>,
     shared: Arc<Shared>,
     freed: bool,
+    ballast: Ballast,
+    /// Something found the disk full, and there has been no room for ballast since.
+    is_full: bool,
 }
 
 /// An operation that has run, and why it failed if it did.
@@ -220,7 +230,7 @@ impl Thread {
     }
 
     /// Undoes a group, and stops everything for good if the disk can no longer be trusted.
-    fn give_up(&self, fault: Fault) -> StoreError {
+    fn give_up(&mut self, fault: Fault) -> StoreError {
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
@@ -229,8 +239,9 @@ impl Thread {
         self.judge(fault)
     }
 
+    /// Makes room on a full disk for those who free more of it.
     /// Never tries again after a failed write or fsync: the kernel may have dropped the pages and call the next one a success.
-    fn judge(&self, fault: Fault) -> StoreError {
+    fn judge(&mut self, fault: Fault) -> StoreError {
         let severity = fault.severity();
         let error = StoreError::from(fault);
         match severity {
@@ -238,7 +249,14 @@ impl Thread {
                 tracing::error!(%error, "the store can no longer trust its disk and refuses everything until a restart");
                 self.shared.break_down(&error.to_string())
             }
-            Severity::Full | Severity::Passing => {
+            Severity::Full => {
+                self.ballast.drop_now(Instant::now());
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::warn!(%error, "a group of store operations failed; what needs room fails until there is some");
+                }
+                error
+            }
+            Severity::Passing => {
                 tracing::warn!(%error, "a group of store operations failed");
                 error
             }
@@ -247,6 +265,9 @@ impl Thread {
 
     /// Between groups: keeps the log short, and gives space back while nobody waits.
     fn tidy(&mut self) {
+        if self.ballast.make(Instant::now()) && std::mem::take(&mut self.is_full) {
+            tracing::info!("there is room for the store again");
+        }
         loop {
             if self.shared.broken().is_some() {
                 return;
@@ -255,9 +276,13 @@ impl Thread {
             if !self.freed || !self.receiver.is_empty() {
                 return;
             }
+            let (kept, step) = match self.ballast.is_held() {
+                true => (FREE_PAGES_KEPT, FREE_PAGES_STEP),
+                false => (0, FREE_PAGES_STEP_FULL),
+            };
             let step = self.pragma("freelist_count").and_then(|free| {
-                self.freed = free > FREE_PAGES_KEPT + FREE_PAGES_STEP;
-                if self.freed { vacuum(&self.connection) } else { Ok(()) }
+                self.freed = free > kept + step;
+                if self.freed { vacuum(&self.connection, step) } else { Ok(()) }
             });
             if let Err(error) = step {
                 self.freed = false;
@@ -266,7 +291,7 @@ impl Thread {
         }
     }
 
-    fn keep_log_short(&self) {
+    fn keep_log_short(&mut self) {
         let Some((frames, copied)) = self.checkpoint("NOOP") else { return };
         if frames - copied >= CHECKPOINT_FRAMES {
             self.checkpoint("PASSIVE");
@@ -277,7 +302,7 @@ impl Thread {
     }
 
     /// Frames in the log, and those of them that are in the database too. A log that somebody reads stays for the next time.
-    fn checkpoint(&self, mode: &str) -> Option<(i64, i64)> {
+    fn checkpoint(&mut self, mode: &str) -> Option<(i64, i64)> {
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         let run =
             || self.connection.prepare_cached(&sql)?.query_row([], |row| Ok((row.get(1)?, row.get(2)?)));
@@ -295,9 +320,8 @@ impl Thread {
     }
 }
 
-fn vacuum(connection: &Connection) -> rusqlite::Result<()> {
-    let mut statement =
-        connection.prepare_cached(&format!("PRAGMA incremental_vacuum({FREE_PAGES_STEP})"))?;
+fn vacuum(connection: &Connection, pages: i64) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(&format!("PRAGMA incremental_vacuum({pages})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
@@ -319,7 +343,7 @@ fn apart(tx: &mut Transaction<'_>, ran: &mut [Ran]) -> std::result::Result<(), F
         let (counts, freed) = (tx.counts, tx.freed);
         execute(tx.connection, "SAVEPOINT operation")?;
         if let Err(fault) = attempt(tx, operation.as_mut()) {
-            if tx.connection.is_autocommit() || fault.severity() == Severity::Broken {
+            if tx.connection.is_autocommit() || fault.severity() != Severity::Passing {
                 return Err(fault);
             }
             (tx.counts, tx.freed) = (counts, freed);
