@@ -73,7 +73,8 @@ pub(super) fn encoding(shape: Shape, format: Format, lossless: bool) -> u64 {
             // libwebp's hash chains and histograms, for the pixels of a lossless image or for a lossy image's alpha.
             Format::Webp if lossless || alpha => widened + pixels * 40,
             Format::Webp => widened + pixels * 8,
-            Format::Gif => widened + pixels * 9,
+            // The compressed data, whose buffer may be half empty, and the file around it; before that a sample of four bytes a pixel.
+            Format::Gif => 3 * encoded(flat, format, lossless),
             // Strips on their way to the buffer.
             Format::Tiff => 2 * encoded(flat, format, lossless) + flat.bytes().min(4 << 20),
             Format::Bmp => encoded(flat, format, lossless),

@@ -4,7 +4,9 @@
 //! `run` only.
 
 mod generic;
+mod gif;
 mod jpeg;
+mod palette;
 mod png;
 mod tiff;
 mod webp;
@@ -61,7 +63,8 @@ pub(super) fn encode(
         Format::Png => png::encode(&image, control),
         Format::Webp => webp::encode(image, quality, control),
         Format::Tiff => tiff::encode(&image, control),
-        Format::Gif | Format::Bmp | Format::Qoi => generic::encode(image, format, control),
+        Format::Gif => gif::encode(&image, control),
+        Format::Bmp | Format::Qoi => generic::encode(image, format, control),
     };
     control.check()?;
     let mut bytes = bytes.map_err(fail)?;
