@@ -236,8 +236,9 @@ fn pipeline(object: &Map<String, Value>, reader: &mut Reader<'_>) -> Pipeline {
     let outputs = object.get("outputs").filter(|value| !value.is_null());
     let operations = object.get("operations").filter(|value| !value.is_null());
     let in_outputs = outputs.and_then(Value::as_array).into_iter().flatten();
-    let count = list_length(operations)
-        + in_outputs.map(|output| list_length(output.get("operations"))).sum::<usize>();
+    let lists = in_outputs.map(|output| list_length(output.get("operations")));
+    let lists: Vec<usize> = std::iter::once(list_length(operations)).chain(lists).collect();
+    let count: usize = lists.iter().sum();
     let mut pipeline = Pipeline {
         auto_orient: object.get("auto_orient").and_then(Value::as_bool).unwrap_or(true),
         operations: Vec::new(),
@@ -245,7 +246,8 @@ fn pipeline(object: &Map<String, Value>, reader: &mut Reader<'_>) -> Pipeline {
     };
     if count > reader.rules.operations_max {
         let most = reader.rules.operations_max;
-        reader.problem("/operations", format!("a job has at most {most} operations in all, not {count}"));
+        let pointer = longest_list(&lists);
+        reader.problem(pointer, format!("a job has at most {most} operations in all, not {count}"));
         return pipeline;
     }
     if let Some(operations) = operations {
@@ -253,6 +255,15 @@ fn pipeline(object: &Map<String, Value>, reader: &mut Reader<'_>) -> Pipeline {
     }
     pipeline.outputs = read_outputs(outputs, reader);
     pipeline
+}
+
+/// Where most of the operations stand: in the job's own list (the first length), or in that of an output.
+fn longest_list(lengths: &[usize]) -> String {
+    // Of equals the last is taken: from behind, so that the job's own list comes before those of its outputs.
+    match lengths.iter().enumerate().rev().max_by_key(|(_, length)| **length) {
+        None | Some((0, _)) => "/operations".to_owned(),
+        Some((index, _)) => format!("/outputs/{}/operations", index - 1),
+    }
 }
 
 fn list_length(value: Option<&Value>) -> usize {
@@ -264,7 +275,11 @@ fn read_outputs(outputs: Option<&Value>, reader: &mut Reader<'_>) -> Vec<OutputS
     let list = match outputs.and_then(Value::as_array) {
         Some(list) if (1..=most).contains(&list.len()) => list,
         _ => {
-            let detail = format!("must be a list of 1 to {most} outputs such as [{{\"format\":\"webp\"}}]");
+            let came = outputs
+                .and_then(Value::as_array)
+                .map_or_else(String::new, |list| format!(", not {}", list.len()));
+            let detail =
+                format!("must be a list of 1 to {most} outputs such as [{{\"format\":\"webp\"}}]{came}");
             reader.problem("/outputs", detail);
             return Vec::new();
         }

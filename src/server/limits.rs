@@ -1,6 +1,6 @@
 //! What the head of a request may be: the limits that answer before any handler runs.
 
-use hyper::header::HeaderMap;
+use hyper::header::{self, HeaderMap, HeaderValue};
 
 use super::config::Config;
 use super::error::{ApiError, Code};
@@ -21,6 +21,13 @@ pub(super) fn check_head(head: &hyper::http::request::Parts, config: &Config) ->
     if count > config.headers_max {
         let most = config.headers_max;
         return Err(too_large(format!("The request has {count} headers; at most {most} are read.")));
+    }
+    // Anything but `chunked` would have to be undone, and is not (RFC 9112 §6.1).
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        let detail = "Of the transfer codings only `chunked` is read here; send the body as it is.";
+        return Err(ApiError::new(Code::InvalidRequest, detail)
+            .header(header::CONNECTION, HeaderValue::from_static("close")));
     }
     let bytes = bytes_of(&head.headers);
     if bytes > config.header_bytes_max {

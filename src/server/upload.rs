@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::header;
+use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 use prometheus_client::metrics::counter::Counter;
@@ -190,7 +190,9 @@ fn check_framing(head: &Parts, bytes_max: u64) -> Result<Option<u64>, ApiError> 
             if framed || head.method != Method::POST {
                 return Ok(None);
             }
-            Err(ApiError::new(Code::LengthRequired, "Send a Content-Length, or the body in chunks."))
+            // A body that came all the same would be taken for the next request.
+            let error = ApiError::new(Code::LengthRequired, "Send a Content-Length, or the body in chunks.");
+            Err(error.header(header::CONNECTION, HeaderValue::from_static("close")))
         }
     }
 }

@@ -205,3 +205,28 @@ fn a_client_that_closes_behind_its_request_has_asked() {
     let ended = half_closed.read_to_end(&mut Vec::new());
     assert_eq!(ended.unwrap(), 0, "the connection ends with its answer");
 }
+
+#[test]
+fn bodies_of_unknown_length_or_coding_end_the_connection() {
+    let server = TestServer::start();
+    let host = server.address;
+    for (framing, status, code) in [
+        ("", 411, "length_required"),
+        ("transfer-encoding: gzip, chunked\r\n", 400, "invalid_request"),
+        ("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 400, "invalid_request"),
+    ] {
+        let mut stream = connect(&server.url);
+        let head =
+            format!("POST /v1/jobs?width=8 HTTP/1.1\r\nhost: {host}\r\n{framing}\r\n5\r\nhello\r\n0\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let answer = read_answer(&mut stream);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{framing}");
+        assert_eq!(header(&answer, "connection").as_deref(), Some("close"), "{framing}");
+    }
+    let chunked = [("transfer-encoding", "Chunked"), ("content-type", "application/json")];
+    let head = chunked.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+    let mut stream = connect(&server.url);
+    let request = format!("POST /v1/jobs HTTP/1.1\r\nhost: {host}\r\n{head}\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut stream).code(), "invalid_spec");
+}

@@ -372,3 +372,24 @@ fn the_webhook_tells_of_the_end() {
     let url = body["data"]["outputs"][0]["url"].as_str().unwrap();
     assert!(url.starts_with(&server.url), "{url}");
 }
+
+#[test]
+fn mistakes_are_told_where_and_as_what_they_were_made() {
+    let server = TestServer::start();
+    let untyped = server.post("/v1/jobs", b" {\"source\":{\"url\":\"https://example.com/a.png\"}}");
+    assert_eq!((untyped.status, untyped.code()), (415, "unsupported_format".to_owned()));
+    assert!(untyped.json()["detail"].as_str().unwrap().contains("Content-Type: application/json"));
+    let first_mistake = |outputs: Value| {
+        let spec = json!({"source": {"url": "http://127.0.0.1/a.png"}, "outputs": outputs});
+        let answer = server.post_json("/v1/jobs", &spec).json();
+        let text = |name: &str| answer["errors"][0][name].as_str().unwrap().to_owned();
+        (text("pointer"), text("detail"))
+    };
+    let many = vec![json!({"op": "grayscale"}); 51];
+    let (pointer, detail) = first_mistake(json!([{"name": "a"}, {"name": "b", "operations": many}]));
+    assert_eq!(pointer, "/outputs/1/operations");
+    assert!(detail.contains("51"), "{detail}");
+    let (pointer, detail) = first_mistake(json!(vec![json!({}); 21]));
+    assert_eq!(pointer, "/outputs");
+    assert!(detail.contains("not 21"), "{detail}");
+}

@@ -108,7 +108,15 @@ async fn raw(state: &Arc<State>, mut upload: Upload) -> Result<Received, ApiErro
         gathering.push(chunk).await?;
     }
     upload.finish().await?;
-    gathering.finish().await
+    let received = gathering.finish().await?;
+    if let Received::Inline(bytes) = &received
+        && bytes.trim_ascii_start().starts_with(b"{")
+    {
+        let detail = "The body is JSON text, not an image. If it is a specification, send it with Content-Type: \
+                      application/json.";
+        return Err(ApiError::new(Code::UnsupportedFormat, detail));
+    }
+    Ok(received)
 }
 
 /// A specification as the body.
