@@ -5,7 +5,7 @@
 use std::path::Path;
 
 /// Room that new work may not use: what is stored already must still be finished, told about and removed, and all of that is written down
-/// first. On file systems smaller than twenty times this, it is [`RESERVE_DIVISOR`] that counts.
+/// first. On file systems smaller than twenty times this it is 5 % of them.
 pub const RESERVE_BYTES_MAX: u64 = 64 << 20;
 /// At most this part of a file system is kept in reserve: 5 %.
 const RESERVE_DIVISOR: u64 = 20;

@@ -56,7 +56,18 @@ impl Ballast {
             return false;
         }
         self.next_attempt = Some(now + INTERVAL);
-        match self.try_make() {
+        self.make_if(ROOM)
+    }
+
+    /// Makes it of whatever room is left: the next start finds less on a disk that others fill.
+    pub(super) fn make_for_next_start(&mut self) {
+        if !self.is_held {
+            self.make_if(1);
+        }
+    }
+
+    fn make_if(&mut self, room: u64) -> bool {
+        match self.try_make(room) {
             Ok(made) => self.is_held = made,
             Err(error) => {
                 tracing::debug!(%error, "no ballast could be made");
@@ -66,10 +77,10 @@ impl Ballast {
         self.is_held
     }
 
-    fn try_make(&self) -> std::io::Result<bool> {
+    fn try_make(&self, room: u64) -> std::io::Result<bool> {
         let state = rustix::fs::statvfs(&self.directory)?;
         let bytes = size(state.f_blocks.saturating_mul(state.f_frsize));
-        if bytes == 0 || state.f_bavail.saturating_mul(state.f_frsize) < ROOM * bytes {
+        if bytes == 0 || state.f_bavail.saturating_mul(state.f_frsize) < room * bytes {
             return Ok(false);
         }
         // Noise, because a file system that compresses would keep no room for zeros.
@@ -125,6 +136,9 @@ mod tests {
         assert!(!ballast.make(now));
         assert_eq!(length(), None);
         assert!(ballast.make(now + INTERVAL));
+        assert!(length() > Some(0));
+        ballast.drop_now(now + INTERVAL);
+        ballast.make_for_next_start();
         assert!(length() > Some(0));
     }
 

@@ -61,8 +61,11 @@ fn prepare(connection: &Connection, page_cache_bytes: usize) -> rusqlite::Result
 
 fn prepare_writer(connection: &Connection, page_cache_bytes: usize) -> rusqlite::Result<()> {
     prepare(connection, page_cache_bytes)?;
-    // Must come before the first table; afterwards it changes nothing.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Must come before the first table. Afterwards it changes nothing but is a write all the same, for which a full disk has no room.
+    let is_incremental = connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? == 2;
+    if !is_incremental {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged commit survives a power cut; NORMAL loses it.
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -125,6 +125,19 @@ fn a_full_disk_refuses_until_there_is_room() {
 }
 
 #[test]
+fn opening_again_writes_nothing() {
+    run(async {
+        let (store, directory) = opened();
+        store.insert(new_job(0)).await.unwrap();
+        drop(store);
+        let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
+        let log = std::fs::metadata(directory.path().join(format!("{DATABASE_FILE}-wal")));
+        assert_eq!(log.map_or(0, |log| log.len()), 0);
+        assert_eq!(store.counts().await.unwrap().jobs, [1, 0, 0, 0, 0]);
+    });
+}
+
+#[test]
 fn after_a_failed_fsync_everything_is_refused() {
     run(async {
         let (store, directory) = opened();

@@ -165,6 +165,7 @@ impl Thread {
         }
         if self.shared.broken().is_none() {
             self.checkpoint("TRUNCATE");
+            self.ballast.make_for_next_start();
         } else {
             // Closing the last connection would write and fsync once more.
             let config = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
