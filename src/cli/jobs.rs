@@ -6,6 +6,7 @@ use super::exit::{Exit, report};
 use super::screen::{Screen, Tone, clean, failure, millis, moment, size};
 use crate::api::JobView;
 use crate::client::{Client, ClientError};
+use crate::job::Status;
 
 /// The jobs to act on.
 #[derive(Debug, Args)]
@@ -128,8 +129,12 @@ fn block(job: &JobView, screen: &Screen) -> String {
     if let Some(why) = failure(job) {
         say("error", why);
     }
-    if job.attempt > 1 {
+    let waits_for_retry = job.status == Status::Queued && job.error.is_some();
+    if job.attempt > 1 || waits_for_retry {
         say("attempts", format!("{} of {}", job.attempt, job.max_attempts));
+    }
+    if waits_for_retry {
+        say("next try", moment(&job.run_at));
     }
     if let Some(webhook) = &job.webhook {
         let status = webhook.status.as_deref().unwrap_or("waiting for the end");

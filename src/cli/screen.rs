@@ -47,6 +47,13 @@ impl Screen {
         }
     }
 
+    /// Columns of the terminal that results go to; `None` where they go elsewhere, or where it does not say.
+    pub(super) fn width(&self) -> Option<usize> {
+        let out = io::stdout();
+        let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// Whether JSON was asked for.
     pub(super) fn is_json(&self) -> bool {
         self.json
