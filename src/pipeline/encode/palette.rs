@@ -203,7 +203,7 @@ fn sample(image: &Image, opaque: u64, control: &dyn Control) -> Result<Vec<u8>, 
     let wanted = opaque.min(SAMPLE_PIXELS as u64);
     let place = |number: u64| {
         let within = u64::from((number as u32).wrapping_mul(GOLDEN));
-        (number * opaque + (within * opaque >> 32)) / wanted
+        (number * opaque + ((within * opaque) >> 32)) / wanted
     };
     let mut sample = Vec::with_capacity(wanted as usize * 4);
     let (mut seen, mut taken, mut next) = (0, 0, place(0));
