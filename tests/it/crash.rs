@@ -1,6 +1,6 @@
 //! Durability: the real binary is killed while clients submit, again and again; nothing that was acknowledged may be lost.
 //!
-//! `MINILAB_TEST_KILLS` says how often (default 6).
+//! `TEST_KILLS` says how often (default 6).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -64,7 +64,7 @@ async fn submit_until_over(promises: Arc<Promises>, pictures: Arc<Vec<Vec<u8>>>,
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_loses_no_acknowledged_job_and_no_webhook() {
-    let kills: usize = std::env::var("MINILAB_TEST_KILLS").map_or(6, |kills| kills.parse().unwrap());
+    let kills: usize = std::env::var("TEST_KILLS").map_or(6, |kills| kills.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let receiver = Receiver::start(|_| 200).await;
     let promises = Arc::new(Promises::default());
