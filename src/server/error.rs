@@ -244,7 +244,6 @@ impl ApiError {
     }
 
     /// Which one it is.
-    #[cfg(test)]
     pub(super) fn code(&self) -> Code {
         self.0.code
     }

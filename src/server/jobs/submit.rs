@@ -147,8 +147,12 @@ async fn complete(
         sha256: Some(sha256),
     };
     let entered = enter(state, entry, key).await;
-    let is_new = matches!(entered, Ok((_, false)));
-    if let Some(blob) = stored.filter(|_| !is_new) {
+    // A store that fails while it commits may have kept the row all the same: then the image stays, and the sweep decides later.
+    let is_needed = match &entered {
+        Ok((_, replayed)) => !replayed,
+        Err(error) => error.code() == Code::StoreUnavailable,
+    };
+    if let Some(blob) = stored.filter(|_| !is_needed) {
         // A blob that can't be removed now is found by the sweep for orphans.
         if let Err(error) = state.services.blobs.delete(&blob).await {
             tracing::warn!(job.id = %id, %error, "the image of a refused submit could not be removed");
