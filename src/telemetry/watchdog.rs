@@ -1,5 +1,5 @@
 //! Times the event loop from outside: an OS thread asks the runtime to run a task, and measures how late it runs.
-//! Called by `app`, once for each runtime; it never touches what the runtime works on.
+//! It sees a runtime of which no worker is free in time; a blocked worker beside a free one it does not see. Called by `app`, once for each runtime; it never touches what the runtime works on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! Sends what is due, records what came of it.
 //!
-//! A receiver has only so many places among the deliveries under way: one that is slow or dead fills its own and nobody else's.
+//! A receiver has only so many places among the deliveries under way: one that is slow or dead fills its own,
+//! and it takes many of them to fill all.
 
 use std::collections::HashMap;
 use std::future::Future;
