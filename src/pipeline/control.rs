@@ -31,6 +31,9 @@ pub trait Control: Send + Sync {
     fn planned(&self, _stages: u32) {}
     /// A stage begins; the one before it has ended.
     fn stage(&self, stage: Stage);
+    /// Something a person may want to know that only the pixels told: code and sentence of a warning. [`super::run`](fn@super::run) collects
+    /// them into [`super::Made::warnings`]; others need not listen.
+    fn note(&self, _code: &'static str, _detail: String) {}
 }
 
 /// Never interrupts and listens to nothing: for tests, benches and offline use.

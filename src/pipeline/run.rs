@@ -1,9 +1,12 @@
 //! The run: one decode, the common operations once, then every output.
 
-use std::io::Cursor;
+use std::{
+    io::Cursor,
+    sync::{Mutex, PoisonError},
+};
 
 use super::{
-    Control, Encoded, Error, Header, Limits, OutputSpec, Pipeline, Stage, Warning,
+    Control, Encoded, Error, Header, Interrupt, Limits, OutputSpec, Pipeline, Stage, Warning,
     decode::{self, Request},
     encode,
     image::Image,
@@ -18,7 +21,7 @@ pub struct Made {
     pub header: Header,
     /// The outputs in the spec's order.
     pub outputs: Vec<Encoded>,
-    /// What differs from what one may have expected; the plan's warnings.
+    /// What differs from what one may have expected: the plan's warnings, then what only the pixels told.
     pub warnings: Vec<Warning>,
 }
 
@@ -41,15 +44,50 @@ pub fn run(
     let eighths = plan::decode_scale(&header, pipeline);
     let request = Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, control };
     let decoded = decode::decode(&request, pipeline.auto_orient)?;
-    let mut common = Some(apply(decoded, &pipeline.operations, "/operations", control)?);
+    let noting = Noting { control, notes: Mutex::default() };
+    let mut warnings = planned.warnings;
+    let mut common = Some(apply(decoded, &pipeline.operations, "/operations", &noting)?);
+    warnings.extend(noting.take(None));
     let mut outputs = Vec::with_capacity(pipeline.outputs.len());
     for (index, spec) in pipeline.outputs.iter().enumerate() {
         let last = index + 1 == pipeline.outputs.len();
         let image = if last { common.take() } else { common.clone() };
         let image = image.expect("taken only for the last output");
-        outputs.push(output(image, spec, index, &header, control)?);
+        outputs.push(output(image, spec, index, &header, &noting)?);
+        warnings.extend(noting.take(Some(&spec.name)));
     }
-    Ok(Made { header, outputs, warnings: planned.warnings })
+    Ok(Made { header, outputs, warnings })
+}
+
+/// The caller's control, and the notes that operations take meanwhile.
+struct Noting<'a> {
+    control: &'a dyn Control,
+    notes: Mutex<Vec<(&'static str, String)>>,
+}
+
+impl Noting<'_> {
+    /// The notes so far as warnings of this output; each once, however many frames had it.
+    fn take(&self, output: Option<&str>) -> Vec<Warning> {
+        let mut notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        notes.dedup();
+        let warning = |(code, detail)| Warning { code, detail, output: output.map(str::to_owned) };
+        notes.into_iter().map(warning).collect()
+    }
+}
+
+impl Control for Noting<'_> {
+    fn check(&self) -> Result<(), Interrupt> {
+        self.control.check()
+    }
+    fn planned(&self, stages: u32) {
+        self.control.planned(stages);
+    }
+    fn stage(&self, stage: Stage) {
+        self.control.stage(stage);
+    }
+    fn note(&self, code: &'static str, detail: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push((code, detail));
+    }
 }
 
 fn output(
@@ -83,7 +121,7 @@ fn apply(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Code, Format, Interrupt, OutputFormat, Unattended, image::Layout};
+    use super::super::{Code, Format, OutputFormat, Unattended, image::Layout};
     use super::*;
     use serde_json::json;
 

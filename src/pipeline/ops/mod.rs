@@ -27,6 +27,12 @@ pub trait Op {
         0
     }
 
+    /// The operation with whatever it would measure on `first` fixed, so that every frame of an animation is treated alike; `first` is the
+    /// first frame as it reaches this operation. `None` for an operation whose outcome does not depend on the pixels: it settles by itself.
+    fn settled(&self, _first: &Image, _control: &dyn Control) -> Result<Option<Operation>, OpError> {
+        Ok(None)
+    }
+
     /// How much of its input's detail the operation needs, for shrinking at decode. The default is safe for every operation.
     fn detail(&self, _shape: Shape) -> Detail {
         Detail::Everything
