@@ -75,10 +75,10 @@ pub struct Plan {
 }
 
 impl OutputFormat {
-    /// The concrete format for a source of this format.
-    pub fn resolve(self, source: Format) -> Format {
+    /// The concrete format for a source with this header.
+    pub fn resolve(self, source: &Header) -> Format {
         match self {
-            OutputFormat::Same => source,
+            OutputFormat::Same => source.format.same(source.alpha),
             OutputFormat::Fixed(format) => format,
         }
     }
@@ -243,7 +243,11 @@ impl<'a> Walk<'a> {
             )?;
         }
         let shape = live.shape;
-        let format = output.format.resolve(self.header.format);
+        let format = output.format.resolve(self.header);
+        if output.format == OutputFormat::Same && format != self.header.format {
+            let detail = format!("{} is read but not written; this output is {format}", self.header.format);
+            self.warnings.push(Warning { code: "format_replaced", detail, output: Some(output.name.clone()) });
+        }
         if shape.size.width.max(shape.size.height) > format.side_max() {
             return Err(Error::Parameter {
                 pointer: format!("/outputs/{index}/format"),

@@ -98,7 +98,7 @@ fn output(
     control: &dyn Control,
 ) -> Result<Encoded, Error> {
     let image = apply(image, &spec.operations, &format!("/outputs/{index}/operations"), control)?;
-    let format = spec.format.resolve(header.format);
+    let format = spec.format.resolve(header);
     control.check()?;
     control.stage(Stage::Encode(format));
     encode::encode(image, spec, format, control)
@@ -154,10 +154,10 @@ mod tests {
 
     #[test]
     fn every_format_becomes_every_format() {
-        for from in Format::ALL {
+        for from in Format::WRITTEN {
             for layout in [Layout::Grey, Layout::Rgb, Layout::Rgba] {
                 let source = file(layout, from);
-                for target in Format::ALL {
+                for target in Format::WRITTEN {
                     let made = run(&source, &to(target), &Limits::default(), &Unattended)
                         .unwrap_or_else(|error| panic!("{from} {layout:?} to {target}: {error}"));
                     assert_eq!(made.header.format, from);
@@ -204,7 +204,7 @@ mod tests {
             }
             fn stage(&self, _: Stage) {}
         }
-        for format in Format::ALL {
+        for format in Format::WRITTEN {
             let source = file(Layout::Rgb, format);
             let mut finished = false;
             for count in (0..60).chain([u32::MAX]) {
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn damaged_files_fail_clearly_and_never_panic() {
-        for format in Format::ALL {
+        for format in Format::WRITTEN {
             for layout in [Layout::Grey, Layout::Rgba] {
                 let source = file(layout, format);
                 for end in (0..source.len() - source.len() / 8).step_by(source.len() / 23 + 1) {
