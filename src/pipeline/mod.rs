@@ -10,6 +10,7 @@ mod encode;
 mod geometry;
 mod gravity;
 
+mod layer;
 mod length;
 mod memory;
 
