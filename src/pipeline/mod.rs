@@ -10,12 +10,14 @@ mod encode;
 mod geometry;
 mod gravity;
 
+mod layer;
 mod length;
 mod memory;
 
 mod resample;
 mod run;
 
+pub mod assets;
 pub mod color;
 pub mod control;
 pub mod error;
@@ -31,6 +33,7 @@ pub mod probe;
 
 use serde::{Deserialize, Serialize};
 
+pub use assets::{Asset, Assets, Bench, Input};
 pub use control::{Control, Interrupt, Stage, Unattended};
 pub use decode::baseline;
 pub use error::{Code, Error};

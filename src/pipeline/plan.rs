@@ -1,7 +1,7 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
 use super::{
-    Error, Format, Limits, OutputFormat, OutputSpec, Pipeline,
+    Assets, Error, Format, Input, Limits, OutputFormat, OutputSpec, Pipeline,
     image::{Layout, Shape, Size},
     limits, memory,
     ops::{Detail, Operation},
@@ -31,6 +31,8 @@ pub struct Header {
     pub orientation: u8,
     /// JPEG coded progressively or PNG interlaced: cannot be decoded row by row, so the whole frame is in memory beside the result.
     pub progressive: bool,
+    /// Bytes that decoding takes beyond what the pixels explain: what a drawing's text becomes, or what a crop hides.
+    pub working_bytes: u64,
 }
 
 /// Something a person may want to know although the job goes on.
@@ -92,11 +94,11 @@ const SCALES: [u8; 4] = [1, 2, 3, 4];
 /// # Errors
 /// [`Error::TooLarge`] when the source, an output or the memory is over its limit; [`Error::Parameter`], with a JSON Pointer such as
 /// `/outputs/0/operations/1/width`, when a parameter does not fit this image.
-pub fn plan(header: &Header, pipeline: &Pipeline, limits: &Limits) -> Result<Plan, Error> {
+pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limits) -> Result<Plan, Error> {
     limits::admit(header, limits)?;
-    let eighths = decode_scale(header, pipeline);
+    let eighths = decode_scale(header, pipeline, limits);
     let decoded = super::decode::scaled(Size::new(header.width, header.height), eighths);
-    let mut walk = Walk::new(header, pipeline, limits, eighths);
+    let mut walk = Walk::new(header, pipeline, assets, limits, eighths);
     walk.outputs()?;
     if walk.peak > limits.memory_bytes_max {
         return Err(Error::TooLarge(format!(
@@ -126,32 +128,46 @@ fn source_shape(header: &Header, pipeline: &Pipeline) -> Shape {
 }
 
 /// The smallest scale, in eighths, that gives every output the detail it needs.
-pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline) -> u8 {
-    if header.format != Format::Jpeg || pipeline.outputs.is_empty() {
+pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline, limits: &Limits) -> u8 {
+    if !matches!(header.format, Format::Jpeg | Format::Svg) || pipeline.outputs.is_empty() {
         return 8;
     }
     let shape = source_shape(header, pipeline);
-    let needs = pipeline.outputs.iter().map(|output| {
-        let operations = pipeline.operations.iter().chain(&output.operations);
-        detail_needed(shape, operations)
-    });
-    let needed = needs.fold(0.0, f64::max);
-    SCALES.into_iter().find(|eighths| f64::from(*eighths) >= needed * 8.0).unwrap_or(8)
-}
-
-/// Pixels per pixel that these operations need of an image of this shape.
-fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Operation>) -> f64 {
-    for operation in operations {
-        match operation.op().detail(shape) {
-            Detail::Everything => return 1.0,
-            Detail::Scaled(factor) => return factor,
-            Detail::AsNext => match operation.op().plan(shape) {
-                Ok(step) => shape = step.shape,
-                Err(_) => return 1.0,
-            },
+    let mut needed = 0.0f64;
+    let mut as_it_is = false;
+    for output in &pipeline.outputs {
+        match detail_needed(shape, pipeline.operations.iter().chain(&output.operations)) {
+            Some(detail) => needed = needed.max(detail),
+            None => as_it_is = true,
         }
     }
-    1.0
+    match header.format {
+        _ if as_it_is => 8,
+        Format::Svg => drawing_scale(Size::new(header.width, header.height), needed, limits),
+        _ => SCALES.into_iter().find(|eighths| f64::from(*eighths) >= needed * 8.0).unwrap_or(8),
+    }
+}
+
+/// A drawing can be had at any scale, larger than itself too, as far as the limits of images let it.
+fn drawing_scale(full: Size, needed: f64, limits: &Limits) -> u8 {
+    let wanted = (needed * 8.0).ceil().clamp(1.0, f64::from(u8::MAX)) as u8;
+    let fits = |eighths: &u8| {
+        let size = super::decode::scaled(full, *eighths);
+        size.width.max(size.height) <= limits.side_max && size.pixels() <= limits.pixels_max
+    };
+    (1..=wanted).rev().find(fits).unwrap_or(1)
+}
+
+/// Pixels per pixel that these operations need of an image of this shape; `None` when they need it exactly as it is.
+fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Operation>) -> Option<f64> {
+    for operation in operations {
+        match operation.op().detail(shape) {
+            Detail::Everything => return None,
+            Detail::Scaled(factor) => return Some(factor),
+            Detail::AsNext => shape = operation.op().plan(shape).ok()?.shape,
+        }
+    }
+    None
 }
 
 /// Warnings that concern the source as a whole.
@@ -174,14 +190,17 @@ fn of_source(header: &Header) -> Vec<Warning> {
 struct Walk<'a> {
     header: &'a Header,
     pipeline: &'a Pipeline,
+    assets: &'a Assets,
     limits: &'a Limits,
-    /// Bytes of encoded outputs that wait for the end.
+    /// Bytes that stay to the end: encoded outputs, decoded inputs.
     finished: u64,
     peak: u64,
     /// Scale of the pixels as they come from the decoder.
     eighths: u8,
     warnings: Vec<Warning>,
     planned: Vec<PlannedOutput>,
+    /// Inputs decoded so far; they stay until the end.
+    inputs: Vec<&'a Input>,
 }
 
 /// An image on its way.
@@ -209,10 +228,27 @@ impl Live {
 }
 
 impl<'a> Walk<'a> {
-    fn new(header: &'a Header, pipeline: &'a Pipeline, limits: &'a Limits, eighths: u8) -> Walk<'a> {
+    fn new(
+        header: &'a Header,
+        pipeline: &'a Pipeline,
+        assets: &'a Assets,
+        limits: &'a Limits,
+        eighths: u8,
+    ) -> Walk<'a> {
         let peak = memory::decoding(header, eighths);
         let (warnings, planned) = (Vec::new(), Vec::new());
-        Walk { header, pipeline, limits, finished: 0, peak, eighths, warnings, planned }
+        Walk {
+            header,
+            pipeline,
+            assets,
+            limits,
+            finished: 0,
+            peak,
+            eighths,
+            warnings,
+            planned,
+            inputs: Vec::new(),
+        }
     }
 
     fn outputs(&mut self) -> Result<(), Error> {
@@ -220,10 +256,11 @@ impl<'a> Walk<'a> {
         let stored = super::decode::scaled(shape.size, self.eighths);
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
         let mut live = Live { shape, stored, turn, kept: 0, shared: false };
-        for (index, operation) in self.pipeline.operations.iter().enumerate() {
+        let pipeline = self.pipeline;
+        for (index, operation) in pipeline.operations.iter().enumerate() {
             live = self.step(operation, live, &format!("/operations/{index}"), None)?;
         }
-        let outputs = &self.pipeline.outputs;
+        let outputs = &pipeline.outputs;
         for (index, output) in outputs.iter().enumerate() {
             // The common image stays for the outputs that follow.
             let shared = index + 1 < outputs.len();
@@ -233,7 +270,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn output(&mut self, output: &OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
+    fn output(&mut self, output: &'a OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
         for (number, operation) in output.operations.iter().enumerate() {
             live = self.step(
                 operation,
@@ -271,13 +308,13 @@ impl<'a> Walk<'a> {
     /// One operation: checks its result against the limits and adds up what is alive while it runs.
     fn step(
         &mut self,
-        operation: &Operation,
+        operation: &'a Operation,
         live: Live,
         pointer: &str,
         output: Option<&str>,
     ) -> Result<Live, Error> {
         let op = operation.op();
-        let step = op.plan(live.shape).map_err(|error| error.at(pointer))?;
+        let step = op.plan_with(live.shape, self.assets).map_err(|error| error.at(pointer))?;
         self.admit(step.shape.size, operation, pointer)?;
         if let Some((code, detail)) = step.note {
             self.warnings.push(Warning { code, detail, output: output.map(str::to_owned) });
@@ -291,8 +328,10 @@ impl<'a> Walk<'a> {
         let next =
             Live { shape: step.shape, stored, turn: live.turn && as_next, kept: live.kept, shared: false };
         let turned = if live.turn { live.bytes() } else { 0 };
-        let working = next.bytes() + op.working_bytes(live.shape, live.stored) + memory::BASE_BYTES;
+        let working =
+            next.bytes() + op.working_bytes_with(live.shape, live.stored, self.assets) + memory::BASE_BYTES;
         self.note_peak(live.kept + live.own_bytes() + turned.max(working));
+        self.keep_input(op.input());
         Ok(next)
     }
 
@@ -307,6 +346,13 @@ impl<'a> Walk<'a> {
             self.limits.side_max,
             self.limits.pixels_max
         )))
+    }
+
+    /// From now on the pixels of an input are in memory.
+    fn keep_input(&mut self, input: Option<&'a Input>) {
+        let Some(input) = input.filter(|input| !self.inputs.contains(input)) else { return };
+        self.finished += self.assets.get(input).map_or(0, |asset| asset.shape().bytes());
+        self.inputs.push(input);
     }
 
     fn note_peak(&mut self, bytes: u64) {

@@ -3,9 +3,7 @@
 //! The encoder runs on this thread alone and cannot be stopped once it has begun: a cancelled job ends when the frame does. Speed is what
 //! `effort` buys it with.
 
-use imgref::Img;
-use ravif::{BitDepth, Encoder};
-use rgb::FromSlice;
+use ravif::{BitDepth, Encoder, Img, RGB8, RGBA8};
 
 use super::Failure;
 use crate::pipeline::{
@@ -36,8 +34,18 @@ pub(super) fn encode(
         .with_num_threads(Some(1));
     let (width, height) = (image.stored().width as usize, image.stored().height as usize);
     let encoded = match image.layout() {
-        Layout::Rgba => encoder.encode_rgba(Img::new(image.pixels().as_rgba(), width, height)),
-        _ => encoder.encode_rgb(Img::new(image.pixels().as_rgb(), width, height)),
+        Layout::Rgba => {
+            let pixels = image.pixels().as_chunks::<4>().0;
+            let pixels: Vec<RGBA8> = pixels.iter().map(|[r, g, b, a]| RGBA8::new(*r, *g, *b, *a)).collect();
+            drop(image);
+            encoder.encode_rgba(Img::new(&pixels, width, height))
+        }
+        _ => {
+            let pixels = image.pixels().as_chunks::<3>().0;
+            let pixels: Vec<RGB8> = pixels.iter().map(|[r, g, b]| RGB8::new(*r, *g, *b)).collect();
+            drop(image);
+            encoder.encode_rgb(Img::new(&pixels, width, height))
+        }
     };
     encoded.map(|encoded| encoded.avif_file).map_err(Failure::because)
 }

@@ -3,6 +3,7 @@
 //! Owns the choice of encoder and its settings, and the flattening of alpha where a format has none. Outputs carry no metadata. Called by
 //! `run` only.
 
+mod avif;
 mod generic;
 mod gif;
 mod jpeg;
@@ -64,7 +65,9 @@ pub(super) fn encode(
         Format::Webp => webp::encode(image, quality, control),
         Format::Tiff => tiff::encode(&image, control),
         Format::Gif => gif::encode(&image, control),
+        Format::Avif => avif::encode(image, quality.unwrap_or(63), None, control),
         Format::Bmp | Format::Qoi => generic::encode(image, format, control),
+        Format::Jxl | Format::Svg => Err(Failure::Failed(format!("{format} is only read"))),
     };
     control.check()?;
     let mut bytes = bytes.map_err(fail)?;

@@ -38,7 +38,7 @@ pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
             Ok(())
         })?;
         if picture.premultiplied {
-            unmultiply(&mut canvas.bytes);
+            super::unmultiply(&mut canvas.bytes);
         }
     }
     Ok(Pixels { size, layout, bytes: canvas.bytes })
@@ -124,19 +124,6 @@ impl Canvas {
     }
 }
 
-/// Undoes the multiplication of colours by their alpha, rounded to nearest.
-fn unmultiply(pixels: &mut [u8]) {
-    for [red, green, blue, alpha] in pixels.as_chunks_mut::<4>().0 {
-        let alpha = u32::from(*alpha);
-        if alpha == 0 || alpha == 255 {
-            continue;
-        }
-        for channel in [red, green, blue] {
-            *channel = ((u32::from(*channel) * 255 + alpha / 2) / alpha).min(255) as u8;
-        }
-    }
-}
-
 fn from_flaw(flaw: Flaw) -> Failure {
     match flaw {
         Flaw::Unsupported(detail) => Failure::Unsupported(detail),
@@ -149,13 +136,6 @@ fn from_flaw(flaw: Flaw) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn multiplied_colours_are_divided_again() {
-        let mut pixels = [64, 0, 128, 128, 9, 9, 9, 0, 200, 100, 50, 255, 90, 10, 20, 60];
-        unmultiply(&mut pixels);
-        assert_eq!(pixels, [128, 0, 255, 128, 9, 9, 9, 0, 200, 100, 50, 255, 255, 43, 85, 60]);
-    }
 
     #[test]
     fn parts_are_joined_and_checked() {

@@ -31,6 +31,9 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header
     header.channels = if picture.color.coding.grey { 1 } else { 3 } + u8::from(header.alpha);
     header.has_icc = picture.profile.is_some();
     header.orientation = picture.orientation;
+    // What a crop hides is decoded too, in samples and as pixels.
+    let hidden = picture.color.size.pixels() - shown.pixels();
+    header.working_bytes = hidden * 16 * u64::from(header.depth.div_ceil(8));
     Ok(header)
 }
 

@@ -145,8 +145,8 @@ fn layer(meta: &Meta, number: u32) -> Result<Layer, Flaw> {
     }
 }
 
-/// The tiles of a grid: all of one size, together at least as large as the whole. How large that is, `ispe` says as well as the grid's own
-/// few bytes, which are not in the part of the file that is read here: the decoder's tiles tell how many columns there are.
+/// The tiles of a grid: all of one size, together just as large as the whole. Columns and rows follow from that; the grid's own few bytes,
+/// which say the same, are not in the part of the file that is read here.
 fn grid(meta: &Meta, number: u32) -> Result<Layer, Flaw> {
     let size = meta.size_of(number)?;
     let derived = meta.references.iter().find(|other| &other.kind == b"dimg" && other.from == number);
@@ -193,7 +193,7 @@ fn window(size: Size, crop: &[(i64, i64); 4]) -> Result<Window, Flaw> {
     let (left, width) = side(size.width, crop[0], crop[2])?;
     let (top, height) = side(size.height, crop[1], crop[3])?;
     let seen = Size { width, height };
-    // Memory is planned by what is seen.
+    // Pixels are limited by what is seen: what is hidden must not be most of it.
     if seen.pixels() < size.pixels() / SEEN_MIN {
         return Err(Flaw::invalid(format!("only {seen} of its {size} pixels are to be seen")));
     }
@@ -201,7 +201,7 @@ fn window(size: Size, crop: &[(i64, i64); 4]) -> Result<Window, Flaw> {
 }
 
 /// Of a cropped image at least one in so many pixels must be seen.
-pub(in crate::pipeline) const SEEN_MIN: u64 = 2;
+const SEEN_MIN: u64 = 2;
 
 /// Turns and mirrors in their order, as an EXIF orientation: "mirror left and right first if `mirrored`, then turn clockwise".
 fn orientation<'a>(properties: impl Iterator<Item = &'a Property>) -> u8 {
