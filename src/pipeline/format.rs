@@ -101,7 +101,9 @@ impl Format {
                 ..,
             ] => Some(Format::Bmp),
             [b'q', b'o', b'i', b'f', ..] => Some(Format::Qoi),
-            [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', 13, 10, 0x87, 10, ..] => Some(Format::Jxl),
+            [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', 13, 10, 0x87, 10, ..] => {
+                Some(Format::Jxl)
+            }
             [s0, s1, s2, s3, b'f', b't', b'y', b'p', brands @ ..] => {
                 let length = u32::from_be_bytes([*s0, *s1, *s2, *s3]) as usize;
                 is_avif(&brands[..length.saturating_sub(8).min(brands.len())]).then_some(Format::Avif)
@@ -123,7 +125,9 @@ impl Format {
             Format::Gif => 65_535,
             // What AV1's frame header can say.
             Format::Avif => 65_536,
-            Format::Png | Format::Tiff | Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => i32::MAX as u32,
+            Format::Png | Format::Tiff | Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => {
+                i32::MAX as u32
+            }
         }
     }
 

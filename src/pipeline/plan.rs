@@ -283,7 +283,11 @@ impl<'a> Walk<'a> {
         let format = output.format.resolve(self.header);
         if output.format == OutputFormat::Same && format != self.header.format {
             let detail = format!("{} is read but not written; this output is {format}", self.header.format);
-            self.warnings.push(Warning { code: "format_replaced", detail, output: Some(output.name.clone()) });
+            self.warnings.push(Warning {
+                code: "format_replaced",
+                detail,
+                output: Some(output.name.clone()),
+            });
         }
         if shape.size.width.max(shape.size.height) > format.side_max() {
             return Err(Error::Parameter {

@@ -2,7 +2,7 @@
 //!
 //! The decoder runs on this thread alone and is told the frame's size limit before it sees a byte.
 
-use re_rav1d::dav1d::{Decoder, Error, Picture, PixelLayout, Plane, PlanarImageComponent, Settings};
+use re_rav1d::dav1d::{Decoder, Error, Picture, PixelLayout, PlanarImageComponent, Plane, Settings};
 
 use super::{Failure, Size};
 

@@ -76,7 +76,9 @@ fn joined(source: &[u8], extents: &[Range<u64>]) -> Result<Vec<u8>, Failure> {
     for extent in extents {
         let end = if extent.end == u64::MAX { source.len() } else { extent.end as usize };
         let part = source.get(extent.start as usize..end);
-        data.extend_from_slice(part.ok_or_else(|| Failure::Corrupt("the file ends before its pixels".to_owned()))?);
+        data.extend_from_slice(
+            part.ok_or_else(|| Failure::Corrupt("the file ends before its pixels".to_owned()))?,
+        );
         // Parts may overlap; together they can't be more than the file.
         if data.len() > source.len() {
             return Err(Failure::Corrupt("an image uses the same bytes twice".to_owned()));
@@ -115,7 +117,8 @@ impl Canvas {
         for y in rows {
             read(y - top, &mut line);
             let from = &line[(columns.start - left) as usize * per_pixel..];
-            let start = ((y - y0) as usize * size.width as usize + (columns.start - x0) as usize) * self.channels;
+            let start =
+                ((y - y0) as usize * size.width as usize + (columns.start - x0) as usize) * self.channels;
             let to = &mut self.bytes[start..start + columns.len() * self.channels];
             for (to, from) in to.chunks_exact_mut(self.channels).zip(from.chunks_exact(per_pixel)) {
                 to[channel..channel + per_pixel].copy_from_slice(from);

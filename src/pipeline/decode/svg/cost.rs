@@ -238,7 +238,8 @@ impl Walk {
                 }
                 filter::Kind::Morphology(morphology) => {
                     let reach = |radius: f32, scale: f32| f64::from(radius * scale) * 2.0 + 1.0;
-                    let window = reach(morphology.radius_x().get(), sx) * reach(morphology.radius_y().get(), sy);
+                    let window =
+                        reach(morphology.radius_x().get(), sx) * reach(morphology.radius_y().get(), sy);
                     FILTERED + window
                 }
                 filter::Kind::Image(image) => {

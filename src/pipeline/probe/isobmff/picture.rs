@@ -57,9 +57,11 @@ pub(in crate::pipeline) struct Layer {
 impl Picture {
     /// Puts the primary image together.
     pub(super) fn of(meta: &Meta) -> Result<Picture, Flaw> {
-        let number = meta.primary.ok_or_else(|| Flaw::invalid("it does not say which image is the main one"))?;
+        let number =
+            meta.primary.ok_or_else(|| Flaw::invalid("it does not say which image is the main one"))?;
         let color = layer(meta, number)?;
-        let alpha = meta.alpha_of(number).map(|item| layer(meta, item).map(|layer| (item, layer))).transpose()?;
+        let alpha =
+            meta.alpha_of(number).map(|item| layer(meta, item).map(|layer| (item, layer))).transpose()?;
         if alpha.as_ref().is_some_and(|(_, alpha)| alpha.size != color.size) {
             return Err(Flaw::invalid("its alpha has another size than its colours"));
         }
@@ -102,9 +104,9 @@ impl Meta {
     /// The alpha plane that belongs to this item.
     fn alpha_of(&self, number: u32) -> Option<u32> {
         let auxiliary = self.references.iter().filter(|reference| &reference.kind == b"auxl");
-        auxiliary.filter(|reference| reference.to.contains(&number)).map(|reference| reference.from).find(|item| {
-            self.properties_of(*item).any(|property| matches!(property, Property::Auxiliary(true)))
-        })
+        auxiliary.filter(|reference| reference.to.contains(&number)).map(|reference| reference.from).find(
+            |item| self.properties_of(*item).any(|property| matches!(property, Property::Auxiliary(true))),
+        )
     }
 
     fn size_of(&self, number: u32) -> Result<Size, Flaw> {
@@ -180,7 +182,11 @@ fn coding(meta: &Meta, number: u32) -> Result<Coding, Flaw> {
 fn window(size: Size, crop: &[(i64, i64); 4]) -> Result<Window, Flaw> {
     let bad = || Flaw::invalid("the part of it that is to be seen is not in it");
     let whole = |(numerator, denominator): (i64, i64)| -> Result<i64, Flaw> {
-        if denominator == 0 || numerator % denominator != 0 { Err(bad()) } else { Ok(numerator / denominator) }
+        if denominator == 0 || numerator % denominator != 0 {
+            Err(bad())
+        } else {
+            Ok(numerator / denominator)
+        }
     };
     let side = |full: u32, side, (numerator, denominator): (i64, i64)| -> Result<(u32, u32), Flaw> {
         let side = whole(side)?;
@@ -254,7 +260,11 @@ mod tests {
         let seen = crop(8, 6, (0, 1), (0, 1)).unwrap();
         assert_eq!((seen.left, seen.top, seen.size), (1, 1, Size::new(8, 6)));
         let seen = crop(9, 8, (1, 2), (0, 1)).unwrap();
-        assert_eq!((seen.left, seen.size.width), (1, 9), "half a pixel off the centre is a whole one off the side");
+        assert_eq!(
+            (seen.left, seen.size.width),
+            (1, 9),
+            "half a pixel off the centre is a whole one off the side"
+        );
         for (width, x) in [(9, (0, 1)), (11, (0, 1)), (8, (2, 1)), (0, (0, 1)), (8, (0, 0)), (-8, (0, 1))] {
             assert!(crop(width, 8, x, (0, 1)).is_err(), "{width} {x:?}");
         }

@@ -4,8 +4,7 @@ use super::{Flaw, bytes::Bytes};
 use crate::pipeline::image::Size;
 
 /// The urns of an alpha plane.
-const ALPHA: [&[u8]; 2] =
-    [b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"];
+const ALPHA: [&[u8]; 2] = [b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"];
 
 /// A property that matters here.
 #[derive(Clone, Debug)]

@@ -26,11 +26,12 @@ const LETTERS_MAX: usize = 64 << 10;
 
 /// Counts the elements, or says which limit they break.
 pub(super) fn take(document: &Document<'_>) -> Result<u64, Flaw> {
-    let mut census = Census { ids: HashMap::new(), counted: HashMap::new(), styled: Vec::new() };
+    let mut census = Census { ids: HashMap::new(), counted: HashMap::new(), styled: Vec::new(), longest: 2 };
     let (mut servers, mut rules, mut letters, mut elements) = (0, 0, 0, 0);
     let mut styled = Vec::new();
     for node in document.descendants().filter(Node::is_element) {
         elements += 1;
+        census.longest = census.longest.max(outline_vertices(node));
         if let Some(id) = node.attribute("id") {
             census.ids.entry(id).or_insert(node);
         }
@@ -40,7 +41,9 @@ pub(super) fn take(document: &Document<'_>) -> Result<u64, Flaw> {
                 rules += text.matches('{').count();
                 styled.extend(references(text));
             }
-            "text" => letters += node.descendants().filter_map(|inner| inner.text()).map(str::len).sum::<usize>(),
+            "text" => {
+                letters += node.descendants().filter_map(|inner| inner.text()).map(str::len).sum::<usize>()
+            }
             "pattern" | "clipPath" | "mask" | "filter" | "linearGradient" | "radialGradient" | "marker" => {
                 servers += 1;
             }
@@ -75,6 +78,8 @@ struct Census<'a, 'input> {
     counted: HashMap<NodeId, Option<Tally>>,
     /// What style sheets refer to.
     styled: Vec<String>,
+    /// Most vertices of any outline.
+    longest: u64,
 }
 
 impl<'a, 'input> Census<'a, 'input> {
@@ -87,7 +92,9 @@ impl<'a, 'input> Census<'a, 'input> {
                 self.counted.insert(node.id(), Some(tally));
                 return if depth + tally.height > DEPTH_MAX { self.too_deep() } else { Ok(tally) };
             }
-            Some(None) => return Err(Flaw::Unsupported("a part of this drawing refers to itself".to_owned())),
+            Some(None) => {
+                return Err(Flaw::Unsupported("a part of this drawing refers to itself".to_owned()));
+            }
             None => {}
         }
         let mut tally = Tally { elements: 1, height: 1 };
@@ -111,7 +118,12 @@ impl<'a, 'input> Census<'a, 'input> {
     }
 
     /// Adds what the attributes of a node refer to.
-    fn count_references(&mut self, node: Node<'a, 'input>, depth: u32, tally: &mut Tally) -> Result<(), Flaw> {
+    fn count_references(
+        &mut self,
+        node: Node<'a, 'input>,
+        depth: u32,
+        tally: &mut Tally,
+    ) -> Result<(), Flaw> {
         let own = tally.elements;
         for attribute in node.attributes() {
             let (name, value) = (attribute.name(), attribute.value());
@@ -123,17 +135,33 @@ impl<'a, 'input> Census<'a, 'input> {
             }
             for id in references(value) {
                 // Paint and markers are inherited by everything inside.
-                let inherited = name == "style" || name == "fill" || name == "stroke" || name.starts_with("marker");
-                let times = if inherited { own } else { 1 };
-                self.add(&id, times.saturating_mul(vertices(node, name)), depth, tally)?;
+                let inherited =
+                    name == "style" || name == "fill" || name == "stroke" || name.starts_with("marker");
+                let along = name == "marker-mid" || (name == "style" && value.contains("marker"));
+                let times = if along { self.vertices(node, own) } else { 1 };
+                self.add(&id, times.max(if inherited { own } else { 1 }), depth, tally)?;
             }
         }
         if is_drawn(node) && !self.styled.is_empty() {
             for id in self.styled.clone() {
-                self.add(&id, vertices(node, "style"), depth, tally)?;
+                // A style sheet may mean others: what would go in a circle does not count.
+                let target = self.ids.get(id.as_str()).map(Node::id);
+                if target.is_some_and(|target| self.counted.get(&target).is_some_and(Option::is_none)) {
+                    continue;
+                }
+                let times = if has_outline(node) { self.vertices(node, 1) } else { 1 };
+                self.add(&id, times, depth, tally)?;
             }
         }
         Ok(())
+    }
+
+    /// How often a marker may be drawn along a shape, or along everything in a group, of which any may be the longest.
+    fn vertices(&self, node: Node<'a, 'input>, elements: u64) -> u64 {
+        match has_outline(node) {
+            true => outline_vertices(node),
+            false => self.longest.saturating_mul(elements),
+        }
     }
 
     fn add(&mut self, id: &str, times: u64, depth: u32, tally: &mut Tally) -> Result<(), Flaw> {
@@ -158,18 +186,29 @@ fn is_drawn(node: Node<'_, '_>) -> bool {
     let name = node.tag_name().name();
     matches!(
         name,
-        "path" | "rect" | "circle" | "ellipse" | "line" | "polyline" | "polygon" | "text" | "tspan" | "use" | "g" | "svg"
+        "path"
+            | "rect"
+            | "circle"
+            | "ellipse"
+            | "line"
+            | "polyline"
+            | "polygon"
+            | "text"
+            | "tspan"
+            | "use"
+            | "g"
+            | "svg"
     )
 }
 
-/// How often a marker may be drawn along a shape: at most once for every two numbers of its outline.
-fn vertices(node: Node<'_, '_>, attribute: &str) -> u64 {
-    if !(attribute.starts_with("marker") || attribute == "style") {
-        return 1;
-    }
-    // The attribute may stand on a group: the outlines of everything inside count.
-    let outlines = node.descendants().filter_map(|inner| inner.attribute("d").or(inner.attribute("points")));
-    outlines.map(|outline| (outline.len() / 2) as u64).sum::<u64>().max(1)
+/// Elements along which markers are drawn.
+fn has_outline(node: Node<'_, '_>) -> bool {
+    matches!(node.tag_name().name(), "path" | "line" | "polyline" | "polygon")
+}
+
+/// Most vertices of the outline of a shape: one for every two letters.
+fn outline_vertices(node: Node<'_, '_>) -> u64 {
+    node.attribute("d").or(node.attribute("points")).map_or(2, |outline| outline.len() as u64 / 2 + 2)
 }
 
 /// The names in `url(#name)`.

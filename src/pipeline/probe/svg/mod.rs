@@ -91,7 +91,8 @@ mod tests {
         }
     }
 
-    const NAMESPACES: &str = r#"xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink""#;
+    const NAMESPACES: &str =
+        r#"xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink""#;
 
     fn drawing(inner: &str) -> String {
         format!("<svg {NAMESPACES} width='10' height='10'>{inner}</svg>")
@@ -120,7 +121,10 @@ mod tests {
     #[test]
     fn use_bombs_are_refused_and_uses_are_not() {
         let bomb = (1..12).fold("<g id='u0'><rect/></g>".to_owned(), |text, level| {
-            text + &format!("<g id='u{level}'>{}</g>", format!("<use xlink:href='#u{}'/>", level - 1).repeat(10))
+            text + &format!(
+                "<g id='u{level}'>{}</g>",
+                format!("<use xlink:href='#u{}'/>", level - 1).repeat(10)
+            )
         });
         assert!(refused(&drawing(&bomb)).contains("elements"), "{}", refused(&drawing(&bomb)));
         let uses = format!("<symbol id='a'><path d='M0 0'/></symbol>{}", "<use href='#a'/>".repeat(500));
@@ -135,9 +139,14 @@ mod tests {
         let marker = "<marker id='m'><path d='M0 0'/><path d='M0 0'/></marker>";
         let many = format!("{marker}<path marker-mid='url(#m)' d='M{}'/>", "0 0 ".repeat(200_000));
         assert!(refused(&drawing(&many)).contains("elements"));
-        let by_style =
-            format!("<style>path {{ marker: url(#m) }}</style>{marker}<path d='M{}'/>", "0 0 ".repeat(200_000));
+        let by_style = format!(
+            "<style>path {{ marker: url(#m) }}</style>{marker}<path d='M{}'/>",
+            "0 0 ".repeat(200_000)
+        );
         assert!(refused(&drawing(&by_style)).contains("elements"));
+        let clipped = "<style>.a { clip-path: url(#c); fill: url('#g') }</style><clipPath id='c'><path d='M0 0h9v9'/></clipPath>\
+            <linearGradient id='g'><stop/></linearGradient><g class='a'><path class='a' d='M0 0h9v9'/></g>";
+        assert!(read(&drawing(clipped)).is_ok(), "a style sheet may name what its own selectors match");
         let patterns = (1..9).fold("<pattern id='p0'><rect/></pattern>".to_owned(), |text, level| {
             let rects = format!("<rect fill='url(#p{})'/>", level - 1).repeat(10);
             text + &format!("<pattern id='p{level}'>{rects}</pattern>")

@@ -14,7 +14,8 @@ enum Length {
 
 /// Rounded up to whole pixels, so that nothing is cut off; one inch is 96.
 pub(super) fn of(root: Node<'_, '_>) -> Result<Size, Flaw> {
-    let side = |name| root.attribute(name).map(|text| length(text).ok_or_else(|| bad(name, text))).transpose();
+    let side =
+        |name| root.attribute(name).map(|text| length(text).ok_or_else(|| bad(name, text))).transpose();
     let (width, height) = (side("width")?, side("height")?);
     let view = root.attribute("viewBox").and_then(view_box);
     let (width, height) = match view {
