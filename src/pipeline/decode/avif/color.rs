@@ -126,7 +126,7 @@ impl Rows<'_> {
             PixelLayout::I420 => {
                 // Rows of luma lie a quarter of a chroma row above and below its centre.
                 let near = row / 2;
-                let far = if row % 2 == 0 { near.saturating_sub(1) } else { near + 1 };
+                let far = if row.is_multiple_of(2) { near.saturating_sub(1) } else { near + 1 };
                 self.frame.row(plane, near, &mut self.coarse);
                 self.frame.row(plane, far.min(self.frame.chroma_height() - 1), &mut self.coarse_too);
                 for (near, far) in self.coarse.iter_mut().zip(&self.coarse_too) {
@@ -148,7 +148,7 @@ fn widen(coarse: &[f32], fine: &mut [f32]) {
     let last = coarse.len() - 1;
     for (x, sample) in fine.iter_mut().enumerate() {
         let near = x / 2;
-        let far = if x % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(last) };
+        let far = if x.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(last) };
         *sample = 0.75 * coarse[near] + 0.25 * coarse[far];
     }
 }
