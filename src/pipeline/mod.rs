@@ -6,6 +6,7 @@
 
 mod color_names;
 mod decode;
+mod derive;
 mod encode;
 mod geometry;
 mod gravity;
@@ -41,7 +42,7 @@ pub use image::Size;
 pub use length::{AspectRatio, Length};
 pub use limits::Limits;
 pub use ops::{Operation, REGISTRY, Registration, registration};
-pub use output::{Encoded, OUTPUT_PARAMS, OutputFormat, OutputSpec};
+pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;
