@@ -17,6 +17,7 @@ mod memory;
 mod resample;
 mod run;
 
+pub mod assets;
 pub mod color;
 pub mod control;
 pub mod error;
@@ -32,6 +33,7 @@ pub mod probe;
 
 use serde::{Deserialize, Serialize};
 
+pub use assets::{Asset, Assets, Bench, Input};
 pub use control::{Control, Interrupt, Stage, Unattended};
 pub use decode::baseline;
 pub use error::{Code, Error};

@@ -1,7 +1,7 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
 use super::{
-    Error, Format, Limits, OutputFormat, OutputSpec, Pipeline,
+    Assets, Error, Format, Input, Limits, OutputFormat, OutputSpec, Pipeline,
     image::{Layout, Shape, Size},
     limits, memory,
     ops::{Detail, Operation},
@@ -92,11 +92,11 @@ const SCALES: [u8; 4] = [1, 2, 3, 4];
 /// # Errors
 /// [`Error::TooLarge`] when the source, an output or the memory is over its limit; [`Error::Parameter`], with a JSON Pointer such as
 /// `/outputs/0/operations/1/width`, when a parameter does not fit this image.
-pub fn plan(header: &Header, pipeline: &Pipeline, limits: &Limits) -> Result<Plan, Error> {
+pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limits) -> Result<Plan, Error> {
     limits::admit(header, limits)?;
     let eighths = decode_scale(header, pipeline);
     let decoded = super::decode::scaled(Size::new(header.width, header.height), eighths);
-    let mut walk = Walk::new(header, pipeline, limits, eighths);
+    let mut walk = Walk::new(header, pipeline, assets, limits, eighths);
     walk.outputs()?;
     if walk.peak > limits.memory_bytes_max {
         return Err(Error::TooLarge(format!(
@@ -174,14 +174,17 @@ fn of_source(header: &Header) -> Vec<Warning> {
 struct Walk<'a> {
     header: &'a Header,
     pipeline: &'a Pipeline,
+    assets: &'a Assets,
     limits: &'a Limits,
-    /// Bytes of encoded outputs that wait for the end.
+    /// Bytes that stay to the end: encoded outputs, decoded inputs.
     finished: u64,
     peak: u64,
     /// Scale of the pixels as they come from the decoder.
     eighths: u8,
     warnings: Vec<Warning>,
     planned: Vec<PlannedOutput>,
+    /// Inputs decoded so far; they stay until the end.
+    inputs: Vec<&'a Input>,
 }
 
 /// An image on its way.
@@ -209,10 +212,27 @@ impl Live {
 }
 
 impl<'a> Walk<'a> {
-    fn new(header: &'a Header, pipeline: &'a Pipeline, limits: &'a Limits, eighths: u8) -> Walk<'a> {
+    fn new(
+        header: &'a Header,
+        pipeline: &'a Pipeline,
+        assets: &'a Assets,
+        limits: &'a Limits,
+        eighths: u8,
+    ) -> Walk<'a> {
         let peak = memory::decoding(header, eighths);
         let (warnings, planned) = (Vec::new(), Vec::new());
-        Walk { header, pipeline, limits, finished: 0, peak, eighths, warnings, planned }
+        Walk {
+            header,
+            pipeline,
+            assets,
+            limits,
+            finished: 0,
+            peak,
+            eighths,
+            warnings,
+            planned,
+            inputs: Vec::new(),
+        }
     }
 
     fn outputs(&mut self) -> Result<(), Error> {
@@ -220,10 +240,11 @@ impl<'a> Walk<'a> {
         let stored = super::decode::scaled(shape.size, self.eighths);
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
         let mut live = Live { shape, stored, turn, kept: 0, shared: false };
-        for (index, operation) in self.pipeline.operations.iter().enumerate() {
+        let pipeline = self.pipeline;
+        for (index, operation) in pipeline.operations.iter().enumerate() {
             live = self.step(operation, live, &format!("/operations/{index}"), None)?;
         }
-        let outputs = &self.pipeline.outputs;
+        let outputs = &pipeline.outputs;
         for (index, output) in outputs.iter().enumerate() {
             // The common image stays for the outputs that follow.
             let shared = index + 1 < outputs.len();
@@ -233,7 +254,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn output(&mut self, output: &OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
+    fn output(&mut self, output: &'a OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
         for (number, operation) in output.operations.iter().enumerate() {
             live = self.step(
                 operation,
@@ -267,13 +288,13 @@ impl<'a> Walk<'a> {
     /// One operation: checks its result against the limits and adds up what is alive while it runs.
     fn step(
         &mut self,
-        operation: &Operation,
+        operation: &'a Operation,
         live: Live,
         pointer: &str,
         output: Option<&str>,
     ) -> Result<Live, Error> {
         let op = operation.op();
-        let step = op.plan(live.shape).map_err(|error| error.at(pointer))?;
+        let step = op.plan_with(live.shape, self.assets).map_err(|error| error.at(pointer))?;
         self.admit(step.shape.size, operation, pointer)?;
         if let Some((code, detail)) = step.note {
             self.warnings.push(Warning { code, detail, output: output.map(str::to_owned) });
@@ -287,8 +308,10 @@ impl<'a> Walk<'a> {
         let next =
             Live { shape: step.shape, stored, turn: live.turn && as_next, kept: live.kept, shared: false };
         let turned = if live.turn { live.bytes() } else { 0 };
-        let working = next.bytes() + op.working_bytes(live.shape, live.stored) + memory::BASE_BYTES;
+        let working =
+            next.bytes() + op.working_bytes_with(live.shape, live.stored, self.assets) + memory::BASE_BYTES;
         self.note_peak(live.kept + live.own_bytes() + turned.max(working));
+        self.keep_input(op.input());
         Ok(next)
     }
 
@@ -303,6 +326,13 @@ impl<'a> Walk<'a> {
             self.limits.side_max,
             self.limits.pixels_max
         )))
+    }
+
+    /// From now on the pixels of an input are in memory.
+    fn keep_input(&mut self, input: Option<&'a Input>) {
+        let Some(input) = input.filter(|input| !self.inputs.contains(input)) else { return };
+        self.finished += self.assets.get(input).map_or(0, |asset| asset.shape().bytes());
+        self.inputs.push(input);
     }
 
     fn note_peak(&mut self, bytes: u64) {
