@@ -35,25 +35,28 @@ impl Derivation {
         self.from.iter().filter(|from| **from == of).count()
     }
 
-    /// Decides for a common image of this shape.
-    pub(super) fn of(shape: Shape, outputs: &[OutputSpec]) -> Derivation {
+    /// Decides for a common image of this shape; `keeps` tells which outputs take every frame of an animation: of the later frames only those
+    /// make copies.
+    pub(super) fn of(shape: Shape, outputs: &[OutputSpec], keeps: &[bool]) -> Derivation {
         let copies: Vec<(usize, Size)> = outputs
             .iter()
             .enumerate()
             .filter_map(|(index, output)| Some((index, copy(shape, &output.operations)?)))
             .collect();
-        let source = |output: &OutputSpec| {
+        let source = |(output, keeps_all): (&OutputSpec, &bool)| {
             let needed = needed(shape, &output.operations)? * REDUNDANCY;
             let serves = |size: Size| {
                 f64::from(size.width) >= needed * f64::from(shape.size.width)
                     && f64::from(size.height) >= needed * f64::from(shape.size.height)
             };
-            let serving = copies.iter().filter(|(_, size)| serves(*size));
+            let serving =
+                copies.iter().filter(|(index, size)| serves(*size) && (keeps[*index] || !keeps_all));
             serving.min_by_key(|(_, size)| size.pixels()).map(|(index, _)| *index)
         };
-        let from: Vec<Option<usize>> = outputs.iter().map(source).collect();
+        let from: Vec<Option<usize>> = outputs.iter().zip(keeps).map(source).collect();
         let mut order: Vec<usize> = (0..outputs.len()).collect();
-        let pixels = |index: &usize| copies.iter().find(|copy| copy.0 == *index).map_or(0, |copy| copy.1.pixels());
+        let pixels =
+            |index: &usize| copies.iter().find(|copy| copy.0 == *index).map_or(0, |copy| copy.1.pixels());
         order.sort_by_key(|index| std::cmp::Reverse(pixels(index)));
         Derivation { order, from }
     }
@@ -93,7 +96,11 @@ mod tests {
             serde_json::from_value(json!({"name": index.to_string(), "operations": list})).unwrap()
         };
         let outputs: Vec<OutputSpec> = operations.iter().enumerate().map(output).collect();
-        Derivation::of(Shape { size: Size::new(4000, 3000), layout: Layout::Rgb }, &outputs)
+        Derivation::of(
+            Shape { size: Size::new(4000, 3000), layout: Layout::Rgb },
+            &outputs,
+            &vec![false; outputs.len()],
+        )
     }
 
     fn width(width: u32) -> Value {
@@ -113,7 +120,8 @@ mod tests {
         let widths = [320, 1600, 800, 500, 160, 80];
         let source = |widths: &[u32]| {
             let from = derivation(&widths.iter().map(|side| width(*side)).collect::<Vec<_>>()).from;
-            let mut pairs: Vec<_> = widths.iter().zip(from).map(|(side, from)| (*side, from.map(|at| widths[at]))).collect();
+            let mut pairs: Vec<_> =
+                widths.iter().zip(from).map(|(side, from)| (*side, from.map(|at| widths[at]))).collect();
             pairs.sort_unstable();
             pairs
         };
@@ -132,7 +140,11 @@ mod tests {
         let cover = json!([{"op": "resize", "width": 1500, "height": 1500, "fit": "cover"}]);
         let square = json!([{"op": "resize", "width": 300, "height": 300, "fit": "cover"}]);
         assert_eq!(derivation(&[cover, square.clone()]).from, [None, None]);
-        assert_eq!(derivation(&[width(1600), square]).from, [None, Some(0)], "a cut may be taken from a whole copy");
+        assert_eq!(
+            derivation(&[width(1600), square]).from,
+            [None, Some(0)],
+            "a cut may be taken from a whole copy"
+        );
         let off = json!([{"op": "resize", "width": 300, "shrink_on_load": "off"}]);
         let fine = json!([{"op": "resize", "width": 300, "shrink_on_load": "fine"}]);
         let linear = json!([{"op": "resize", "width": 300, "kernel": "linear"}]);
@@ -141,6 +153,10 @@ mod tests {
         let grey = json!([{"op": "grayscale"}, {"op": "resize", "width": 300}]);
         assert_eq!(derivation(&[width(1600), grey]).from, [None, Some(0)]);
         let small = json!([{"op": "resize", "width": 4000}]);
-        assert_eq!(derivation(&[small, width(800)]).from, [None, None], "a copy as large as the original is none");
+        assert_eq!(
+            derivation(&[small, width(800)]).from,
+            [None, None],
+            "a copy as large as the original is none"
+        );
     }
 }

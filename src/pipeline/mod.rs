@@ -12,6 +12,7 @@ mod geometry;
 mod gravity;
 
 mod length;
+mod make;
 mod memory;
 
 mod resample;

@@ -138,7 +138,13 @@ mod tests {
     }
 
     fn reds(canvas: &Canvas) -> Vec<u8> {
-        canvas.pixels().as_chunks::<4>().0.iter().map(|pixel| if pixel[3] == 0 { 0 } else { pixel[0] }).collect()
+        canvas
+            .pixels()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|pixel| if pixel[3] == 0 { 0 } else { pixel[0] })
+            .collect()
     }
 
     #[test]

@@ -23,7 +23,9 @@ impl<'a> Reader<'a> {
     pub(super) fn open(request: &Request<'a>) -> Result<Reader<'a>, Failure> {
         let mut options = DecodeOptions::new();
         options.set_color_output(ColorOutput::RGBA);
-        options.set_memory_limit(MemoryLimit::Bytes(NonZeroU64::new(request.memory_bytes).unwrap_or(NonZeroU64::MIN)));
+        options.set_memory_limit(MemoryLimit::Bytes(
+            NonZeroU64::new(request.memory_bytes).unwrap_or(NonZeroU64::MIN),
+        ));
         let decoder = options.read_info(Watched::new(request.source, request.control)).map_err(damaged)?;
         // A frame larger than the screen is wasteful, and allowed as long as that costs nobody anything.
         Ok(Reader { decoder, bytes_max: request.full().pixels() * 4 + memory::BASE_BYTES })

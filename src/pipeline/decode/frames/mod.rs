@@ -45,11 +45,14 @@ pub(in crate::pipeline) fn animated(header: &Header) -> bool {
 
 impl<'a> Frames<'a> {
     /// Opens the animation; no frame is decoded yet.
-    pub(in crate::pipeline) fn open(request: &'a Request<'a>, auto_orient: bool) -> Result<Frames<'a>, Error> {
+    pub(in crate::pipeline) fn open(
+        request: &'a Request<'a>,
+        auto_orient: bool,
+    ) -> Result<Frames<'a>, Error> {
         request.control.check()?;
         let opened = match request.header.format {
             Format::Gif => gif::Reader::open(request).map(|reader| Reader::Gif(Box::new(reader))),
-            Format::Webp => Ok(Reader::Webp(webp::Reader::open(request))),
+            Format::Webp => webp::Reader::open(request).map(Reader::Webp),
             _ => png::Reader::open(request).map(|reader| Reader::Png(Box::new(reader))),
         };
         request.control.check()?;

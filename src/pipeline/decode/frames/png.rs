@@ -3,7 +3,12 @@
 use png::{BlendOp, DisposeOp};
 
 use super::{
-    super::{Failure, Request, png::damaged, png::{Convert, open}, reader::Watched},
+    super::{
+        Failure, Request,
+        png::damaged,
+        png::{Convert, open},
+        reader::Watched,
+    },
     canvas::{Blend, Canvas, Disposal, Part},
 };
 use crate::pipeline::image::{Image, Size};

@@ -35,12 +35,22 @@ impl<'a> Iterator for Chunks<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn open(request: &Request<'a>) -> Reader<'a> {
-        Reader { chunks: Chunks(request.source.get(12..).unwrap_or_default()), plays: None }
+    pub(super) fn open(request: &Request<'a>) -> Result<Reader<'a>, Failure> {
+        // Cut off between two frames, a file looks whole but for its length.
+        let length = request.source.get(4..).and_then(|rest| rest.first_chunk());
+        let length = length.map_or(u32::MAX, |bytes| u32::from_le_bytes(*bytes));
+        if request.source.len() as u64 + 1 < u64::from(length) + 8 {
+            return Err(Failure::Corrupt("it is shorter than it says".to_owned()));
+        }
+        Ok(Reader { chunks: Chunks(request.source.get(12..).unwrap_or_default()), plays: None })
     }
 
     /// Decodes the next frame onto the screen and tells how long it is shown, in milliseconds.
-    pub(super) fn paint(&mut self, request: &Request<'_>, canvas: &mut Canvas) -> Result<Option<u32>, Failure> {
+    pub(super) fn paint(
+        &mut self,
+        request: &Request<'_>,
+        canvas: &mut Canvas,
+    ) -> Result<Option<u32>, Failure> {
         let body = loop {
             match self.chunks.next() {
                 Some(([b'A', b'N', b'M', b'F'], body)) => break body,
@@ -51,7 +61,11 @@ impl<'a> Reader<'a> {
                 Some(_) => {}
                 None => {
                     let whole = self.chunks.0.is_empty();
-                    return if whole { Ok(None) } else { Err(Failure::Corrupt("it ends inside a frame".to_owned())) };
+                    return if whole {
+                        Ok(None)
+                    } else {
+                        Err(Failure::Corrupt("it ends inside a frame".to_owned()))
+                    };
                 }
             }
         };
