@@ -169,6 +169,6 @@ mod tests {
         assert_eq!(canvas.pixels()[..4], [150, 0, 0, 255]);
         canvas.paint(part(0, 1, [7, 0, 0, 0], Blend::Replace, Disposal::Keep));
         assert_eq!(canvas.pixels()[..4], [7, 0, 0, 0]);
-        assert_eq!(blend([100, 0, 0, 128], [200, 0, 0, 128]), [134, 0, 0, 192]);
+        assert_eq!(blend([100, 0, 0, 128], [200, 0, 0, 128]), [133, 0, 0, 192]);
     }
 }
