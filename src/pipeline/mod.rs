@@ -11,6 +11,7 @@ mod encode;
 mod geometry;
 mod gravity;
 
+mod layer;
 mod length;
 mod make;
 mod memory;

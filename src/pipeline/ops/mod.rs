@@ -188,6 +188,7 @@ operations! {
     grayscale::Grayscale,
     flatten::Flatten,
     extend::Extend,
+    overlay::Overlay,
 }
 
 pub use resize::ShrinkOnLoad;
