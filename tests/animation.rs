@@ -347,7 +347,9 @@ fn a_stop_is_heeded_and_damage_is_told() {
         for end in (0..source.bytes.len()).step_by(7) {
             // Anything but a panic; a WebP that breaks off between two frames must be told from a whole one.
             let cut = run(&source.bytes[..end], &job, &Assets::none(), &Limits::default(), &Unattended);
-            if source.format.name() == "webp" && (source.bytes.len() / 2..source.bytes.len() - 1).contains(&end) {
+            if source.format.name() == "webp"
+                && (source.bytes.len() / 2..source.bytes.len() - 1).contains(&end)
+            {
                 assert_eq!(cut.unwrap_err().code(), Code::CorruptImage, "cut at {end}");
             }
         }
