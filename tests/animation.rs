@@ -38,7 +38,7 @@ fn source() -> Vec<u8> {
         let pixel = |at: u16| {
             if at % 7 == 3 && color != 1 {
                 0
-            } else if at % 11 == 0 {
+            } else if at.is_multiple_of(11) {
                 7
             } else {
                 color
