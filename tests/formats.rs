@@ -3,6 +3,8 @@
 //! `cases.json` says of each file how far its pixels may be from `<file>.png`, or with which words it is refused; `make.py` made them all
 //! and names the programs that were asked.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, io::Cursor, path::Path};
 
 use minilab::pipeline::{Assets, Error, Limits, Pipeline, Unattended, probe, run};
