@@ -6,12 +6,14 @@
 
 mod color_names;
 mod decode;
+mod derive;
 mod encode;
 mod geometry;
 mod gravity;
 
 mod layer;
 mod length;
+mod make;
 mod memory;
 
 mod resample;
@@ -44,7 +46,7 @@ pub use image::Size;
 pub use length::{AspectRatio, Length};
 pub use limits::Limits;
 pub use ops::{Operation, REGISTRY, Registration, registration};
-pub use output::{Encoded, OUTPUT_PARAMS, OutputFormat, OutputSpec};
+pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;
