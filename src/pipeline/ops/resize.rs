@@ -57,7 +57,7 @@ pub enum ShrinkOnLoad {
     /// To no less than the target.
     #[default]
     Fast,
-    /// To no less than twice the target, where the difference can no longer be seen (above 50 dB).
+    /// To no less than twice the target: 54 dB and more against the full resolution, 49.9 dB where a tenth of the samples is clipped to black.
     Fine,
     /// Not at all.
     Off,
