@@ -11,11 +11,13 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use minilab::pipeline::{Encoded, Format, Limits, Operation, OutputSpec, Pipeline, Problem, Unattended, run};
+use minilab::pipeline::{
+    Asset, Assets, Encoded, Format, Input, Limits, Operation, OutputSpec, Pipeline, Problem, Unattended, run,
+};
 use serde_json::Value;
 
 /// How many cases there are: a folder that is not found must not pass for one that is right.
-const CASES: usize = 92;
+const CASES: usize = 136;
 
 /// Largest mean difference of 8-bit samples that a lossy output may have from its expectation: well below what can be seen, above what
 /// another order of floating-point sums makes.
@@ -64,7 +66,7 @@ fn check(case: &Path) -> Result<(), Box<dyn Error>> {
     let spec: Value = serde_json::from_slice(&fs::read(case.join("spec.json"))?)?;
     let source = fs::read(input(spec["input"].as_str().ok_or("spec.json names no \"input\"")?)?)?;
     let pipeline = read(&spec)?;
-    let made = run(&source, &pipeline, &Limits::default(), &Unattended)?;
+    let made = run(&source, &pipeline, &assets(&spec)?, &Limits::default(), &Unattended)?;
     let output = made.outputs.first().ok_or("no output was made")?;
     let expected = case.join(format!("expected.{}", output.format.extension()));
     if std::env::var_os("UPDATE").is_some() {
@@ -77,6 +79,16 @@ fn input(name: &str) -> Result<PathBuf, Box<dyn Error>> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let places = [tests.join("golden/inputs").join(name), tests.join("data").join(name)];
     places.into_iter().find(|place| place.is_file()).ok_or_else(|| format!("there is no input {name}").into())
+}
+
+/// The images that a spec lends to its operations: `"assets": {"logo": "logo.png"}`.
+fn assets(spec: &Value) -> Result<Assets, Box<dyn Error>> {
+    let mut assets = Assets::none();
+    for (name, file) in spec.get("assets").and_then(Value::as_object).into_iter().flatten() {
+        let bytes = fs::read(input(file.as_str().ok_or("an asset is the name of a file")?)?)?;
+        assets.insert(Input::Named(name.clone()), Asset::new(bytes.into(), &Limits::default())?);
+    }
+    Ok(assets)
 }
 
 /// The pipeline of a spec, read by the same functions that read a client's.

@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use minilab::pipeline::{Limits, Pipeline, Unattended, plan, probe, run};
+use minilab::pipeline::{Assets, Limits, Pipeline, Unattended, plan, probe, run};
 use serde_json::json;
 
 /// The system's allocator, with a count of bytes in use and their peak.
@@ -80,10 +80,10 @@ fn noise(width: u32, height: u32) -> Vec<u8> {
 fn measure(source: &[u8], pipeline: &Pipeline) -> (u64, u64) {
     let limits = Limits::default();
     let header = probe(Cursor::new(source), &limits).unwrap();
-    let planned = plan(&header, pipeline, &limits).unwrap().memory_bytes;
+    let planned = plan(&header, pipeline, &Assets::none(), &limits).unwrap().memory_bytes;
     let before = IN_USE.load(Relaxed);
     PEAK.store(before, Relaxed);
-    let made = run(source, pipeline, &limits, &Unattended).unwrap();
+    let made = run(source, pipeline, &Assets::none(), &limits, &Unattended).unwrap();
     let taken = PEAK.load(Relaxed) - before;
     drop(made);
     (planned, taken)
@@ -92,7 +92,7 @@ fn measure(source: &[u8], pipeline: &Pipeline) -> (u64, u64) {
 /// The output of a job as the source of the next.
 fn converted(source: &[u8], output: serde_json::Value) -> Vec<u8> {
     let pipeline: Pipeline = serde_json::from_value(json!({"outputs": [output]})).unwrap();
-    run(source, &pipeline, &Limits::default(), &Unattended).unwrap().outputs.remove(0).bytes
+    run(source, &pipeline, &Assets::none(), &Limits::default(), &Unattended).unwrap().outputs.remove(0).bytes
 }
 
 #[test]

@@ -22,6 +22,6 @@ pub use plan::PlanView;
 pub use problem::{Mistake, ProblemDetails};
 pub use stats::StatsView;
 pub use view::{
-    AttemptError, JobList, JobView, Links, OutputView, SourceView, TimingsView, WarningView, WebhookBody,
-    WebhookView,
+    AttemptError, AttemptView, JobList, JobView, Links, OutputView, SourceView, TimingsView, WarningView,
+    WebhookBody, WebhookView,
 };

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::job::{Event, Job, SourceInfo, Status, Warning};
+use crate::job::{AttemptRecord, Event, Failure, Job, SourceInfo, Status, Warning};
 
 /// A job as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +54,9 @@ pub struct JobView {
     pub warnings: Vec<WarningView>,
     /// Why the job failed, or why its last attempt did.
     pub error: Option<AttemptError>,
+    /// Attempts, oldest first: the latest sixteen that have ended, and the one under way.
+    #[serde(default)]
+    pub attempts: Vec<AttemptView>,
     /// The webhook, if one was asked for.
     pub webhook: Option<WebhookView>,
     /// Where to go from here.
@@ -139,6 +142,25 @@ pub struct AttemptError {
     pub retryable: bool,
     /// Output concerned, if it is one.
     pub output: Option<String>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptView {
+    /// From 1, counting every attempt that was begun.
+    pub number: u32,
+    /// `running`, `succeeded`, `failed` or `cancelled`; or, for one that doesn't count, `released` by a server that was stopping, `lost` with
+    /// its lease, `died` with the server's process.
+    #[schemars(extend("enum" = ["running", "succeeded", "failed", "cancelled", "released", "lost", "died"]))]
+    pub status: String,
+    /// When it began.
+    pub started_at: String,
+    /// When its end was recorded.
+    pub finished_at: Option<String>,
+    /// Milliseconds in between.
+    pub duration_ms: Option<u64>,
+    /// What went wrong.
+    pub error: Option<AttemptError>,
 }
 
 /// The webhook of a job and how its last delivery stands.
@@ -231,12 +253,8 @@ impl JobView {
             outputs: outputs.collect(),
             analysis: BTreeMap::new(),
             warnings: warnings.collect(),
-            error: job.error.as_ref().map(|failure| AttemptError {
-                code: failure.code.name().to_owned(),
-                detail: failure.detail.clone(),
-                retryable: failure.retryable,
-                output: failure.output.clone(),
-            }),
+            error: job.error.as_ref().map(AttemptError::new),
+            attempts: attempts(job),
             webhook: webhook(job),
             links: Links {
                 this: path.clone(),
@@ -245,6 +263,38 @@ impl JobView {
             },
         }
     }
+}
+
+impl AttemptError {
+    fn new(failure: &Failure) -> AttemptError {
+        AttemptError {
+            code: failure.code.name().to_owned(),
+            detail: failure.detail.clone(),
+            retryable: failure.retryable,
+            output: failure.output.clone(),
+        }
+    }
+}
+
+/// The attempts that have ended and the one under way.
+fn attempts(job: &Job) -> Vec<AttemptView> {
+    let ended = |attempt: &AttemptRecord| AttemptView {
+        number: attempt.number,
+        status: attempt.end.name().to_owned(),
+        started_at: attempt.started_at.to_string(),
+        finished_at: Some(attempt.finished_at.to_string()),
+        duration_ms: u64::try_from(attempt.finished_at.since(attempt.started_at).as_millis()).ok(),
+        error: attempt.error.as_ref().map(AttemptError::new),
+    };
+    let running = job.started_at.filter(|_| job.status == Status::Running).map(|started_at| AttemptView {
+        number: job.attempt,
+        status: Status::Running.name().to_owned(),
+        started_at: started_at.to_string(),
+        finished_at: None,
+        duration_ms: None,
+        error: None,
+    });
+    job.attempts.iter().map(ended).chain(running).collect()
 }
 
 impl SourceView {

@@ -92,15 +92,18 @@ pub struct Failure {
 impl Failure {
     /// A failure with its message cut to the limit at a character boundary.
     pub fn new(code: Code, detail: impl Into<String>, retryable: bool) -> Failure {
-        let mut detail = detail.into();
-        if detail.len() > DETAIL_BYTES_MAX {
-            let mut end = DETAIL_BYTES_MAX;
-            while !detail.is_char_boundary(end) {
-                end -= 1;
-            }
-            detail.truncate(end);
+        let mut failure = Failure { code, detail: detail.into(), retryable, output: None };
+        failure.cut_to(DETAIL_BYTES_MAX);
+        failure
+    }
+
+    /// Cuts the message to so many bytes, at a character boundary.
+    pub(super) fn cut_to(&mut self, bytes_max: usize) {
+        let mut end = self.detail.len().min(bytes_max);
+        while !self.detail.is_char_boundary(end) {
+            end -= 1;
         }
-        Failure { code, detail, retryable, output: None }
+        self.detail.truncate(end);
     }
 
     /// The same failure, naming the output it concerns.

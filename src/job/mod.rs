@@ -6,6 +6,7 @@
 
 pub mod delivery;
 pub mod failure;
+pub mod history;
 pub mod id;
 pub mod probe;
 pub mod record;
@@ -15,12 +16,13 @@ pub mod transition;
 
 pub use delivery::{Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, NewDelivery, WebhookState};
 pub use failure::{Code, Failure};
+pub use history::{AttemptEnd, AttemptRecord, Suspicion};
 pub use id::JobId;
 pub use probe::{Probe, Readiness};
 pub use record::{Job, Output, SourceInfo, Timings, Warning};
 pub use spec::{Header, JobSpec, SourceSpec, WebhookSpec};
 pub use status::Status;
-pub use transition::{Attempt, Lease, Outcome, Render, Retention};
+pub use transition::{Attempt, Lease, Loss, Outcome, Render, Retention};
 
 /// Lower-case hex, as digests are written.
 pub fn hex(bytes: &[u8]) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, JobId, JobSpec, Status, WebhookState};
+use super::{AttemptRecord, Failure, JobId, JobSpec, Status, Suspicion, WebhookState};
 use crate::clock::Timestamp;
 use crate::pipeline::Format;
 
@@ -119,6 +119,12 @@ pub struct Job {
     pub attempt: u32,
     /// Attempts among them that don't count: before a manual retry, given back by a drain, ended by the process's death.
     pub forgiven: u32,
+    /// Attempts that have ended, oldest first; the latest [`super::history::ATTEMPTS_KEPT_MAX`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptRecord>,
+    /// Set while the job may be what took the process down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspicion: Option<Suspicion>,
     /// Stages done over stages planned in the running attempt; 1 once succeeded. Live only, never stored in between.
     pub progress: f32,
     /// Bytes of memory that an attempt is planned to need; 0 while unknown (a source not yet fetched).

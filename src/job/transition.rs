@@ -11,9 +11,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::delivery::{DeliveryResult, NewDelivery};
+use super::history::{self, DEATHS_MAX};
 use super::{
-    DeliveryId, DeliveryStatus, Event, Failure, Job, JobId, Output, SourceInfo, SourceSpec, Status, Timings,
-    Warning, WebhookState,
+    AttemptEnd, AttemptRecord, Code, DeliveryId, DeliveryStatus, Event, Failure, Job, JobId, Output,
+    SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState,
 };
 use crate::clock::Timestamp;
 
@@ -53,6 +54,15 @@ pub enum Outcome {
     Released,
     /// Stopped on request.
     Cancelled,
+}
+
+/// How an attempt went missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Its lease ran out.
+    Lease,
+    /// The process that ran it died.
+    Process,
 }
 
 /// Makes the body of a webhook from the job as it ended; handed to the store so that the body is fixed inside the transaction.
@@ -108,6 +118,8 @@ impl Job {
             status: Status::Queued,
             attempt: 0,
             forgiven: 0,
+            attempts: Vec::new(),
+            suspicion: None,
             progress: 0.0,
             memory_bytes,
             cancel_requested: false,
@@ -150,6 +162,14 @@ impl Job {
         self.cancel_requested = false;
     }
 
+    /// An attempt of a suspect begins; `is_alone` if nothing else runs, so that a death of the process would speak against it.
+    pub fn claim_suspect(&mut self, is_alone: bool, now: Timestamp) {
+        self.claim(now);
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.is_alone = is_alone;
+        }
+    }
+
     /// The running attempt has fetched and stored the source: its headers are erased, its needs known.
     pub fn set_source(&mut self, source: SourceInfo, memory_bytes: u64) {
         self.version += LIVE_VERSIONS;
@@ -175,6 +195,20 @@ impl Job {
             self.warnings = attempt.warnings;
         }
         let cancel_requested = std::mem::take(&mut self.cancel_requested);
+        match (&outcome, &mut self.suspicion) {
+            // It was not seen through: it has neither cleared itself nor shown any guilt.
+            (Outcome::Released, Some(suspicion)) => suspicion.is_alone = false,
+            // The process has survived it.
+            _ => self.suspicion = None,
+        }
+        match &outcome {
+            Outcome::Succeeded(_) => self.remember(AttemptEnd::Succeeded, None, now),
+            Outcome::Failed(failure) | Outcome::Retry(failure, _) => {
+                self.remember(AttemptEnd::Failed, Some(failure.clone()), now);
+            }
+            Outcome::Released => self.remember(AttemptEnd::Released, None, now),
+            Outcome::Cancelled => self.remember(AttemptEnd::Cancelled, None, now),
+        }
         match outcome {
             Outcome::Succeeded(outputs) => {
                 self.progress = 1.0;
@@ -201,11 +235,30 @@ impl Job {
         }
     }
 
-    /// The attempt's lease ran out, or its process died: back to the queue, without blame.
-    pub fn reap(&mut self, retention: &Retention, now: Timestamp) {
+    /// The attempt went missing: back to the queue, without counting it. Whose process died becomes a suspect, unless its image was still
+    /// being fetched; after [`DEATHS_MAX`] deaths in which it was alone, nobody else can have been the cause.
+    pub fn reap(&mut self, loss: Loss, retention: &Retention, now: Timestamp) {
         self.version += LIVE_VERSIONS;
+        let end = match loss {
+            Loss::Lease => AttemptEnd::Lost,
+            Loss::Process => AttemptEnd::Died,
+        };
+        self.remember(end, None, now);
+        if loss == Loss::Process && !self.needs_fetch() {
+            let suspicion = self.suspicion.get_or_insert_default();
+            suspicion.deaths += u32::from(suspicion.is_alone);
+        }
+        let deaths = self.suspicion.as_mut().map_or(0, |suspicion| {
+            suspicion.is_alone = false;
+            suspicion.deaths
+        });
         if std::mem::take(&mut self.cancel_requested) {
             self.end(Status::Cancelled, retention, now);
+        } else if deaths >= DEATHS_MAX {
+            let detail =
+                format!("the server died {deaths} times while it was running this job and nothing else");
+            self.error = Some(Failure::new(Code::Crashed, detail, false));
+            self.end(Status::Failed, retention, now);
         } else {
             self.forgiven += 1;
             self.requeue(now);
@@ -244,6 +297,8 @@ impl Job {
         self.version += 1;
         self.forgiven = self.attempt;
         self.error = None;
+        // What took the process down before is tried alone again, with a clean record.
+        self.suspicion = self.suspicion.map(|_| Suspicion::default());
         self.finished_at = None;
         self.expires_at = None;
         self.timings = Timings::default();
@@ -281,6 +336,12 @@ impl Job {
             last_status: result.response_status,
             next_attempt_at: result.next_attempt_at,
         });
+    }
+
+    fn remember(&mut self, end: AttemptEnd, error: Option<Failure>, now: Timestamp) {
+        let started_at = self.started_at.unwrap_or(now);
+        let record = AttemptRecord { number: self.attempt, started_at, finished_at: now, end, error };
+        history::remember(&mut self.attempts, record);
     }
 
     fn requeue(&mut self, at: Timestamp) {

@@ -87,7 +87,8 @@ impl Gravity {
         (put(x, whole.0, part.0), put(y, whole.1, part.1))
     }
 
-    fn fractions(self) -> (f64, f64) {
+    /// Of the free space, how much lies to the left and above.
+    pub(super) fn fractions(self) -> (f64, f64) {
         match self {
             Gravity::Compass(index) => match WORDS[index] {
                 "north" => (0.5, 0.0),

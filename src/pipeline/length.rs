@@ -51,6 +51,58 @@ impl<'de> Deserialize<'de> for Length {
     }
 }
 
+/// A way to go, in either direction: pixels, or a share of the image's own width or height.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Offset {
+    /// Pixels.
+    Pixels(i32),
+    /// Percent, −100..100.
+    Percent(f64),
+}
+
+impl Default for Offset {
+    fn default() -> Offset {
+        Offset::Pixels(0)
+    }
+}
+
+impl Offset {
+    /// Reads a whole number of pixels or a percentage string such as `"-12.5%"`.
+    pub fn read(value: &Value) -> Option<Offset> {
+        match value {
+            Value::String(text) => {
+                let number: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+                (-100.0..=100.0).contains(&number).then_some(Offset::Percent(number))
+            }
+            other => other.as_i64().and_then(|pixels| i32::try_from(pixels).ok()).map(Offset::Pixels),
+        }
+    }
+
+    /// Pixels along a side of `whole` pixels, rounded to nearest.
+    pub fn of(self, whole: u32) -> i64 {
+        match self {
+            Offset::Pixels(pixels) => i64::from(pixels),
+            Offset::Percent(percent) => (f64::from(whole) * percent / 100.0).round() as i64,
+        }
+    }
+}
+
+impl Serialize for Offset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Offset::Pixels(pixels) => serializer.serialize_i32(*pixels),
+            Offset::Percent(percent) => serializer.serialize_str(&format!("{percent}%")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Offset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Offset, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Offset::read(&value).ok_or_else(|| D::Error::custom(format!("{value} is no offset")))
+    }
+}
+
 /// Width to height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AspectRatio {
@@ -116,6 +168,17 @@ mod tests {
         }
         let stored = serde_json::to_string(&Length::Percent(12.5)).unwrap();
         assert_eq!(serde_json::from_str::<Length>(&stored).unwrap(), Length::Percent(12.5));
+    }
+
+    #[test]
+    fn offsets_go_either_way() {
+        assert_eq!(Offset::read(&json!(-12)), Some(Offset::Pixels(-12)));
+        assert_eq!(Offset::read(&json!("-12.5%")).unwrap().of(200), -25);
+        for wrong in [json!("12"), json!("101%"), json!("-101%"), json!(1.5), json!("NaN%"), json!(null)] {
+            assert_eq!(Offset::read(&wrong), None, "{wrong}");
+        }
+        let stored = serde_json::to_string(&Offset::Percent(-12.5)).unwrap();
+        assert_eq!(serde_json::from_str::<Offset>(&stored).unwrap(), Offset::Percent(-12.5));
     }
 
     #[test]

@@ -11,7 +11,9 @@ mod encode;
 mod gaussian;
 mod geometry;
 mod gravity;
+mod holding;
 
+mod layer;
 mod length;
 mod memory;
 
@@ -21,6 +23,7 @@ mod region;
 mod resample;
 mod run;
 
+pub mod assets;
 pub mod color;
 pub mod control;
 pub mod error;
@@ -36,6 +39,7 @@ pub mod probe;
 
 use serde::{Deserialize, Serialize};
 
+pub use assets::{Asset, Assets, Bench, Input};
 pub use control::{Control, Interrupt, Stage, Unattended};
 pub use decode::baseline;
 pub use error::{Code, Error};

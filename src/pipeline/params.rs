@@ -5,7 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{color, gravity, gravity::Gravity, length::AspectRatio, length::Length, region};
+use super::{
+    assets::Input, color, gravity, gravity::Gravity, length::AspectRatio, length::Length, length::Offset,
+    region,
+};
 
 /// Something wrong with a spec, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,13 @@ pub enum Kind {
     },
     /// A list of rectangles `{"left", "top", "width", "height"}`, each side a length.
     Regions,
+    /// Pixels either way, or a percentage string such as `"-5%"`.
+    Offset {
+        /// Largest number of pixels, either way.
+        most: i64,
+    },
+    /// The name of an asset, or `{"url": "https://…"}`.
+    Input,
     /// A ratio such as `"16:9"`.
     AspectRatio,
     /// Text of at most so many bytes.
@@ -170,6 +180,17 @@ fn mistake(kind: Kind, value: &Value) -> Option<String> {
             return mistake(Kind::Length { min, max }, value).map(|detail| format!("{detail}; or {word:?}"));
         }
         Kind::Regions => return region::mistake(value),
+        Kind::Offset { most } => match whole(value).map(Value::from).as_ref().and_then(Offset::read).or_else(|| Offset::read(value)) {
+            Some(Offset::Percent(_)) => return None,
+            Some(Offset::Pixels(pixels)) if i64::from(pixels).abs() <= most => return None,
+            _ => format!(
+                "must be a whole number of pixels from -{most} to {most}, or a percentage such as \"-5%\""
+            ),
+        },
+        Kind::Input => match Input::read(value) {
+            Some(_) => return None,
+            None => "must be the name of an asset (a to z, 0 to 9, _ and -, at most 64), or {\"url\":\"https://…\"}".to_owned(),
+        },
         Kind::AspectRatio => match value.as_str() {
             Some(text) if AspectRatio::parse(text).is_some() => return None,
             _ => format!(
@@ -201,7 +222,9 @@ pub fn plain(object: &Map<String, Value>, params: &[Param]) -> Map<String, Value
         .find(|param| param.name == name)
         .map(|param| param.kind)
     {
-        Some(Kind::Integer { .. }) => whole(value).map_or_else(|| value.clone(), Value::from),
+        Some(Kind::Integer { .. } | Kind::Offset { .. }) => {
+            whole(value).map_or_else(|| value.clone(), Value::from)
+        }
         _ => value.clone(),
     };
     object
@@ -283,6 +306,16 @@ fn param_schema(param: &Param) -> Value {
                 "required": ["left", "top", "width", "height"]});
             json!({"type": "array", "minItems": 1, "maxItems": region::REGIONS_MAX, "items": item})
         }
+        Kind::Offset { most } => json!({"oneOf": [
+            {"type": "integer", "minimum": -most, "maximum": most},
+            {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?%$"},
+        ]}),
+        Kind::Input => json!({"oneOf": [
+            {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"},
+            {"type": "object", "required": ["url"], "additionalProperties": false, "properties": {
+                "url": {"type": "string", "maxLength": 8192},
+            }},
+        ]}),
         Kind::AspectRatio => json!({"type": "string", "pattern": "^[0-9]+:[0-9]+$"}),
         Kind::Text { bytes_max } => json!({"type": "string", "maxLength": bytes_max}),
         Kind::Any => json!({}),
@@ -307,7 +340,7 @@ pub fn from_text(param: &Param, text: &str) -> Value {
     let number = || text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
     let integer = || text.parse::<i64>().ok().map(Value::from);
     let read = match param.kind {
-        Kind::Integer { .. } | Kind::Length { .. } | Kind::LengthOr { .. } => integer(),
+        Kind::Integer { .. } | Kind::Length { .. } | Kind::LengthOr { .. } | Kind::Offset { .. } => integer(),
         Kind::Number { .. } => integer().or_else(number),
         Kind::Boolean => match text {
             "true" | "1" => Some(Value::Bool(true)),
@@ -317,9 +350,13 @@ pub fn from_text(param: &Param, text: &str) -> Value {
         Kind::Gravity => text.split_once(',').and_then(|(x, y)| {
             Some(json!({"x": x.trim().parse::<f64>().ok()?, "y": y.trim().parse::<f64>().ok()?}))
         }),
-        Kind::Choice(_) | Kind::Color | Kind::AspectRatio | Kind::Regions | Kind::Text { .. } | Kind::Any => {
-            None
-        }
+        Kind::Choice(_)
+        | Kind::Color
+        | Kind::AspectRatio
+        | Kind::Regions
+        | Kind::Input
+        | Kind::Text { .. }
+        | Kind::Any => None,
     };
     read.unwrap_or_else(|| Value::from(text))
 }

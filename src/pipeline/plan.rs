@@ -1,7 +1,7 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
 use super::{
-    Error, Format, Limits, OutputFormat, OutputSpec, Pipeline,
+    Assets, Error, Format, Input, Limits, OutputFormat, OutputSpec, Pipeline,
     image::{Layout, Shape, Size},
     limits, memory,
     ops::{Detail, Operation},
@@ -51,9 +51,9 @@ pub struct PlannedOutput {
     pub name: String,
     /// Format asked for; `Same` is resolved.
     pub format: Format,
-    /// Width in pixels.
+    /// Width in pixels; after an operation whose outcome the pixels decide (`trim`), what an image without a border gives.
     pub width: u32,
-    /// Height in pixels.
+    /// Height in pixels; likewise.
     pub height: u32,
 }
 
@@ -92,11 +92,11 @@ const SCALES: [u8; 4] = [1, 2, 3, 4];
 /// # Errors
 /// [`Error::TooLarge`] when the source, an output or the memory is over its limit; [`Error::Parameter`], with a JSON Pointer such as
 /// `/outputs/0/operations/1/width`, when a parameter does not fit this image.
-pub fn plan(header: &Header, pipeline: &Pipeline, limits: &Limits) -> Result<Plan, Error> {
+pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limits) -> Result<Plan, Error> {
     limits::admit(header, limits)?;
     let eighths = decode_scale(header, pipeline);
     let decoded = super::decode::scaled(Size::new(header.width, header.height), eighths);
-    let mut walk = Walk::new(header, pipeline, limits, eighths);
+    let mut walk = Walk::new(header, pipeline, assets, limits, eighths);
     walk.outputs()?;
     if walk.peak > limits.memory_bytes_max {
         return Err(Error::TooLarge(format!(
@@ -174,14 +174,17 @@ fn of_source(header: &Header) -> Vec<Warning> {
 struct Walk<'a> {
     header: &'a Header,
     pipeline: &'a Pipeline,
+    assets: &'a Assets,
     limits: &'a Limits,
-    /// Bytes of encoded outputs that wait for the end.
+    /// Bytes that stay to the end: encoded outputs, decoded inputs.
     finished: u64,
     peak: u64,
     /// Scale of the pixels as they come from the decoder.
     eighths: u8,
     warnings: Vec<Warning>,
     planned: Vec<PlannedOutput>,
+    /// Inputs decoded so far; they stay until the end.
+    inputs: Vec<&'a Input>,
 }
 
 /// An image on its way.
@@ -195,11 +198,20 @@ struct Live {
     /// Bytes of the common image that other outputs still need. While `shared`, this image is that one.
     kept: u64,
     shared: bool,
+    /// Pixels to reckon with when an earlier operation gave an upper bound only; 0 while sizes are exact.
+    at_most: u64,
 }
 
 impl Live {
     fn bytes(self) -> u64 {
-        Shape { size: self.stored, ..self.shape }.bytes()
+        Shape { size: self.stored, ..self.shape }
+            .bytes()
+            .max(self.at_most * self.shape.layout.channels() as u64)
+    }
+
+    /// How many times larger than planned it may come out.
+    fn growth(self) -> u64 {
+        self.at_most.div_ceil(self.shape.size.pixels()).max(1)
     }
 
     /// Bytes that this image takes beside the common one. Only pixels with alpha are ever changed in place, and then copied first.
@@ -209,21 +221,39 @@ impl Live {
 }
 
 impl<'a> Walk<'a> {
-    fn new(header: &'a Header, pipeline: &'a Pipeline, limits: &'a Limits, eighths: u8) -> Walk<'a> {
+    fn new(
+        header: &'a Header,
+        pipeline: &'a Pipeline,
+        assets: &'a Assets,
+        limits: &'a Limits,
+        eighths: u8,
+    ) -> Walk<'a> {
         let peak = memory::decoding(header, eighths);
         let (warnings, planned) = (Vec::new(), Vec::new());
-        Walk { header, pipeline, limits, finished: 0, peak, eighths, warnings, planned }
+        Walk {
+            header,
+            pipeline,
+            assets,
+            limits,
+            finished: 0,
+            peak,
+            eighths,
+            warnings,
+            planned,
+            inputs: Vec::new(),
+        }
     }
 
     fn outputs(&mut self) -> Result<(), Error> {
         let shape = source_shape(self.header, self.pipeline);
         let stored = super::decode::scaled(shape.size, self.eighths);
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
-        let mut live = Live { shape, stored, turn, kept: 0, shared: false };
-        for (index, operation) in self.pipeline.operations.iter().enumerate() {
+        let mut live = Live { shape, stored, turn, kept: 0, shared: false, at_most: 0 };
+        let pipeline = self.pipeline;
+        for (index, operation) in pipeline.operations.iter().enumerate() {
             live = self.step(operation, live, &format!("/operations/{index}"), None)?;
         }
-        let outputs = &self.pipeline.outputs;
+        let outputs = &pipeline.outputs;
         for (index, output) in outputs.iter().enumerate() {
             // The common image stays for the outputs that follow.
             let shared = index + 1 < outputs.len();
@@ -233,7 +263,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn output(&mut self, output: &OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
+    fn output(&mut self, output: &'a OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
         for (number, operation) in output.operations.iter().enumerate() {
             live = self.step(
                 operation,
@@ -256,9 +286,11 @@ impl<'a> Walk<'a> {
         }
         let turned = if live.turn { live.bytes() } else { 0 };
         self.note_peak(
-            live.kept + live.own_bytes() + turned.max(memory::encoding(shape, format, output.lossless)),
+            live.kept
+                + live.own_bytes()
+                + turned.max(memory::encoding(shape, format, output.lossless) * live.growth()),
         );
-        self.finished += memory::encoded(shape, format, output.lossless);
+        self.finished += memory::encoded(shape, format, output.lossless) * live.growth();
         let Size { width, height } = shape.size;
         self.planned.push(PlannedOutput { name: output.name.clone(), format, width, height });
         Ok(())
@@ -267,13 +299,13 @@ impl<'a> Walk<'a> {
     /// One operation: checks its result against the limits and adds up what is alive while it runs.
     fn step(
         &mut self,
-        operation: &Operation,
+        operation: &'a Operation,
         live: Live,
         pointer: &str,
         output: Option<&str>,
     ) -> Result<Live, Error> {
         let op = operation.op();
-        let step = op.plan(live.shape).map_err(|error| error.at(pointer))?;
+        let step = op.plan_with(live.shape, self.assets).map_err(|error| error.at(pointer))?;
         self.admit(step.shape.size, operation, pointer)?;
         if let Some((code, detail)) = step.note {
             self.warnings.push(Warning { code, detail, output: output.map(str::to_owned) });
@@ -284,11 +316,19 @@ impl<'a> Walk<'a> {
             true => super::decode::scaled(step.shape.size, self.eighths),
             false => step.shape.size,
         };
-        let next =
-            Live { shape: step.shape, stored, turn: live.turn && as_next, kept: live.kept, shared: false };
+        // Of a smaller image than planned, a resize to one open side may leave more than planned (up to what it was, or twice the plan).
+        let at_most = match (step.at_most, live.at_most) {
+            (true, before) => before.max(step.shape.size.pixels()),
+            (false, 0) => 0,
+            (false, before) => before.max(2 * step.shape.size.pixels()),
+        };
+        let turn = live.turn && as_next;
+        let next = Live { shape: step.shape, stored, turn, kept: live.kept, shared: false, at_most };
         let turned = if live.turn { live.bytes() } else { 0 };
-        let working = next.bytes() + op.working_bytes(live.shape, live.stored) + memory::BASE_BYTES;
+        let working =
+            next.bytes() + op.working_bytes_with(live.shape, live.stored, self.assets) + memory::BASE_BYTES;
         self.note_peak(live.kept + live.own_bytes() + turned.max(working));
+        self.keep_input(op.input());
         Ok(next)
     }
 
@@ -303,6 +343,13 @@ impl<'a> Walk<'a> {
             self.limits.side_max,
             self.limits.pixels_max
         )))
+    }
+
+    /// From now on the pixels of an input are in memory.
+    fn keep_input(&mut self, input: Option<&'a Input>) {
+        let Some(input) = input.filter(|input| !self.inputs.contains(input)) else { return };
+        self.finished += self.assets.get(input).map_or(0, |asset| asset.shape().bytes());
+        self.inputs.push(input);
     }
 
     fn note_peak(&mut self, bytes: u64) {

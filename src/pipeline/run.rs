@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    Control, Encoded, Error, Header, Interrupt, Limits, OutputSpec, Pipeline, Stage, Warning,
+    Assets, Bench, Control, Encoded, Error, Header, Interrupt, Limits, OutputSpec, Pipeline, Stage, Warning,
     decode::{self, Request},
-    encode,
+    encode, holding,
     image::Image,
     ops::Operation,
     plan, probe,
@@ -25,7 +25,7 @@ pub struct Made {
     pub warnings: Vec<Warning>,
 }
 
-/// Decodes once and makes every output. Blocks; stops soon after `control` says so.
+/// Decodes once and makes every output; `assets` are the images that operations name. Blocks; stops soon after `control` says so.
 ///
 /// # Errors
 /// Whatever [`probe()`](probe::probe) and [`plan()`](plan::plan) refuse, [`Error::Corrupt`] when the data breaks off or contradicts itself, [`Error::Encode`], and
@@ -33,27 +33,29 @@ pub struct Made {
 pub fn run(
     source: &[u8],
     pipeline: &Pipeline,
+    assets: &Assets,
     limits: &Limits,
     control: &dyn Control,
 ) -> Result<Made, Error> {
     let header = probe::probe(Cursor::new(source), limits)?;
-    let planned = plan::plan(&header, pipeline, limits)?;
+    let planned = plan::plan(&header, pipeline, assets, limits)?;
     control.planned(planned.stages);
     control.check()?;
     control.stage(Stage::Decode);
     let eighths = plan::decode_scale(&header, pipeline);
     let request = Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, control };
     let decoded = decode::decode(&request, pipeline.auto_orient)?;
+    let bench = Bench::new(assets, planned.memory_bytes);
     let noting = Noting { control, notes: Mutex::default() };
     let mut warnings = planned.warnings;
-    let mut common = Some(apply(decoded, &pipeline.operations, "/operations", &noting)?);
+    let mut common = Some(apply(decoded, &pipeline.operations, "/operations", &bench, &noting)?);
     warnings.extend(noting.take(None));
     let mut outputs = Vec::with_capacity(pipeline.outputs.len());
     for (index, spec) in pipeline.outputs.iter().enumerate() {
         let last = index + 1 == pipeline.outputs.len();
         let image = if last { common.take() } else { common.clone() };
         let image = image.expect("taken only for the last output");
-        outputs.push(output(image, spec, index, &header, &noting)?);
+        outputs.push(output(image, spec, index, &header, &bench, &noting)?);
         warnings.extend(noting.take(Some(&spec.name)));
     }
     Ok(Made { header, outputs, warnings })
@@ -95,10 +97,12 @@ fn output(
     spec: &OutputSpec,
     index: usize,
     header: &Header,
+    bench: &Bench<'_>,
     control: &dyn Control,
 ) -> Result<Encoded, Error> {
-    let image = apply(image, &spec.operations, &format!("/outputs/{index}/operations"), control)?;
+    let image = apply(image, &spec.operations, &format!("/outputs/{index}/operations"), bench, control)?;
     let format = spec.format.resolve(header.format);
+    holding::encoding(&image, format, spec.lossless, bench)?;
     control.check()?;
     control.stage(Stage::Encode(format));
     encode::encode(image, spec, format, control)
@@ -108,13 +112,15 @@ fn apply(
     mut image: Image,
     operations: &[Operation],
     pointer: &str,
+    bench: &Bench<'_>,
     control: &dyn Control,
 ) -> Result<Image, Error> {
     for (index, operation) in operations.iter().enumerate() {
         control.check()?;
         control.stage(Stage::Operation(operation.name()));
-        image =
-            operation.op().apply(image, control).map_err(|error| error.at(&format!("{pointer}/{index}")))?;
+        let pointer = format!("{pointer}/{index}");
+        holding::step(operation, &image, bench, &pointer)?;
+        image = operation.op().apply_with(image, bench, control).map_err(|error| error.at(&pointer))?;
     }
     Ok(image)
 }
@@ -158,7 +164,7 @@ mod tests {
             for layout in [Layout::Grey, Layout::Rgb, Layout::Rgba] {
                 let source = file(layout, from);
                 for target in Format::ALL {
-                    let made = run(&source, &to(target), &Limits::default(), &Unattended)
+                    let made = run(&source, &to(target), &Assets::none(), &Limits::default(), &Unattended)
                         .unwrap_or_else(|error| panic!("{from} {layout:?} to {target}: {error}"));
                     assert_eq!(made.header.format, from);
                     let output = &made.outputs[0];
@@ -208,7 +214,13 @@ mod tests {
             let source = file(Layout::Rgb, format);
             let mut finished = false;
             for count in (0..60).chain([u32::MAX]) {
-                match run(&source, &to(format), &Limits::default(), &After(Default::default(), count)) {
+                match run(
+                    &source,
+                    &to(format),
+                    &Assets::none(),
+                    &Limits::default(),
+                    &After(Default::default(), count),
+                ) {
                     Err(error) => {
                         assert_eq!(error.code(), Code::Interrupted, "{format} after {count}: {error}")
                     }
@@ -227,7 +239,9 @@ mod tests {
         let plain = json!({"name": "plain"});
         let both = pipeline(json!({"outputs": [grey, plain]}));
         let alone = pipeline(json!({"outputs": [plain]}));
-        let run = |pipeline| run(&source, pipeline, &Limits::default(), &Unattended).unwrap().outputs;
+        let run = |pipeline| {
+            run(&source, pipeline, &Assets::none(), &Limits::default(), &Unattended).unwrap().outputs
+        };
         assert_eq!(run(&both)[1].bytes, run(&alone)[0].bytes);
     }
 
@@ -249,10 +263,10 @@ mod tests {
             {"name": "b", "operations": [{"op": "resize", "height": 8}, {"op": "grayscale"}]}]}));
         let limits = Limits::default();
         let header = probe::probe(Cursor::new(&source), &limits).unwrap();
-        let planned = plan::plan(&header, &pipeline, &limits).unwrap();
+        let planned = plan::plan(&header, &pipeline, &Assets::none(), &limits).unwrap();
         assert_eq!((planned.decode_width, planned.decode_height), (8, 6), "one eighth serves 8 of 64");
         let control = Stages::default();
-        let made = run(&source, &pipeline, &limits, &control).unwrap();
+        let made = run(&source, &pipeline, &Assets::none(), &limits, &control).unwrap();
         assert_eq!(control.0.lock().unwrap().len(), planned.stages as usize);
         for (output, planned) in made.outputs.iter().zip(&planned.outputs) {
             assert_eq!(
@@ -268,8 +282,14 @@ mod tests {
             for layout in [Layout::Grey, Layout::Rgba] {
                 let source = file(layout, format);
                 for end in (0..source.len() - source.len() / 8).step_by(source.len() / 23 + 1) {
-                    let error =
-                        run(&source[..end], &to(Format::Bmp), &Limits::default(), &Unattended).unwrap_err();
+                    let error = run(
+                        &source[..end],
+                        &to(Format::Bmp),
+                        &Assets::none(),
+                        &Limits::default(),
+                        &Unattended,
+                    )
+                    .unwrap_err();
                     let expected = [Code::CorruptImage, Code::UnsupportedFormat];
                     assert!(expected.contains(&error.code()), "{format} cut at {end}: {error}");
                 }
@@ -277,7 +297,7 @@ mod tests {
                     let mut broken = source.clone();
                     broken[index] ^= 0x5a;
                     // Anything but a panic: many bytes do not matter.
-                    let _ = run(&broken, &to(Format::Bmp), &Limits::default(), &Unattended);
+                    let _ = run(&broken, &to(Format::Bmp), &Assets::none(), &Limits::default(), &Unattended);
                 }
             }
         }

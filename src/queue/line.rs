@@ -21,6 +21,8 @@ struct Places {
     due: BTreeMap<i16, VecDeque<(JobId, Timestamp)>>,
     due_count: usize,
     later: BTreeSet<(Timestamp, JobId, i8)>,
+    /// Those of either who have to run alone.
+    suspects: BTreeSet<JobId>,
 }
 
 impl Line {
@@ -39,12 +41,31 @@ impl Line {
         self.leave(job);
         if job.status == Status::Queued {
             self.enter(job.id, job.spec.priority, job.run_at, now);
+            if job.suspicion.is_some() {
+                self.suspect(job.id);
+            }
         }
+    }
+
+    /// A job in the line has to run alone.
+    pub(super) fn suspect(&self, id: JobId) {
+        self.lock().suspects.insert(id);
+    }
+
+    /// Whether a job in the line has to run alone.
+    pub(super) fn has_suspects(&self) -> bool {
+        !self.lock().suspects.is_empty()
+    }
+
+    /// The store knows of no more suspects.
+    pub(super) fn forget_suspects(&self) {
+        self.lock().suspects.clear();
     }
 
     /// A job leaves, wherever it stood.
     pub(super) fn leave(&self, job: &Job) {
         let mut places = self.lock();
+        places.suspects.remove(&job.id);
         places.remove_due(job.id, job.spec.priority);
         if !places.later.is_empty() {
             let entry = (job.run_at, job.id, job.spec.priority);

@@ -181,8 +181,17 @@ impl Queue {
                 "jobs that were running when the server last stopped are queued again"
             );
         }
+        for job in reaped.iter().filter(|job| job.status.is_terminal()) {
+            if let Some(error) = &job.error {
+                tracing::error!(job.id = %job.id, code = error.code.name(), "{}", error.detail);
+            }
+            self.count_end(job);
+        }
         for waiting in shared.store.waiting().await? {
             shared.line.enter(waiting.id, waiting.priority, waiting.run_at, now);
+            if waiting.is_suspect {
+                shared.line.suspect(waiting.id);
+            }
         }
         self.refresh_counts().await?;
         shared.work_arrived.notify_one();

@@ -40,6 +40,27 @@ impl Queue {
         Ok(claimed)
     }
 
+    /// Whether a job waits that was running when the process died. Until all of them have cleared themselves, or have been found to be the
+    /// cause, only one at a time may run, and nothing beside it: see [`Queue::claim_suspect`].
+    pub fn has_suspects(&self) -> bool {
+        self.shared.line.has_suspects()
+    }
+
+    /// Hands out one job of which the process may have died. `is_alone`: no other image is being worked on, so that another death while it
+    /// runs speaks against this job.
+    pub async fn claim_suspect(&self, is_alone: bool) -> Result<Option<Claimed>, QueueError> {
+        let shared = &self.shared;
+        let (now, lease_duration) = (shared.clock.now(), shared.config.lease_duration);
+        let claimed = shared.store.claim_suspect(shared.worker, is_alone, lease_duration, now).await?;
+        match &claimed {
+            Some(claimed) => {
+                self.publish(claimed.job.clone());
+            }
+            None => shared.line.forget_suspects(),
+        }
+        Ok(claimed)
+    }
+
     /// Whether a job is due, as far as the line knows.
     pub fn has_due_work(&self) -> bool {
         self.shared.line.next_due(self.shared.clock.now()).0

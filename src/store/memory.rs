@@ -17,8 +17,8 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{
-    Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Job, JobId, Lease, Render, Retention, SourceInfo,
-    Status,
+    Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Job, JobId, Lease, Loss, Render, Retention,
+    SourceInfo, Status,
 };
 
 /// A store that forgets everything when it is dropped.
@@ -119,7 +119,7 @@ impl State {
             .values()
             .map(|row| &row.job)
             .filter(|job| job.status == Status::Queued && job.run_at <= now)
-            .filter(|job| job.needs_fetch() == needs_fetch)
+            .filter(|job| job.needs_fetch() == needs_fetch && job.suspicion.is_none())
             .collect();
         line.sort_by_key(|job| (-i16::from(job.spec.priority), job.id));
         line.into_iter().map(|job| job.id).collect()
@@ -191,7 +191,12 @@ impl JobStore for MemoryStore {
         let state = self.state();
         let queued = state.rows.values().map(|row| &row.job).filter(|job| job.status == Status::Queued);
         let mut waiting: Vec<Waiting> = queued
-            .map(|job| Waiting { id: job.id, priority: job.spec.priority, run_at: job.run_at })
+            .map(|job| Waiting {
+                id: job.id,
+                priority: job.spec.priority,
+                run_at: job.run_at,
+                is_suspect: job.suspicion.is_some(),
+            })
             .collect();
         waiting.sort_by_key(|waiting| (-i16::from(waiting.priority), waiting.id));
         Ok(waiting)
@@ -219,6 +224,28 @@ impl JobStore for MemoryStore {
             claimed.push(Claimed { job: row.job.clone(), lease, inline_source });
         }
         Ok(claimed)
+    }
+
+    async fn claim_suspect(
+        &self,
+        worker: Uuid,
+        is_alone: bool,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Claimed>> {
+        let mut state = self.state();
+        let state = &mut *state;
+        let queued = state.rows.values_mut().filter(|row| row.job.status == Status::Queued);
+        let suspects = queued.filter_map(|row| row.job.suspicion.map(|suspicion| (suspicion.deaths, row)));
+        let worst = suspects.max_by_key(|(deaths, row)| (*deaths, std::cmp::Reverse(row.job.id)));
+        Ok(worst.map(|(_, row)| {
+            row.job.claim_suspect(is_alone, now);
+            row.lease = Some((worker, now.plus(lease_duration)));
+            let lease = Lease { job: row.job.id, attempt: row.job.attempt, worker };
+            let is_inline = row.job.source.as_ref().is_some_and(|source| source.inline);
+            let inline_source = state.inline.get(&(row.job.id, None)).filter(|_| is_inline).cloned();
+            Claimed { job: row.job.clone(), lease, inline_source }
+        }))
     }
 
     async fn extend(
@@ -333,9 +360,13 @@ impl JobStore for MemoryStore {
                 row.next_attempt_at = now;
             }
         }
+        let loss = match reap {
+            Reap::Expired => Loss::Lease,
+            Reap::OthersThan(_) => Loss::Process,
+        };
         let mut jobs = Vec::new();
         for mut row in rows {
-            row.job.reap(&retention, now);
+            row.job.reap(loss, &retention, now);
             jobs.push(state.end(row, &render, now));
         }
         Ok(jobs)

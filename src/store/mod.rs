@@ -179,7 +179,8 @@ pub struct Removed {
 pub enum Reap {
     /// Those whose lease ran out.
     Expired,
-    /// Those of every worker but this one: at boot of the only process on the store. Claimed deliveries become due again, too.
+    /// Those of every worker but this one, whose process has died: at boot of the only process on the store. Who was running becomes a
+    /// suspect. Claimed deliveries become due again, too.
     OthersThan(uuid::Uuid),
 }
 
@@ -210,6 +211,8 @@ pub struct Waiting {
     pub priority: i8,
     /// Since when it has been due.
     pub run_at: Timestamp,
+    /// Whether it has to run alone.
+    pub is_suspect: bool,
 }
 
 /// The truth about jobs.
@@ -229,6 +232,15 @@ pub trait JobStore: Send + Sync + 'static {
     /// Hands out due jobs, highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
     /// that don't hold each other up. A row that can't be read is set aside and logged.
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
+    /// Hands out one of the jobs that were running when a process died, which [`JobStore::claim`] passes over: the one with most deaths,
+    /// then the oldest. `is_alone` tells whether anything else runs.
+    async fn claim_suspect(
+        &self,
+        worker: uuid::Uuid,
+        is_alone: bool,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Claimed>>;
     /// Extends leases to `now + lease_duration`; one answer each, in order.
     async fn extend(
         &self,

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::control::AttemptControl;
 use super::error::{WorkError, failure_of, source_unreadable};
 use crate::job::{Code, Failure, JobSpec};
-use crate::pipeline::{self, Encoded, Interrupt, Limits};
+use crate::pipeline::{self, Assets, Encoded, Interrupt, Limits};
 
 /// Where a pool thread finds the source.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<Executed, 
         Source::Bytes(bytes) => bytes,
         Source::File(path) => std::fs::read(path).map_err(|error| source_unreadable(error.into()))?.into(),
     };
-    let made = pipeline::run(&bytes, &task.spec.pipeline, &task.limits, control);
+    let made = pipeline::run(&bytes, &task.spec.pipeline, &Assets::none(), &task.limits, control);
     let made = made.map_err(|error| match error {
         pipeline::Error::Interrupted(Interrupt::Cancelled) => WorkError::Cancelled,
         pipeline::Error::Interrupted(Interrupt::Deadline) => timed_out(&task.spec),

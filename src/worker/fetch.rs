@@ -12,7 +12,7 @@ use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX, SpoolFile};
 use crate::egress::{EgressError, Get};
 use crate::job::{Code, Failure, JobId, JobSpec, SourceInfo, SourceSpec};
-use crate::pipeline::{self, Header, Plan};
+use crate::pipeline::{self, Assets, Header, Plan};
 
 /// Bytes collected before they are written to the spool.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -88,7 +88,7 @@ async fn look(rooms: &Rooms, body: &Body, spec: &Arc<JobSpec>) -> Result<(Header
     let for_plan = Arc::clone(spec);
     let probe = move |header: Result<Header, pipeline::Error>| {
         let header = header?;
-        let plan = pipeline::plan(&header, &for_plan.pipeline, &limits)?;
+        let plan = pipeline::plan(&header, &for_plan.pipeline, &Assets::none(), &limits)?;
         Ok((header, plan))
     };
     let looked = match body {

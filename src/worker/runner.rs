@@ -29,6 +29,8 @@ pub struct Runner {
     load: Arc<Load>,
     attempts: JoinSet<()>,
     controls: Vec<std::sync::Weak<AttemptControl>>,
+    /// The attempt under way is a suspect's: nothing may run beside it.
+    is_suspect_running: bool,
     _heartbeat: Heartbeat,
 }
 
@@ -58,6 +60,7 @@ impl Runner {
             load: Load::new(),
             attempts: JoinSet::new(),
             controls: Vec::new(),
+            is_suspect_running: false,
             _heartbeat: heartbeat,
         })
     }
@@ -73,15 +76,18 @@ impl Runner {
             }
             let load = Arc::clone(&self.load);
             let queue = self.rooms.queue.clone();
+            let has_room = self.has_room();
             let news = async {
                 tokio::select! {
-                    () = queue.work_arrived(), if self.has_room() => {}
+                    () = queue.work_arrived(), if has_room => {}
                     () = load.freed() => {}
                 }
             };
+            let is_suspect_running = self.is_suspect_running;
             tokio::select! {
                 () = &mut shutdown => break,
                 () = news => {}
+                Some(_) = self.attempts.join_next(), if is_suspect_running => {}
             }
         }
         self.drain().await;
@@ -103,6 +109,13 @@ impl Runner {
 
     /// Claims once; whether it is worth claiming again at once.
     async fn claim(&mut self) -> bool {
+        self.is_suspect_running &= !self.attempts.is_empty();
+        if self.is_suspect_running {
+            return false;
+        }
+        if self.rooms.queue.has_suspects() {
+            return self.claim_suspect().await;
+        }
         let (ready, fetches) = (self.ready_room(), self.fetch_room());
         if ready == 0 && fetches == 0 {
             return false;
@@ -123,6 +136,28 @@ impl Runner {
                 }
                 is_more
             }
+            Err(error) => {
+                tracing::error!(%error, "no jobs could be claimed");
+                tokio::time::sleep(CLAIM_RETRY_INTERVAL).await;
+                false
+            }
+        }
+    }
+
+    /// Claims a job of which the process may have died, once everything else has ended. A thread that is stuck in a job that was given up
+    /// may do anything at any time: beside it nobody is alone.
+    async fn claim_suspect(&mut self) -> bool {
+        if !self.attempts.is_empty() {
+            return false;
+        }
+        let is_alone = self.load.is_idle();
+        match self.rooms.queue.claim_suspect(is_alone).await {
+            Ok(Some(claimed)) => {
+                self.is_suspect_running = true;
+                self.start(claimed);
+                false
+            }
+            Ok(None) => true,
             Err(error) => {
                 tracing::error!(%error, "no jobs could be claimed");
                 tokio::time::sleep(CLAIM_RETRY_INTERVAL).await;

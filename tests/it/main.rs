@@ -18,6 +18,7 @@ mod server_submit;
 mod store;
 mod store_model;
 mod support;
+mod suspects;
 mod webhooks;
 mod wire;
 mod work;

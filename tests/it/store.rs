@@ -20,6 +20,7 @@ mod lifecycle;
 mod line;
 mod reading;
 mod restart;
+mod suspects;
 mod upkeep;
 
 /// Who claims in these tests.

@@ -43,6 +43,10 @@ enum Verb {
         memory: u64,
         worker: u128,
     },
+    ClaimSuspect {
+        worker: u128,
+        alone: bool,
+    },
     Extend {
         pick: usize,
     },
@@ -101,6 +105,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         ),
         5 => (0..4_usize, 0..3_usize, 0..7_u64, 1..3_u128)
             .prop_map(|(ready, fetch, memory, worker)| Verb::Claim { ready, fetch, memory, worker }),
+        2 => (1..3_u128, any::<bool>()).prop_map(|(worker, alone)| Verb::ClaimSuspect { worker, alone }),
         1 => pick.clone().prop_map(|pick| Verb::Extend { pick }),
         2 => (pick.clone(), any::<bool>()).prop_map(|(pick, inline)| Verb::SetSource { pick, inline }),
         9 => (pick.clone(), 0..5_usize, 0..3_u64).prop_map(|(pick, how, delay)| Verb::Finish { pick, how, delay }),
@@ -229,6 +234,14 @@ impl Pair {
                     claimed.map(|one| (one.job.clone(), one.lease, one.inline_source.clone())).collect()
                 };
                 let (claimed, _) = both!(self, store => store.claim(request, now), view);
+                self.leases.extend(claimed.iter().map(|claimed| claimed.lease));
+            }
+            Verb::ClaimSuspect { worker, alone } => {
+                let view = |answer: &Option<minilab::store::Claimed>| {
+                    answer.as_ref().map(|one| (one.job.clone(), one.lease, one.inline_source.clone()))
+                };
+                let (worker, lease) = (Uuid::from_u128(worker), Duration::from_secs(30));
+                let (claimed, _) = both!(self, store => store.claim_suspect(worker, alone, lease, now), view);
                 self.leases.extend(claimed.iter().map(|claimed| claimed.lease));
             }
             Verb::Extend { pick } => {

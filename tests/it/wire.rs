@@ -6,7 +6,10 @@ use std::time::Duration;
 use minilab::api::spec::{Form, Rules, read};
 use minilab::api::{JobView, PlanView, WebhookBody};
 use minilab::clock::Timestamp;
-use minilab::job::{Code, Event, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status, Timings, Warning};
+use minilab::job::{
+    AttemptEnd, AttemptRecord, Code, Event, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status,
+    Timings, Warning,
+};
 use minilab::pipeline::Format;
 use serde_json::{Value, json};
 
@@ -45,7 +48,17 @@ fn job() -> Job {
     let mut job = Job::submitted(id, spec().into(), None, 0, Vec::new(), at("2026-11-21T11:00:00Z"));
     job.version = 1007;
     job.status = Status::Succeeded;
-    job.attempt = 1;
+    job.attempt = 2;
+    job.forgiven = 1;
+    let attempt = |number, started: &str, finished: &str, end, error| {
+        let (started_at, finished_at) = (at(started), at(finished));
+        AttemptRecord { number, started_at, finished_at, end, error }
+    };
+    let slow = Failure::new(Code::SourceTimeout, "The source did not arrive.", true);
+    job.attempts = vec![
+        attempt(1, "2026-11-21T11:59:00Z", "2026-11-21T11:59:30Z", AttemptEnd::Failed, Some(slow)),
+        attempt(2, "2026-11-21T12:00:00.003Z", "2026-11-21T12:00:00.103Z", AttemptEnd::Succeeded, None),
+    ];
     job.progress = 1.0;
     job.started_at = Some(at("2026-11-21T12:00:00.003Z"));
     job.finished_at = Some(at("2026-11-21T12:00:00.103Z"));
@@ -69,7 +82,7 @@ fn job() -> Job {
         sha256: "bb".repeat(32),
         quality: Some(79),
         filename: None,
-        attempt: 1,
+        attempt: 2,
         inline: true,
     }];
     job.warnings =

@@ -67,7 +67,7 @@ impl Bench {
     async fn submit(&self, spec: JobSpec, source: Vec<u8>) -> JobId {
         let limits = pipeline::Limits::default();
         let header = pipeline::probe(std::io::Cursor::new(&source), &limits).unwrap();
-        let plan = pipeline::plan(&header, &spec.pipeline, &limits).unwrap();
+        let plan = pipeline::plan(&header, &spec.pipeline, &pipeline::Assets::none(), &limits).unwrap();
         let id = JobId::new();
         let info = SourceInfo::new(&header, source.len() as u64, [0; 32], false);
         let bytes = if source.len() <= minilab::blob::INLINE_BYTES_MAX {

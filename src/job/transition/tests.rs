@@ -82,7 +82,7 @@ fn changes() -> Vec<(Job, Job)> {
         .collect();
     changes.push(change(upload(), &|job| job.claim(LATER)));
     changes.push(change(running(), &|job| job.set_source(source(), 1)));
-    changes.push(change(running(), &|job| job.reap(&retention, LATER)));
+    changes.push(change(running(), &|job| job.reap(Loss::Process, &retention, LATER)));
     changes.push(change(running(), &|job| assert!(job.cancel(&retention, LATER))));
     changes.push(change(upload(), &|job| assert!(job.cancel(&retention, LATER))));
     changes.push(change(finished(running(), Outcome::Failed(failure())), &|job| assert!(job.retry(LATER))));
@@ -150,14 +150,14 @@ fn a_cancel_wins_over_another_try_but_not_over_a_success() {
     assert_eq!(finished(asked(), Outcome::Succeeded(Vec::new())).status, Status::Succeeded);
     assert_eq!(finished(asked(), Outcome::Failed(failure())).status, Status::Failed);
     let mut dead = asked();
-    dead.reap(&Retention::default(), LATER);
+    dead.reap(Loss::Process, &Retention::default(), LATER);
     assert_eq!(dead.status, Status::Cancelled);
 }
 
 #[test]
 fn a_reaped_attempt_is_forgiven() {
     let mut job = running();
-    job.reap(&Retention::default(), LATER);
+    job.reap(Loss::Lease, &Retention::default(), LATER);
     assert_eq!((job.status, job.attempt, job.attempts_counted()), (Status::Queued, 1, 0));
 }
 
@@ -225,4 +225,64 @@ fn a_retried_job_forgets_what_was_announced() {
     job.announce(&render, NOW).unwrap();
     assert!(job.retry(LATER));
     assert_eq!(job.webhook.unwrap().status, None);
+}
+
+#[test]
+fn a_bystander_clears_itself_and_a_culprit_is_found_at_the_third_death_alone() {
+    let retention = Retention::default();
+    let mut job = running();
+    job.reap(Loss::Process, &retention, LATER);
+    assert_eq!(job.suspicion, Some(Suspicion { deaths: 0, is_alone: false }), "it was not alone");
+    let die = |job: &mut Job, is_alone: bool| {
+        job.claim_suspect(is_alone, LATER);
+        job.reap(Loss::Process, &retention, LATER);
+    };
+    for _ in 0..1000 {
+        die(&mut job, false);
+    }
+    assert_eq!((job.status, job.suspicion.unwrap().deaths), (Status::Queued, 0));
+    die(&mut job, true);
+    die(&mut job, true);
+    assert_eq!((job.status, job.suspicion.unwrap().deaths), (Status::Queued, 2));
+    let mut innocent = job.clone();
+    innocent.claim_suspect(true, LATER);
+    let innocent = finished(innocent, Outcome::Retry(failure(), LATER));
+    assert_eq!((innocent.status, innocent.suspicion), (Status::Queued, None), "any end but a death clears");
+    let mut drained = job.clone();
+    drained.claim_suspect(true, LATER);
+    let drained = finished(drained, Outcome::Released);
+    assert_eq!(drained.suspicion, Some(Suspicion { deaths: 2, is_alone: false }), "a deploy changes nothing");
+    die(&mut job, true);
+    assert_eq!((job.status, job.error.as_ref().unwrap().code), (Status::Failed, Code::Crashed));
+    assert_eq!(job.attempts_counted(), 1, "of its attempts the last one counts");
+    assert!(job.retry(LATER));
+    assert_eq!(job.suspicion, Some(Suspicion::default()), "a culprit is tried alone again");
+}
+
+#[test]
+fn who_was_only_fetching_and_whose_lease_ran_out_are_no_suspects() {
+    let url = SourceSpec::Url { url: "https://a.test/".to_owned(), headers: Vec::new() };
+    let mut fetching = job(url, None);
+    fetching.claim(NOW);
+    fetching.reap(Loss::Process, &Retention::default(), LATER);
+    assert_eq!((fetching.status, fetching.suspicion), (Status::Queued, None));
+    let mut late = running();
+    late.reap(Loss::Lease, &Retention::default(), LATER);
+    assert_eq!((late.status, late.suspicion), (Status::Queued, None));
+}
+
+#[test]
+fn every_attempt_leaves_a_record() {
+    let mut job = finished(running(), Outcome::Retry(failure(), LATER));
+    job.claim(LATER);
+    job.reap(Loss::Lease, &Retention::default(), LATER);
+    job.claim(LATER);
+    job.reap(Loss::Process, &Retention::default(), LATER);
+    job.claim(NOW);
+    let job = finished(job, Outcome::Succeeded(Vec::new()));
+    let ends: Vec<_> = job.attempts.iter().map(|attempt| (attempt.number, attempt.end)).collect();
+    let expected = [AttemptEnd::Failed, AttemptEnd::Lost, AttemptEnd::Died, AttemptEnd::Succeeded];
+    assert_eq!(ends, (1..).zip(expected).collect::<Vec<_>>());
+    assert_eq!(job.attempts[0].error, Some(failure()));
+    assert_eq!((job.attempts[3].started_at, job.attempts[3].finished_at), (NOW, LATER));
 }

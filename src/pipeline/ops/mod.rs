@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Control, Error, Interrupt,
+    Assets, Bench, Control, Error, Input, Interrupt,
     image::{Image, Shape, Size},
     params::{self, Kind, Param, Problem},
 };
@@ -20,6 +20,26 @@ pub trait Op {
 
     /// Does it. Must ask `control` often enough to stop within some ten milliseconds.
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError>;
+
+    /// [`Op::plan`] for an operation that uses more than its image: other images, fonts.
+    fn plan_with(&self, shape: Shape, _assets: &Assets) -> Result<Step, OpError> {
+        self.plan(shape)
+    }
+
+    /// [`Op::apply`] for an operation that uses more than its image. This is what a run calls.
+    fn apply_with(&self, image: Image, _bench: &Bench<'_>, control: &dyn Control) -> Result<Image, OpError> {
+        self.apply(image, control)
+    }
+
+    /// [`Op::working_bytes`] for an operation that uses more than its image.
+    fn working_bytes_with(&self, shape: Shape, stored: Size, _assets: &Assets) -> u64 {
+        self.working_bytes(shape, stored)
+    }
+
+    /// The other image that it uses.
+    fn input(&self) -> Option<&Input> {
+        None
+    }
 
     /// Bytes needed while it runs beside its input and its output; `stored` is the size of the input's pixels in memory, smaller than the
     /// shape's while a JPEG is still shrunk.
@@ -181,6 +201,7 @@ operations! {
     threshold::Threshold,
     flatten::Flatten,
     round::Round,
+    overlay::Overlay,
 }
 
 pub use resize::ShrinkOnLoad;

@@ -10,7 +10,7 @@ use super::super::spool::Received;
 use super::super::state::State;
 use crate::blob::BlobError;
 use crate::job::{JobSpec, SourceInfo};
-use crate::pipeline::{self, Header, Limits, Plan};
+use crate::pipeline::{self, Assets, Header, Limits, Plan};
 
 /// An image that can be worked on.
 pub(super) struct Inspected {
@@ -63,7 +63,7 @@ pub(super) async fn inspect(
 
 fn look<R: std::io::BufRead + std::io::Seek>(reader: R, spec: &JobSpec, limits: &Limits) -> Found {
     let header = pipeline::probe(reader, limits)?;
-    let plan = pipeline::plan(&header, &spec.pipeline, limits)?;
+    let plan = pipeline::plan(&header, &spec.pipeline, &Assets::none(), limits)?;
     Ok((header, plan))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{OptionalExtension, params};
+use uuid::Uuid;
 
 use super::fault::Fault;
 use super::rows::{self, Row};
@@ -30,6 +31,14 @@ pub(super) fn line_query() -> String {
     format!(
         "SELECT {columns} FROM jobs INDEXED BY jobs_claimable \
          WHERE status = 'queued' AND due = 1 AND needs_fetch = ?1 ORDER BY priority DESC, id"
+    )
+}
+
+/// Jobs that have to run alone, oldest first.
+pub(super) fn suspects_query() -> String {
+    let columns = rows::COLUMNS;
+    format!(
+        "SELECT {columns} FROM jobs INDEXED BY jobs_suspects WHERE status = 'queued' AND due = 3 ORDER BY id"
     )
 }
 
@@ -102,17 +111,51 @@ pub(super) fn claim(
     let mut claimed = Vec::with_capacity(chosen.len());
     for mut row in chosen {
         row.job.claim(now);
-        row.lease = Some((request.worker, now.plus(request.lease_duration)));
-        rows::save(tx, &row, Status::Queued, now)?;
-        let lease = Lease { job: row.job.id, attempt: row.job.attempt, worker: request.worker };
-        let inline = row.job.source.as_ref().is_some_and(|source| source.inline);
-        let inline_source = match inline {
-            true => reads::inline_bytes(tx.connection(), row.job.id, &InlineKey::Source)?,
-            false => None,
-        };
-        claimed.push(Claimed { job: row.job, lease, inline_source });
+        claimed.push(hand_out(tx, row, request.worker, request.lease_duration, now)?);
     }
     Ok(claimed)
+}
+
+/// See [`crate::store::JobStore::claim_suspect`].
+pub(super) fn claim_suspect(
+    tx: &mut Transaction<'_>,
+    worker: Uuid,
+    is_alone: bool,
+    lease_duration: Duration,
+    now: Timestamp,
+) -> Result<Option<Claimed>, Fault> {
+    let deaths = |row: &Row| row.job.suspicion.map_or(0, |suspicion| suspicion.deaths);
+    let mut worst: Option<Row> = None;
+    let damaged = rows::scan(tx.connection(), &suspects_query(), [], |row| {
+        // They come oldest first.
+        if worst.as_ref().is_none_or(|worst| deaths(&row) > deaths(worst)) {
+            worst = Some(row);
+        }
+        true
+    })?;
+    rows::set_aside(tx, &damaged)?;
+    let Some(mut row) = worst else { return Ok(None) };
+    row.job.claim_suspect(is_alone, now);
+    hand_out(tx, row, worker, lease_duration, now).map(Some)
+}
+
+/// Saves a job whose attempt has just begun.
+fn hand_out(
+    tx: &mut Transaction<'_>,
+    mut row: Row,
+    worker: Uuid,
+    lease_duration: Duration,
+    now: Timestamp,
+) -> Result<Claimed, Fault> {
+    row.lease = Some((worker, now.plus(lease_duration)));
+    rows::save(tx, &row, Status::Queued, now)?;
+    let lease = Lease { job: row.job.id, attempt: row.job.attempt, worker };
+    let inline = row.job.source.as_ref().is_some_and(|source| source.inline);
+    let inline_source = match inline {
+        true => reads::inline_bytes(tx.connection(), row.job.id, &InlineKey::Source)?,
+        false => None,
+    };
+    Ok(Claimed { job: row.job, lease, inline_source })
 }
 
 /// Takes up to `most` jobs from the head of a line, as long as they fit.

@@ -137,6 +137,16 @@ impl JobStore for SqliteStore {
         self.writer.call(move |tx| jobs::claim(tx, request, now)).await
     }
 
+    async fn claim_suspect(
+        &self,
+        worker: uuid::Uuid,
+        is_alone: bool,
+        lease_duration: Duration,
+        now: Timestamp,
+    ) -> Result<Option<Claimed>> {
+        self.writer.call(move |tx| jobs::claim_suspect(tx, worker, is_alone, lease_duration, now)).await
+    }
+
     async fn extend(
         &self,
         leases: Vec<Lease>,

@@ -67,13 +67,14 @@ pub(super) fn inline_bytes(
 /// The whole waiting line, in order.
 pub(super) fn waiting(connection: &Connection) -> Result<Vec<Waiting>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, priority, run_at FROM jobs INDEXED BY jobs_by_status WHERE status = 'queued' AND due <> 2",
+        "SELECT id, priority, run_at, due = 3 FROM jobs INDEXED BY jobs_by_status WHERE status = 'queued' AND due <> 2",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Waiting {
             id: JobId::from_bytes(row.get(0)?),
             priority: row.get(1)?,
             run_at: Timestamp::from_millis(row.get(2)?),
+            is_suspect: row.get(3)?,
         })
     })?;
     let mut waiting = rows.collect::<Result<Vec<Waiting>, _>>()?;

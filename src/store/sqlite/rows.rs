@@ -15,7 +15,8 @@ use super::fault::Fault;
 use super::writer::Transaction;
 use crate::clock::Timestamp;
 use crate::job::{
-    DeliveryId, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status, Timings, Warning, WebhookState,
+    AttemptRecord, DeliveryId, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status, Suspicion, Timings,
+    Warning, WebhookState,
 };
 
 /// The columns that [`decode`] reads, in its order.
@@ -39,6 +40,10 @@ pub(super) struct Row {
 #[derive(Serialize, Deserialize)]
 struct State<'a> {
     forgiven: u32,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    attempts: Cow<'a, [AttemptRecord]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suspicion: Option<Suspicion>,
     progress: f32,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -49,6 +54,10 @@ struct State<'a> {
     warnings: Cow<'a, [Warning]>,
     error: Cow<'a, Option<Failure>>,
     webhook: Cow<'a, Option<WebhookState>>,
+}
+
+fn is_empty(attempts: &[AttemptRecord]) -> bool {
+    attempts.is_empty()
 }
 
 /// Where a status stands in [`crate::store::Counts::jobs`].
@@ -75,7 +84,7 @@ pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
         job.needs_fetch(),
         job.cancel_requested,
         job.run_at.as_millis(),
-        is_due(job, job.created_at),
+        due(job, job.created_at),
         job.expires_at.map(Timestamp::as_millis),
         state(job)?,
         spec,
@@ -108,7 +117,7 @@ pub(super) fn save(tx: &mut Transaction<'_>, row: &Row, before: Status, now: Tim
         job.needs_fetch(),
         job.cancel_requested,
         job.run_at.as_millis(),
-        is_due(job, now),
+        due(job, now),
         row.lease.map(|(worker, _)| worker.into_bytes()),
         row.lease.map(|(_, until)| until.as_millis()),
         job.expires_at.map(Timestamp::as_millis),
@@ -192,6 +201,8 @@ fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             spec: Arc::new(spec),
             attempt: row.get(3)?,
             forgiven: state.forgiven,
+            attempts: state.attempts.into_owned(),
+            suspicion: state.suspicion,
             progress: state.progress,
             memory_bytes: unsigned(row.get(4)?),
             cancel_requested: row.get(5)?,
@@ -223,6 +234,8 @@ fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
 fn state(job: &Job) -> Result<String, Fault> {
     let state = State {
         forgiven: job.forgiven,
+        attempts: Cow::Borrowed(&job.attempts),
+        suspicion: job.suspicion,
         progress: job.progress,
         created_at: job.created_at,
         started_at: job.started_at,
@@ -237,10 +250,17 @@ fn state(job: &Job) -> Result<String, Fault> {
     serde_json::to_string(&state).map_err(unwritable)
 }
 
-/// Whether a queued job's time has come: what the column `due` says.
-fn is_due(job: &Job, now: Timestamp) -> bool {
-    job.status == Status::Queued && job.run_at <= now
+/// What the column `due` says of a job: 0 until its time has come (and of one that isn't queued), 1 then, 3 of one that has to run alone.
+fn due(job: &Job, now: Timestamp) -> i64 {
+    match job.status {
+        Status::Queued if job.suspicion.is_some() => SUSPECT,
+        Status::Queued if job.run_at <= now => 1,
+        _ => 0,
+    }
 }
+
+/// The column `due` of a queued job that has to run alone.
+const SUSPECT: i64 = 3;
 
 /// A tombstone of this job.
 pub(super) fn is_gone(connection: &Connection, id: JobId) -> Result<bool, Fault> {

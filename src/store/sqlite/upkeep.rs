@@ -7,7 +7,7 @@ use super::rows::{self, Row, signed};
 use super::writer::Transaction;
 use super::{deliveries, jobs};
 use crate::clock::Timestamp;
-use crate::job::{Job, Render, Retention, Status};
+use crate::job::{Job, Loss, Render, Retention, Status};
 use crate::store::{Reap, Removed};
 
 /// Running jobs whose lease ran out.
@@ -48,6 +48,10 @@ pub(super) fn reap(
     render: &Render,
     now: Timestamp,
 ) -> Result<Vec<Job>, Fault> {
+    let loss = match reap {
+        Reap::Expired => Loss::Lease,
+        Reap::OthersThan(_) => Loss::Process,
+    };
     let mut dead: Vec<Row> = Vec::new();
     let take = |row: Row| {
         dead.push(row);
@@ -64,7 +68,7 @@ pub(super) fn reap(
     dead.sort_by_key(|row| row.job.id);
     let mut reaped = Vec::with_capacity(dead.len());
     for mut row in dead {
-        row.job.reap(retention, now);
+        row.job.reap(loss, retention, now);
         reaped.push(jobs::end(tx, row, Status::Running, render, now)?);
     }
     Ok(reaped)
