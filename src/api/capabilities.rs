@@ -59,6 +59,8 @@ pub struct LimitsView {
     pub side_max: u32,
     /// Most frames of a source.
     pub frames_max: u32,
+    /// Most pixels of all frames together where an animation is kept.
+    pub frame_pixels_max: u64,
     /// Most outputs of a job.
     pub outputs_max: usize,
     /// Most operations of a job.
@@ -104,6 +106,7 @@ impl Capabilities {
                 pixels_max: settings.image.pixels_max,
                 side_max: settings.image.side_max,
                 frames_max: settings.image.frames_max,
+                frame_pixels_max: settings.image.frame_pixels_max,
                 outputs_max: settings.outputs_max,
                 operations_max: settings.operations_max,
                 timeout: duration::spell(settings.timeout),

@@ -138,6 +138,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         pixels_max: values.number("limits.pixels"),
         side_max: values.number("limits.side"),
         frames_max: values.number("limits.frames"),
+        frame_pixels_max: values.number("limits.frame_pixels"),
         memory_bytes_max: memory_limit,
     };
     let queue = queue::Config {

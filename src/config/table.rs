@@ -187,6 +187,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("limits.side", Work, COUNT, "16384", "Most pixels a side"),
     row("limits.frames", Work, COUNT, "500", "Most frames of an animation"),
+    row(
+        "limits.frame_pixels",
+        Work,
+        COUNT,
+        "1000000000",
+        "Most pixels of an animation that is kept: frames × width × height",
+    ),
     row("limits.outputs", Work, COUNT, "20", "Most outputs of a job"),
     row("limits.operations", Work, COUNT, "50", "Most operations of a job"),
     row("limits.timeout", Work, MILLI, "60s", "Time for one attempt, unless the job asks for another"),

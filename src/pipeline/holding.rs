@@ -1,7 +1,7 @@
 //! Holds a run to its plan where the pixels decide: after an operation whose size was only an upper bound (`trim`), what follows may come out
 //! larger than planned (a narrow strip enlarged to a width), and the memory set aside for the job must still do.
 //!
-//! Owns these two checks; called by `run` before every operation and every encoder. For any other job they can't fail.
+//! Owns these two checks; called by `make` before every operation and every encoder. For any other job they can't fail.
 
 use super::{
     Bench, Error, Format,
@@ -18,7 +18,7 @@ pub(super) fn step(
     pointer: &str,
 ) -> Result<(), Error> {
     // An image at a reduced scale has not met an operation that looks at its pixels.
-    if image.scale() < 1.0 {
+    if image.stored().pixels() < image.size().pixels() {
         return Ok(());
     }
     let (op, shape) = (operation.op(), shape(image));
@@ -39,7 +39,7 @@ pub(super) fn encoding(
     bench: &Bench<'_>,
 ) -> Result<(), Error> {
     let needed = shape(image).bytes() + memory::encoding(shape(image), format, lossless);
-    match image.scale() < 1.0 {
+    match image.stored().pixels() < image.size().pixels() {
         true => Ok(()),
         false => refuse_above(bench.memory_bytes, needed, &format!("the output has {}", image.size())),
     }
@@ -84,7 +84,7 @@ mod tests {
     fn trimmed_and(operation: serde_json::Value, source: &[u8]) -> Result<Size, Error> {
         let outputs = json!([{"name": "a", "operations": [{"op": "trim"}, operation], "format": "png"}]);
         let pipeline: Pipeline = serde_json::from_value(json!({"outputs": outputs})).unwrap();
-        let made = run(source, &pipeline, &Assets::default(), &Limits::default(), &Unattended)?;
+        let made = run(source, &pipeline, &Assets::none(), &Limits::default(), &Unattended)?;
         Ok(Size::new(made.outputs[0].width, made.outputs[0].height))
     }
 

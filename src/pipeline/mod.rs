@@ -7,6 +7,7 @@
 mod attention;
 mod color_names;
 mod decode;
+mod derive;
 mod encode;
 mod gaussian;
 mod geometry;
@@ -15,6 +16,7 @@ mod holding;
 
 mod layer;
 mod length;
+mod make;
 mod memory;
 
 mod patch;
@@ -50,7 +52,7 @@ pub use image::Size;
 pub use length::{AspectRatio, Length};
 pub use limits::Limits;
 pub use ops::{Operation, REGISTRY, Registration, registration};
-pub use output::{Encoded, OUTPUT_PARAMS, OutputFormat, OutputSpec};
+pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;
