@@ -17,6 +17,7 @@ use super::{
     SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState,
 };
 use crate::clock::Timestamp;
+use crate::pipeline::Input;
 
 /// Versions that live progress of one attempt may use up between two stored ones.
 pub const LIVE_VERSIONS: u64 = 1000;
@@ -130,6 +131,7 @@ impl Job {
             expires_at: None,
             timings: Timings::default(),
             source,
+            assets: Vec::new(),
             outputs: Vec::new(),
             warnings,
             error: None,
@@ -138,9 +140,10 @@ impl Job {
         }
     }
 
-    /// Whether the bytes must be fetched before the pipeline can run.
+    /// Whether anything must be fetched before the pipeline can run: the source, or an image that an operation names by its URL.
     pub fn needs_fetch(&self) -> bool {
-        self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. })
+        let is_unfetched = self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. });
+        is_unfetched || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
     }
 
     /// Whether this lease still holds.
