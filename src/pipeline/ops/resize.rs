@@ -8,9 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Detail, Op, OpError, Step, param};
+use super::{About, Detail, Op, OpError, Operation, Step, param};
 use crate::pipeline::{
-    Control, Kind,
+    Control, Kind, attention,
     color::{self, Rgba},
     geometry::{Fit, Placement, place},
     gravity::Gravity,
@@ -105,6 +105,16 @@ impl Resize {
         let side = |side: Option<u32>| side.map(|side| ((f64::from(side) * self.dpr).round() as u32).max(1));
         place(size, side(self.width), side(self.height), self.fit, self.enlarge)
     }
+
+    /// The gravity for this image, with what only its pixels tell.
+    fn measured(&self, image: &Image) -> Gravity {
+        let Placement { scaled, kept, .. } = self.placed(image.size());
+        if kept == scaled {
+            return self.gravity;
+        }
+        let share = |kept: u32, whole: u32| f64::from(kept) / f64::from(whole);
+        attention::settle(self.gravity, image, (share(kept.width, scaled.width), share(kept.height, scaled.height)))
+    }
 }
 
 impl Resize {
@@ -124,7 +134,7 @@ impl Op for Resize {
         let note = placed.held_back.then(|| {
             ("upscale_refused", format!("the image is only {}; set \"enlarge\" to scale it up", shape.size))
         });
-        Ok(Step { shape: Shape { size: placed.canvas, layout }, note })
+        Ok(Step { note, ..Step::to(Shape { size: placed.canvas, layout }) })
     }
 
     fn working_bytes(&self, shape: Shape, stored: Size) -> u64 {
@@ -136,13 +146,14 @@ impl Op for Resize {
             true => scaled.bytes(),
             false => scaled.bytes() + Shape { layout, ..scaled }.bytes(),
         };
-        beside + resample::working_bytes(stored, placed.kept, shape.layout)
+        let looking = if self.gravity.looks_at_pixels() { attention::WORKING_BYTES } else { 0 };
+        beside + looking + resample::working_bytes(stored, placed.kept, shape.layout)
     }
 
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
         let size = image.size();
         let placed = self.placed(size);
-        let (left, top) = self.gravity.window(
+        let (left, top) = self.measured(&image).window(
             (placed.scaled.width, placed.scaled.height),
             (placed.kept.width, placed.kept.height),
         );
@@ -164,6 +175,11 @@ impl Op for Resize {
         let mut padded = Image::filled(canvas, layout, self.background);
         padded.paste(&scaled.with_layout(layout), left, top);
         Ok(padded)
+    }
+
+    fn settled(&self, first: &Image, _: &dyn Control) -> Result<Option<Operation>, OpError> {
+        let settled = || Operation::Resize(Resize { gravity: self.measured(first), ..self.clone() });
+        Ok(self.gravity.looks_at_pixels().then(settled))
     }
 
     fn detail(&self, shape: Shape) -> Detail {
@@ -209,6 +225,21 @@ mod tests {
         assert_eq!(&run(&east, image.clone()).pixels()[..2], [30, 40]);
         let focus = resize(serde_json::json!({"width": 2, "height": 4, "fit": "cover", "gravity": {"x": 0.4, "y": 0.5}}));
         assert_eq!(&run(&focus, image).pixels()[..2], [20, 30]);
+    }
+
+    #[test]
+    fn gravity_can_look_at_the_pixels_and_settles_on_what_it_saw() {
+        let mut image = Image::filled(Size::new(300, 100), Layout::Rgb, [20, 30, 40, 255]);
+        image.paste(&Image::filled(Size::new(30, 30), Layout::Rgb, [255, 240, 90, 255]), 220, 40);
+        for word in ["smart", "entropy"] {
+            let operation = resize(serde_json::json!({"width": 100, "height": 100, "fit": "cover", "gravity": word}));
+            assert!(run(&operation, image.clone()).pixels().contains(&255), "{word}");
+            let settled = operation.settled(&image, &Unattended).unwrap().unwrap();
+            let dark = Image::filled(image.size(), Layout::Rgb, [20, 30, 40, 255]);
+            let mut next = dark.clone();
+            next.paste(&Image::filled(Size::new(30, 30), Layout::Rgb, [255, 240, 90, 255]), 20, 40);
+            assert!(!settled.op().apply(next, &Unattended).unwrap().pixels().contains(&255), "{word} looks only once");
+        }
     }
 
     #[test]
