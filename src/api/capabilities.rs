@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{duration, schema};
-use crate::pipeline::{Format, Limits, ops};
+use crate::pipeline::{ANALYSES, Format, Limits, ops};
 
 /// Answer of `GET /v1/capabilities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub operations: Vec<OperationView>,
     /// JSON Schema of an output's options.
     pub output_options: Value,
+    /// Items of `analyze` in the order in which they are listed to people.
+    pub analyses: Vec<AnalysisView>,
     /// Names for `preset`.
     pub presets: Vec<String>,
     /// What a request and an image may cost.
@@ -45,6 +47,17 @@ pub struct OperationView {
     /// One sentence.
     pub summary: String,
     /// JSON Schema of its object.
+    pub schema: Value,
+}
+
+/// An item of `analyze`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AnalysisView {
+    /// The word in `analyze`.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+    /// JSON Schema of the answer.
     pub schema: Value,
 }
 
@@ -95,11 +108,17 @@ impl Capabilities {
             summary: registration.summary.to_owned(),
             schema: registration.schema(),
         });
+        let analyses = ANALYSES.iter().map(|item| AnalysisView {
+            name: item.name.to_owned(),
+            summary: item.summary.to_owned(),
+            schema: (item.schema)(),
+        });
         Capabilities {
             inputs: formats.clone(),
             outputs: formats,
             operations: operations.collect(),
             output_options: schema::output(),
+            analyses: analyses.collect(),
             presets: settings.presets,
             limits: LimitsView {
                 body_bytes_max: settings.body_bytes_max,

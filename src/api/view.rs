@@ -251,7 +251,7 @@ impl JobView {
             },
             source: job.source.as_ref().map(SourceView::new),
             outputs: outputs.collect(),
-            analysis: BTreeMap::new(),
+            analysis: job.analysis.clone(),
             warnings: warnings.collect(),
             error: job.error.as_ref().map(AttemptError::new),
             attempts: attempts(job),
