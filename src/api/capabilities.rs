@@ -24,6 +24,8 @@ pub struct Capabilities {
     pub analyses: Vec<AnalysisView>,
     /// Names for `preset`.
     pub presets: Vec<String>,
+    /// Names of the assets that every job's `overlay` may use.
+    pub assets: Vec<String>,
     /// What a request and an image may cost.
     pub limits: LimitsView,
 }
@@ -78,6 +80,10 @@ pub struct LimitsView {
     pub outputs_max: usize,
     /// Most operations of a job.
     pub operations_max: usize,
+    /// Most images that a job's operations may name.
+    pub assets_max: usize,
+    /// Most bytes of such an image.
+    pub asset_bytes_max: u64,
     /// Time of an attempt when none is given.
     pub timeout: String,
 }
@@ -93,6 +99,12 @@ pub struct Settings {
     pub operations_max: usize,
     /// See [`LimitsView::timeout`].
     pub timeout: Duration,
+    /// See [`LimitsView::assets_max`].
+    pub assets_max: usize,
+    /// See [`LimitsView::asset_bytes_max`].
+    pub asset_bytes_max: u64,
+    /// Names of the assets.
+    pub assets: Vec<String>,
     /// Names of the presets.
     pub presets: Vec<String>,
     /// Limits of images.
@@ -120,6 +132,7 @@ impl Capabilities {
             output_options: schema::output(),
             analyses: analyses.collect(),
             presets: settings.presets,
+            assets: settings.assets,
             limits: LimitsView {
                 body_bytes_max: settings.body_bytes_max,
                 pixels_max: settings.image.pixels_max,
@@ -128,6 +141,8 @@ impl Capabilities {
                 frame_pixels_max: settings.image.frame_pixels_max,
                 outputs_max: settings.outputs_max,
                 operations_max: settings.operations_max,
+                assets_max: settings.assets_max,
+                asset_bytes_max: settings.asset_bytes_max,
                 timeout: duration::spell(settings.timeout),
             },
         }

@@ -18,6 +18,7 @@ use super::{
     SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState,
 };
 use crate::clock::Timestamp;
+use crate::pipeline::Input;
 
 /// Versions that live progress of one attempt may use up between two stored ones.
 pub const LIVE_VERSIONS: u64 = 1000;
@@ -133,6 +134,7 @@ impl Job {
             expires_at: None,
             timings: Timings::default(),
             source,
+            assets: Vec::new(),
             outputs: Vec::new(),
             analysis: BTreeMap::new(),
             warnings,
@@ -142,9 +144,10 @@ impl Job {
         }
     }
 
-    /// Whether the bytes must be fetched before the pipeline can run.
+    /// Whether anything must be fetched before the pipeline can run: the source, or an image that an operation names by its URL.
     pub fn needs_fetch(&self) -> bool {
-        self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. })
+        let is_unfetched = self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. });
+        is_unfetched || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
     }
 
     /// Whether this lease still holds.

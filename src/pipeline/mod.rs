@@ -78,6 +78,19 @@ impl Default for Pipeline {
     }
 }
 
+impl Pipeline {
+    /// The images that its operations name, each with the JSON Pointer of the parameter.
+    pub fn inputs(&self) -> impl Iterator<Item = (String, &Input)> {
+        let common = self.operations.iter().enumerate();
+        let common = common.map(|(index, operation)| (format!("/operations/{index}/input"), operation));
+        let own = self.outputs.iter().enumerate().flat_map(|(output, spec)| {
+            let pointer = move |index| format!("/outputs/{output}/operations/{index}/input");
+            spec.operations.iter().enumerate().map(move |(index, operation)| (pointer(index), operation))
+        });
+        common.chain(own).filter_map(|(pointer, operation)| Some((pointer, operation.op().input()?)))
+    }
+}
+
 const fn yes() -> bool {
     true
 }

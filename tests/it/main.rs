@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod analyze;
+mod assets;
 mod cli_jobs;
 mod cli_serve;
 mod client;
