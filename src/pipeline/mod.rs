@@ -5,18 +5,24 @@
 //! the time. Called by `worker` (to run), `server` (to probe and plan at submit) and `api` (to read operations and output options).
 
 mod analyze;
+mod attention;
 mod color_names;
 mod decode;
 mod derive;
 mod encode;
+mod gaussian;
 mod geometry;
 mod gravity;
+mod holding;
 
 mod layer;
 mod length;
 mod make;
 mod memory;
 
+mod patch;
+mod pointwise;
+mod region;
 mod resample;
 mod run;
 
@@ -52,6 +58,7 @@ pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;
+pub use region::Region;
 pub use resample::Kernel;
 pub use run::{Made, run};
 
