@@ -95,7 +95,7 @@ impl std::fmt::Debug for App {
 impl App {
     /// Opens the data directory, listens, and takes over what is stored. Nothing is served or worked on before [`App::run`].
     pub async fn start(settings: Settings) -> Result<App, AppError> {
-        App::start_at(settings, Clock::System).await
+        App::start_at(settings, Clock::steady()).await
     }
 
     /// The same with a clock of the caller's choice.

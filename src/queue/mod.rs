@@ -16,6 +16,7 @@ mod throughput;
 pub mod upkeep;
 mod work;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted}
 
 pub use crate::store::{Claimed, Extended, Finish, InlineKey, ListFilter};
 
-use crate::blob::Blobs;
+use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;
 use crate::job::{Event, Job, Render, Retention};
 use crate::store::{Counts, JobStore, Reap, StoreError};
@@ -119,6 +120,9 @@ struct Shared {
     /// Bytes that submissions may take before the next look.
     space_bytes: AtomicI64,
     counts: std::sync::Mutex<Counts>,
+    reaper: std::sync::Mutex<upkeep::Turns>,
+    /// Blobs that no job knew at the last sweep.
+    orphans: std::sync::Mutex<HashSet<BlobKey>>,
     work_arrived: Notify,
     deliveries_arrived: Notify,
 }
@@ -155,6 +159,8 @@ impl Queue {
                 is_space_low: AtomicBool::new(false),
                 space_bytes: AtomicI64::new(0),
                 counts: std::sync::Mutex::default(),
+                reaper: std::sync::Mutex::default(),
+                orphans: std::sync::Mutex::default(),
                 work_arrived: Notify::new(),
                 deliveries_arrived: Notify::new(),
                 worker: uuid::Uuid::new_v4(),

@@ -181,7 +181,7 @@ impl Shared {
     /// The headers of Standard Webhooks 1.0, signed with the time of this attempt.
     fn headers(&self, delivery: &Delivery) -> HeaderMap {
         let id = delivery.id.to_string();
-        let timestamp = self.queue.clock().now().as_seconds();
+        let timestamp = self.queue.clock().wall().as_seconds();
         let signature = sign_with_all(&self.config.secrets, &id, timestamp, &delivery.body);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -6,6 +6,7 @@
 mod cli_jobs;
 mod cli_serve;
 mod client;
+mod clock_jumps;
 mod config;
 mod crash;
 mod event_loop;
