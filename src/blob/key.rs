@@ -7,6 +7,9 @@ use object_store::path::Path;
 
 use crate::job::JobId;
 
+/// The two directories under the root.
+pub(super) const DIRECTORIES: [&str; 2] = ["sources", "results"];
+
 /// Names a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BlobKey {

@@ -65,6 +65,9 @@ impl Default for Config {
     }
 }
 
+/// Memory that the live view may take, about: jobs with large specifications push others off it.
+const BOARD_BYTES_MAX: usize = 64 << 20;
+
 /// Why a verb did not happen. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
@@ -117,6 +120,8 @@ struct Shared {
     submits_in_flight: AtomicUsize,
     /// As of the last look: new work would eat the room that is kept for what was taken already.
     is_space_low: AtomicBool,
+    /// As of the last look: what is left is kept for ending what has begun.
+    is_space_gone: AtomicBool,
     /// Bytes that submissions may take before the next look.
     space_bytes: AtomicI64,
     counts: std::sync::Mutex<Counts>,
@@ -150,13 +155,14 @@ impl Queue {
         });
         let queue = Queue {
             shared: Arc::new(Shared {
-                board: board::Board::new(config.board_jobs_max),
+                board: board::Board::new(config.board_jobs_max, BOARD_BYTES_MAX),
                 line: line::Line::default(),
                 feed: feed::Ring::new(clock.now()),
                 throughput: throughput::Throughput::default(),
                 keys_in_flight: Arc::default(),
                 submits_in_flight: AtomicUsize::new(0),
                 is_space_low: AtomicBool::new(false),
+                is_space_gone: AtomicBool::new(false),
                 space_bytes: AtomicI64::new(0),
                 counts: std::sync::Mutex::default(),
                 reaper: std::sync::Mutex::default(),

@@ -130,6 +130,14 @@ impl Queue {
         let is_low = space.is_low();
         let left = space.free_bytes.saturating_sub(space.reserve_bytes());
         self.shared.space_bytes.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Release);
+        if self.shared.is_space_gone.swap(space.is_nearly_gone(), Ordering::AcqRel) != space.is_nearly_gone()
+        {
+            tracing::warn!(
+                free_bytes = space.free_bytes,
+                begins_jobs = !space.is_nearly_gone(),
+                "the room on the disk decides whether queued jobs may begin"
+            );
+        }
         if self.shared.is_space_low.swap(is_low, Ordering::AcqRel) == is_low {
             return;
         }
@@ -171,6 +179,10 @@ impl Queue {
             } else if orphans.len() < ORPHANS_MAX {
                 orphans.insert(key);
             }
+        }
+        let staged = self.shared.blobs.remove_staged(before).await.map_err(unavailable)?;
+        if staged > 0 {
+            tracing::info!(files = staged, "what killed puts had left behind was removed");
         }
         *self.shared.orphans.lock().unwrap_or_else(PoisonError::into_inner) = orphans;
         Ok(())
@@ -256,5 +268,11 @@ mod tests {
         queue.note_space(space((64 << 20) + 1));
         queue.submit(submission()).await.unwrap();
         assert!(queue.shared.space_bytes.load(Ordering::Acquire) > 1);
+        // What was taken is worked on while there is room to record its end.
+        queue.note_space(space(1 << 20));
+        assert!(queue.claim(9, 9, u64::MAX).await.unwrap().is_empty());
+        queue.note_space(space(32 << 20));
+        assert_eq!(queue.admit(), Err(QueueError::StorageFull));
+        assert_eq!(queue.claim(9, 9, u64::MAX).await.unwrap().len(), 2);
     }
 }

@@ -1,6 +1,7 @@
 //! What a worker does to jobs: claim, extend, tell progress, finish.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,8 @@ use crate::telemetry::StatusLabel;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Queue {
-    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others.
+    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others; none
+    /// while there is hardly room on the disk to record how they end.
     pub async fn claim(
         &self,
         ready_max: usize,
@@ -24,6 +26,9 @@ impl Queue {
         memory_bytes_max: u64,
     ) -> Result<Vec<Claimed>, QueueError> {
         let shared = &self.shared;
+        if shared.is_space_gone.load(Ordering::Acquire) {
+            return Ok(Vec::new());
+        }
         let request = ClaimRequest {
             worker: shared.worker,
             ready_max,
@@ -43,7 +48,7 @@ impl Queue {
     /// Whether a job waits that was running when the process died. Until all of them have cleared themselves, or have been found to be the
     /// cause, only one at a time may run, and nothing beside it: see [`Queue::claim_suspect`].
     pub fn has_suspects(&self) -> bool {
-        self.shared.line.has_suspects()
+        self.shared.line.has_suspects() && !self.shared.is_space_gone.load(Ordering::Acquire)
     }
 
     /// Hands out one job of which the process may have died. `is_alone`: no other image is being worked on, so that another death while it

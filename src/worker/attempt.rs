@@ -18,6 +18,7 @@ use crate::blob::{BlobKey, INLINE_BYTES_MAX};
 use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
 use crate::pipeline::Encoded;
 use crate::queue::{Claimed, Finish, QueueError};
+use crate::telemetry::Complaint;
 
 /// Between two looks whether a thread has started the clock.
 const CLOCK_LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -102,7 +103,7 @@ impl Run {
             None if is_inline => {
                 return Err(super::error::source_unreadable(crate::blob::BlobError::NotFound));
             }
-            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?),
+            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id))),
         };
         let made = self.execute(job, source, &grant, slot).await?;
         let stored = self.store(job, made).await?;
@@ -279,6 +280,7 @@ impl Run {
     }
 
     async fn finish(&self, finish: Finish) -> Option<Arc<Job>> {
+        let mut trouble = Complaint::default();
         loop {
             match self.rooms.queue.finish(finish.clone()).await {
                 Ok(job) => return job,
@@ -286,7 +288,10 @@ impl Run {
                     tracing::error!(detail, "the end of the attempt could not be recorded");
                     return None;
                 }
-                Err(error) => tracing::warn!(%error, "the end of the attempt could not be recorded yet"),
+                Err(error) if trouble.is_news(&error) => {
+                    tracing::warn!(%error, "the end of the attempt could not be recorded yet");
+                }
+                Err(_) => {}
             }
             if self.control.stop_reason() == Some(Stop::Lost) {
                 return None;

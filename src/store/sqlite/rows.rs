@@ -65,13 +65,14 @@ fn place(status: Status) -> usize {
     status as usize
 }
 
-/// Adds a job that was not there before.
-pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
+/// Adds a job unless it is there, or was; whether it did. One statement, because every job goes through it.
+pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<bool, Fault> {
     let spec = serde_json::to_string(&*job.spec).map_err(unwritable)?;
-    tx.prepare(
+    let inserted = tx.prepare(
         "INSERT INTO jobs (id, status, version, attempt, priority, tag, memory_bytes, needs_fetch, cancel_requested, \
          run_at, due, expires_at, pending_deliveries, state, spec) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14 \
+         WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE job = ?1) ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
         job.id.as_bytes(),
@@ -89,8 +90,8 @@ pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
         state(job)?,
         spec,
     ])?;
-    tx.counts.jobs[place(job.status)] += 1;
-    Ok(())
+    tx.counts.jobs[place(job.status)] += inserted as u64;
+    Ok(inserted > 0)
 }
 
 /// The job with this id.
