@@ -3,6 +3,9 @@
 //! Owns nothing but the wiring. Called by `cli` (`serve`), by programs that embed the server, and by tests: both ends of its life, the
 //! settings and the shutdown, are arguments.
 
+pub mod backup;
+pub mod doctor;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -62,6 +65,14 @@ pub enum AppError {
     /// Presets that no job could use; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Presets(Vec<String>),
+    /// A data directory can't be copied there.
+    #[error("cannot back up to {directory}: {why}")]
+    Backup {
+        /// Where to.
+        directory: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A room ended although nobody had asked it to.
     #[error("the {0} ended by itself; the log says why")]
     RoomEnded(&'static str),

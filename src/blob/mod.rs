@@ -113,6 +113,12 @@ impl Blobs {
         Ok(Blobs { store: wrap(Arc::new(store)), root: root.canonicalize()?.into() })
     }
 
+    /// Opens the blobs that are there and changes nothing: for who looks on while a server may be using them. Blocking.
+    pub fn existing(root: &Path) -> Result<Blobs, BlobError> {
+        let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
+        Ok(Blobs { store: Arc::new(store), root: root.canonicalize()?.into() })
+    }
+
     /// A private temporary file, removed when dropped unless it became a blob.
     pub async fn create_spool(&self) -> Result<SpoolFile, BlobError> {
         SpoolFile::create(Arc::clone(&self.root)).await

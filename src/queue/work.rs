@@ -126,10 +126,13 @@ impl Queue {
     /// Ends an attempt. `None`: the lease is lost, and what the attempt has stored must go.
     pub async fn finish(&self, finish: Finish) -> Result<Option<Arc<Job>>, QueueError> {
         let shared = &self.shared;
-        let now = shared.clock.now();
+        let (now, id) = (shared.clock.now(), finish.lease.job);
         let finished =
             shared.store.finish(finish, shared.config.retention, shared.render.clone(), now).await?;
-        let Some(job) = finished else { return Ok(None) };
+        let Some(job) = finished else {
+            self.look_again(id).await;
+            return Ok(None);
+        };
         let job = self.publish(job);
         if job.status.is_terminal() {
             self.count_end(&job);

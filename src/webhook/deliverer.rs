@@ -214,7 +214,7 @@ impl Shared {
         }
         let mut trouble = Complaint::default();
         for _ in 0..FINISH_TRIES_MAX {
-            match self.queue.finish_delivery(delivery.id, delivery.attempt, result.clone()).await {
+            match self.queue.finish_delivery(delivery, result.clone()).await {
                 Ok(_) => return,
                 Err(error) if trouble.is_news(&error) => {
                     tracing::warn!(%error, "a delivery's result could not be recorded yet");

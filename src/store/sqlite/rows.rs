@@ -183,7 +183,7 @@ pub(super) fn set_aside(tx: &mut Transaction<'_>, damaged: &[Vec<u8>]) -> Result
 }
 
 /// Reads a row of [`COLUMNS`].
-fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
+pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
     let read = || {
         let id = JobId::from_bytes(row.get(0)?);
         let status = row.get_ref(1)?.as_str()?;
