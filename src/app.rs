@@ -6,9 +6,11 @@
 pub mod backup;
 pub mod doctor;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::egress::{Egress, EgressError};
 use crate::job::Probe;
+use crate::pipeline::{Asset, Assets, Input, Limits};
 use crate::queue::{Queue, QueueError, upkeep};
 use crate::server;
 use crate::store::StoreError;
@@ -29,7 +32,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
 use crate::telemetry::watchdog::Watchdog;
 use crate::webhook::{self, Deliverer};
-use crate::worker::{Pool, Runner};
+use crate::worker::{self, Pool, Runner};
 
 /// Why the server did not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,9 @@ pub enum AppError {
         /// What is wrong with it.
         why: String,
     },
+    /// Assets of the settings that can't be used; every mistake of each.
+    #[error("{}", .0.join("\n"))]
+    Assets(Vec<String>),
     /// A room ended although nobody had asked it to.
     #[error("the {0} ended by itself; the log says why")]
     RoomEnded(&'static str),
@@ -133,6 +139,7 @@ impl App {
         if !mistakes.is_empty() {
             return Err(AppError::Presets(mistakes));
         }
+        let assets = load_assets(&settings.assets, &settings.worker).await?;
         let queue =
             Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
                 .await?;
@@ -142,6 +149,7 @@ impl App {
             queue.clone(),
             blobs.clone(),
             egress.clone(),
+            Arc::clone(&assets),
             pool.clone(),
             Arc::clone(&metrics),
             settings.worker,
@@ -155,7 +163,7 @@ impl App {
         let probes: Vec<Arc<dyn Probe>> =
             vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
         let services =
-            server::Services { queue, blobs, egress, metrics, clock, probes, image_limits: limits };
+            server::Services { queue, blobs, egress, metrics, clock, probes, assets, image_limits: limits };
         let server = settings.server;
         Ok(App {
             address,
@@ -245,6 +253,36 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), App
         Ok((Arc::new(store), blobs))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+/// Reads and judges the images of the settings, off the event loop; every mistake is told at once.
+async fn load_assets(
+    paths: &BTreeMap<String, PathBuf>,
+    config: &worker::Config,
+) -> Result<Arc<Assets>, AppError> {
+    let (paths, limits, bytes_max) = (paths.clone(), config.limits, config.source.asset_bytes_max);
+    let load = move || {
+        let (mut assets, mut mistakes) = (Assets::none(), Vec::new());
+        for (name, path) in paths {
+            match load_asset(&path, bytes_max, &limits) {
+                Ok(asset) => assets.insert(Input::Named(name), asset),
+                Err(reason) => {
+                    mistakes.push(format!("assets.{name}: {} can't be used: {reason}", path.display()))
+                }
+            }
+        }
+        if mistakes.is_empty() { Ok(Arc::new(assets)) } else { Err(AppError::Assets(mistakes)) }
+    };
+    tokio::task::spawn_blocking(load).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+fn load_asset(path: &Path, bytes_max: u64, limits: &Limits) -> Result<Asset, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > bytes_max {
+        return Err(format!("it has {length} bytes; the limit is {bytes_max} (setting limits.asset)"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    Asset::new(bytes.into(), limits).map_err(|error| error.to_string())
 }
 
 /// Resolves once the flag is set, or its owner is gone.

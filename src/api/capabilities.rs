@@ -22,6 +22,8 @@ pub struct Capabilities {
     pub output_options: Value,
     /// Names for `preset`.
     pub presets: Vec<String>,
+    /// Names of the assets that every job's `overlay` may use.
+    pub assets: Vec<String>,
     /// What a request and an image may cost.
     pub limits: LimitsView,
 }
@@ -59,10 +61,16 @@ pub struct LimitsView {
     pub side_max: u32,
     /// Most frames of a source.
     pub frames_max: u32,
+    /// Most pixels of all frames together where an animation is kept.
+    pub frame_pixels_max: u64,
     /// Most outputs of a job.
     pub outputs_max: usize,
     /// Most operations of a job.
     pub operations_max: usize,
+    /// Most images that a job's operations may name.
+    pub assets_max: usize,
+    /// Most bytes of such an image.
+    pub asset_bytes_max: u64,
     /// Time of an attempt when none is given.
     pub timeout: String,
 }
@@ -78,6 +86,12 @@ pub struct Settings {
     pub operations_max: usize,
     /// See [`LimitsView::timeout`].
     pub timeout: Duration,
+    /// See [`LimitsView::assets_max`].
+    pub assets_max: usize,
+    /// See [`LimitsView::asset_bytes_max`].
+    pub asset_bytes_max: u64,
+    /// Names of the assets.
+    pub assets: Vec<String>,
     /// Names of the presets.
     pub presets: Vec<String>,
     /// Limits of images.
@@ -99,13 +113,17 @@ impl Capabilities {
             operations: operations.collect(),
             output_options: schema::output(),
             presets: settings.presets,
+            assets: settings.assets,
             limits: LimitsView {
                 body_bytes_max: settings.body_bytes_max,
                 pixels_max: settings.image.pixels_max,
                 side_max: settings.image.side_max,
                 frames_max: settings.image.frames_max,
+                frame_pixels_max: settings.image.frame_pixels_max,
                 outputs_max: settings.outputs_max,
                 operations_max: settings.operations_max,
+                assets_max: settings.assets_max,
+                asset_bytes_max: settings.asset_bytes_max,
                 timeout: duration::spell(settings.timeout),
             },
         }

@@ -15,7 +15,7 @@ use crate::pipeline::Problem;
 use crate::pipeline::params::{self, Kind, Param};
 
 /// Most bytes of a URL that is looked at; more precise rules are the address guard's.
-const URL_BYTES_MAX: usize = 8 * 1024;
+pub(super) const URL_BYTES_MAX: usize = 8 * 1024;
 
 /// The fields of `source`.
 pub(super) const SOURCE: &[Param] = &[
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem { pointer: pointer.into(), detail: detail.into() });
     }
 
-    fn refused(&mut self, pointer: &str, refusal: Refusal, verdict: Verdict) {
+    pub(super) fn refused(&mut self, pointer: &str, refusal: Refusal, verdict: Verdict) {
         match refusal {
             Refusal::Malformed(detail) => self.problem(pointer, detail),
             Refusal::Forbidden(detail) => {

@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod duration;
 mod fields;
 pub mod fingerprint;
+mod inputs;
 pub mod plan;
 pub mod problem;
 pub mod query;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::duration;
 use super::fields::{self, Reader};
+use super::inputs;
 use crate::clock::Timestamp;
 use crate::job::{JobSpec, SourceSpec};
 use crate::pipeline::ops::Operation;
@@ -142,6 +143,7 @@ pub fn read(document: &Value, form: Form, rules: &Rules<'_>) -> Result<JobSpec, 
     params::check(&object, FIELDS, &[], "", &mut reader.problems);
     let source = source(&object, form, &mut reader);
     let pipeline = pipeline(&object, &mut reader);
+    inputs::vet(&object, &mut reader);
     let webhook = fields::webhook(&object, &mut reader);
     let run_at = fields::run_at(&object, &mut reader);
     let timeout = fields::duration(&object, "timeout", Duration::from_millis(1), TIMEOUT_MAX, &mut reader);

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::job::{AttemptRecord, Event, Failure, Job, SourceInfo, Status, Warning};
+use crate::job::{AssetInfo, AttemptRecord, Event, Failure, Job, SourceInfo, Status, Warning};
 
 /// A job as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +46,9 @@ pub struct JobView {
     pub timings_ms: TimingsView,
     /// The source, once it is stored.
     pub source: Option<SourceView>,
+    /// The images that came with it for its operations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<AssetView>,
     /// Results; empty unless succeeded.
     pub outputs: Vec<OutputView>,
     /// Facts found by `analyze`, by name.
@@ -95,6 +98,36 @@ pub struct SourceView {
     pub sha256: String,
     /// Frames; 1 for a still image.
     pub frames: u32,
+}
+
+/// An image that came with a job for its operations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AssetView {
+    /// What operations call it.
+    pub name: String,
+    /// Format by content.
+    pub format: String,
+    /// Width in pixels as stored, before orientation.
+    pub width: u32,
+    /// Height in pixels as stored, before orientation.
+    pub height: u32,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+impl AssetView {
+    fn new(asset: &AssetInfo) -> AssetView {
+        AssetView {
+            name: asset.name.clone(),
+            format: asset.format.name().to_owned(),
+            width: asset.width,
+            height: asset.height,
+            bytes: asset.bytes,
+            sha256: asset.sha256.clone(),
+        }
+    }
 }
 
 /// One result.
@@ -250,6 +283,7 @@ impl JobView {
                 store: job.timings.store,
             },
             source: job.source.as_ref().map(SourceView::new),
+            assets: job.assets.iter().map(AssetView::new).collect(),
             outputs: outputs.collect(),
             analysis: BTreeMap::new(),
             warnings: warnings.collect(),

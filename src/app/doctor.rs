@@ -59,7 +59,7 @@ pub struct Finding {
 pub struct Report {
     /// Jobs looked at.
     pub jobs: u64,
-    /// Images looked at, sources and outputs.
+    /// Images looked at: sources, assets and outputs.
     pub images: u64,
     /// Bytes whose digest was taken.
     pub bytes: u64,
@@ -260,6 +260,15 @@ fn expected(job: &Job) -> Vec<Expected> {
         bytes: source.bytes,
         sha256: source.sha256.clone(),
     });
+    let assets = job.assets.iter().map(|asset| Expected {
+        name: format!("asset {:?}", asset.name),
+        place: match asset.inline {
+            true => Place::Database(InlineKey::Asset(asset.name.clone())),
+            false => Place::Blob(BlobKey::Asset { job: job.id, name: asset.name.clone() }),
+        },
+        bytes: asset.bytes,
+        sha256: asset.sha256.clone(),
+    });
     let outputs = job.outputs.iter().map(|output| Expected {
         name: format!("output {:?}", output.name),
         place: match output.inline {
@@ -272,5 +281,5 @@ fn expected(job: &Job) -> Vec<Expected> {
         bytes: output.bytes,
         sha256: output.sha256.clone(),
     });
-    source.chain(outputs).collect()
+    source.chain(assets).chain(outputs).collect()
 }

@@ -155,11 +155,14 @@ impl Blobs {
         self.root.join(key.path().as_ref())
     }
 
-    /// Removes the source and the outputs of a job. What is not there counts as removed.
+    /// Removes the source, the assets and the outputs of a job. What is not there counts as removed.
     pub async fn delete_job(&self, job: &Job) -> Result<(), BlobError> {
         // A source that is not recorded may all the same have been stored by an attempt that fetched it.
         if !job.source.as_ref().is_some_and(|source| source.inline) {
             self.delete(&BlobKey::Source(job.id)).await?;
+        }
+        for asset in job.assets.iter().filter(|asset| !asset.inline) {
+            self.delete(&BlobKey::Asset { job: job.id, name: asset.name.clone() }).await?;
         }
         for output in job.outputs.iter().filter(|output| !output.inline) {
             self.delete(&BlobKey::Output { job: job.id, attempt: output.attempt, name: output.name.clone() })

@@ -21,12 +21,13 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// An image and what to do with it.
 ///
-/// A file or bytes alone are sent raw, with the query as their spec; with [`Submission::spec`] they are sent as multipart; a spec alone
+/// A file or bytes alone are sent raw, with the query as their spec; with [`Submission::spec`] or assets they are sent as multipart; a spec alone
 /// ([`Submission::json`]) names its source by `source.url`.
 #[derive(Clone)]
 pub struct Submission {
     source: Source,
     spec: Option<Value>,
+    assets: Vec<(String, Source)>,
     query: Vec<(String, String)>,
     idempotency_key: String,
     wait: Option<u64>,
@@ -45,6 +46,7 @@ impl Submission {
         Submission {
             source,
             spec: None,
+            assets: Vec::new(),
             query: Vec::new(),
             idempotency_key: Uuid::now_v7().to_string(),
             wait: None,
@@ -73,6 +75,20 @@ impl Submission {
     #[must_use]
     pub fn spec(mut self, spec: Value) -> Submission {
         self.spec = Some(spec);
+        self
+    }
+
+    /// With an image on disk that operations may name: `overlay` as its `input`.
+    #[must_use]
+    pub fn asset(mut self, name: impl Into<String>, path: impl Into<PathBuf>) -> Submission {
+        self.assets.push((name.into(), Source::File(path.into())));
+        self
+    }
+
+    /// The same with an image in memory.
+    #[must_use]
+    pub fn asset_bytes(mut self, name: impl Into<String>, image: impl Into<Bytes>) -> Submission {
+        self.assets.push((name.into(), Source::Bytes(image.into())));
         self
     }
 
@@ -124,28 +140,58 @@ impl Submission {
     }
 
     async fn payload(&self) -> Result<(String, Payload), ClientError> {
-        let (image, name) = match &self.source {
-            Source::InSpec => {
-                let spec = self.spec.as_ref().map_or_else(String::new, Value::to_string);
-                return Ok(("application/json".to_owned(), Payload::new(vec![Part::Bytes(spec.into())])));
-            }
-            Source::Bytes(bytes) => (Part::Bytes(bytes.clone()), None),
-            Source::File(path) => (file_part(path.clone()).await?, path.file_name()),
-        };
-        let Some(spec) = &self.spec else {
+        if let Source::InSpec = &self.source {
+            let spec = self.spec.as_ref().map_or_else(String::new, Value::to_string);
+            return Ok(("application/json".to_owned(), Payload::new(vec![Part::Bytes(spec.into())])));
+        }
+        if self.spec.is_none() && self.assets.is_empty() {
+            let image = self.source.part().await?;
             return Ok(("application/octet-stream".to_owned(), Payload::new(vec![image])));
-        };
+        }
         let boundary = format!("minilab-{}", Uuid::now_v7().as_simple());
-        let name = name.map_or_else(|| "image".into(), |name| name.to_string_lossy());
-        let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"job\"\r\nContent-Type: application/json\r\n\r\n{spec}\r\n\
-             --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n",
-            quoted(&name)
-        );
-        let tail = format!("\r\n--{boundary}--\r\n");
-        let parts = vec![Part::Bytes(head.into()), image, Part::Bytes(tail.into())];
+        let mut parts = Vec::new();
+        if let Some(spec) = &self.spec {
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"job\"\r\nContent-Type: application/json\r\n\r\n{spec}\r\n"
+            );
+            parts.push(Part::Bytes(head.into()));
+        }
+        let assets = self.assets.iter().map(|(name, source)| (name.as_str(), source));
+        for (name, source) in std::iter::once(("file", &self.source)).chain(assets) {
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{}\"\r\n\
+                 Content-Type: application/octet-stream\r\n\r\n",
+                quoted(name),
+                quoted(&source.file_name())
+            );
+            parts.extend([
+                Part::Bytes(head.into()),
+                source.part().await?,
+                Part::Bytes(Bytes::from_static(b"\r\n")),
+            ]);
+        }
+        parts.push(Part::Bytes(format!("--{boundary}--\r\n").into()));
         Ok((format!("multipart/form-data; boundary={boundary}"), Payload::new(parts)))
+    }
+}
+
+impl Source {
+    /// Its bytes as a stretch of a body.
+    async fn part(&self) -> Result<Part, ClientError> {
+        match self {
+            Source::File(path) => file_part(path.clone()).await,
+            Source::Bytes(bytes) => Ok(Part::Bytes(bytes.clone())),
+            Source::InSpec => Ok(Part::Bytes(Bytes::new())),
+        }
+    }
+
+    /// What it is called on this machine.
+    fn file_name(&self) -> String {
+        match self {
+            Source::File(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+            Source::Bytes(_) | Source::InSpec => None,
+        }
+        .unwrap_or_else(|| "image".to_owned())
     }
 }
 

@@ -10,6 +10,7 @@ use super::error::{Mistake, Origin};
 use super::kind::Value;
 use super::suggest::nearest;
 use super::table::{SETTINGS, Setting, find};
+use crate::pipeline::assets::is_name;
 
 /// File that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "minilab.toml";
@@ -39,6 +40,7 @@ pub(super) struct Layers {
     values: BTreeMap<&'static str, Value>,
     pub(super) origins: BTreeMap<&'static str, Origin>,
     pub(super) presets: BTreeMap<String, serde_json::Value>,
+    pub(super) assets: BTreeMap<String, PathBuf>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) notices: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -131,6 +133,7 @@ impl Layers {
                     }
                 },
                 (None, toml::Value::Table(presets)) if name == "presets" => self.read_presets(presets, path),
+                (None, toml::Value::Table(assets)) if name == "assets" => self.read_assets(assets, path),
                 (None, toml::Value::Table(section)) if is_section => self.read_table(&name, section, path),
                 (None, _) => self.unknown_key(&name, path),
             }
@@ -146,6 +149,22 @@ impl Layers {
                     format!("presets.{name} in {} is not a table", path.display()),
                     format!("write the fields of a JobSpec under [presets.{name}]"),
                 ));
+            }
+        }
+    }
+
+    fn read_assets(&mut self, assets: toml::Table, path: &Path) {
+        for (name, value) in assets {
+            match value.as_str() {
+                Some(file) if is_name(&name) => drop(self.assets.insert(name, PathBuf::from(file))),
+                Some(_) => self.mistakes.push(Mistake::new(
+                    format!("assets.{name} in {} can't be named by a job", path.display()),
+                    "call it by a to z, 0 to 9, _ and -, at most 64 of them",
+                )),
+                None => self.mistakes.push(Mistake::new(
+                    format!("assets.{name} in {} is not the path of an image", path.display()),
+                    format!("write assets.{name} = \"logo.png\""),
+                )),
             }
         }
     }

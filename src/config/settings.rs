@@ -30,6 +30,8 @@ pub struct Settings {
     pub log: String,
     /// Time for requests and jobs to finish once the server is told to stop.
     pub grace: Duration,
+    /// Images that every job may use, by name; read when the server starts.
+    pub assets: BTreeMap<String, PathBuf>,
     /// Inbound HTTP, with the presets: fields of a JobSpec by name, which `app` has judged before anything is served.
     pub server: server::Config,
     /// Processing and fetching.
@@ -138,6 +140,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         pixels_max: values.number("limits.pixels"),
         side_max: values.number("limits.side"),
         frames_max: values.number("limits.frames"),
+        frame_pixels_max: values.number("limits.frame_pixels"),
         memory_bytes_max: memory_limit,
     };
     let queue = queue::Config {
@@ -159,6 +162,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         source: worker::SourceConfig {
             total_timeout: values.duration("source.total"),
             bytes_max: values.number("limits.body"),
+            asset_bytes_max: values.number("limits.asset"),
             ..worker::SourceConfig::default()
         },
         grace: values.duration("grace"),
@@ -171,6 +175,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         public_url,
         log: values.text("log").unwrap_or_default(),
         grace: values.duration("grace"),
+        assets: layers.assets.clone(),
         server: server::Config {
             public_url: public_url_of_server,
             header_timeout: values.duration("timeouts.header"),
@@ -181,6 +186,8 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
             body_bytes_max: values.number("limits.body"),
             operations_max: values.number("limits.operations"),
             outputs_max: values.number("limits.outputs"),
+            assets_max: values.number("limits.assets"),
+            asset_bytes_max: values.number("limits.asset"),
             timeout_default: values.duration("limits.timeout"),
             presets: layers.presets.clone(),
             ..server::Config::default()

@@ -103,7 +103,7 @@ const ANY: Kind = Kind::Duration { min_ms: 0 };
 const MILLI: Kind = Kind::Duration { min_ms: 1 };
 const COUNT: Kind = Kind::Integer { min: 1, max: u32::MAX as u64 };
 
-/// Every setting, in the order of help and README. `presets.*` is not among them: it is a table of its own in the file.
+/// Every setting, in the order of help and README. `presets.*` and `assets.*` are not among them: they are tables of their own in the file.
 pub const SETTINGS: &[Setting] = &[
     row(
         "listen",
@@ -187,8 +187,23 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("limits.side", Work, COUNT, "16384", "Most pixels a side"),
     row("limits.frames", Work, COUNT, "500", "Most frames of an animation"),
+    row(
+        "limits.frame_pixels",
+        Work,
+        COUNT,
+        "1000000000",
+        "Most pixels of an animation that is kept: frames × width × height",
+    ),
     row("limits.outputs", Work, COUNT, "20", "Most outputs of a job"),
     row("limits.operations", Work, COUNT, "50", "Most operations of a job"),
+    row(
+        "limits.assets",
+        Work,
+        Kind::Integer { min: 1, max: 14 },
+        "8",
+        "Most images that a job's operations may name beside its source",
+    ),
+    row("limits.asset", Work, Kind::Size { min: 1 }, "8MiB", "Largest of these images"),
     row("limits.timeout", Work, MILLI, "60s", "Time for one attempt, unless the job asks for another"),
     row(
         "source.connect",

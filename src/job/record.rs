@@ -62,6 +62,46 @@ impl SourceInfo {
     }
 }
 
+/// An image that came with the request for `overlay` to lay on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssetInfo {
+    /// Name of its part; what operations call it.
+    pub name: String,
+    /// Format by content.
+    pub format: Format,
+    /// Stored width in pixels, before orientation.
+    pub width: u32,
+    /// Stored height in pixels, before orientation.
+    pub height: u32,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hex SHA-256 of the bytes.
+    pub sha256: String,
+    /// Whether the bytes live in the store's own transaction rather than among the blobs.
+    pub inline: bool,
+}
+
+impl AssetInfo {
+    /// What is known once the header was read and the bytes were counted and hashed.
+    pub fn new(
+        name: String,
+        header: &crate::pipeline::Header,
+        bytes: u64,
+        sha256: [u8; 32],
+        inline: bool,
+    ) -> AssetInfo {
+        AssetInfo {
+            name,
+            format: header.format,
+            width: header.width,
+            height: header.height,
+            bytes,
+            sha256: super::hex(&sha256),
+            inline,
+        }
+    }
+}
+
 /// A stored result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
@@ -148,6 +188,9 @@ pub struct Job {
     pub timings: Timings,
     /// The source, once stored.
     pub source: Option<SourceInfo>,
+    /// Images that came with it for its operations; kept as long as the job.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<AssetInfo>,
     /// Published results; empty unless succeeded.
     pub outputs: Vec<Output>,
     /// What differs from what one may have expected.

@@ -17,6 +17,7 @@ use super::{
     SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState,
 };
 use crate::clock::Timestamp;
+use crate::pipeline::Input;
 
 /// Versions that live progress of one attempt may use up between two stored ones.
 pub const LIVE_VERSIONS: u64 = 1000;
@@ -130,6 +131,7 @@ impl Job {
             expires_at: None,
             timings: Timings::default(),
             source,
+            assets: Vec::new(),
             outputs: Vec::new(),
             warnings,
             error: None,
@@ -138,8 +140,13 @@ impl Job {
         }
     }
 
-    /// Whether the bytes must be fetched before the pipeline can run.
+    /// Whether anything must be fetched before the pipeline can run: the source, or an image that an operation names by its URL.
     pub fn needs_fetch(&self) -> bool {
+        self.lacks_source() || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
+    }
+
+    /// Whether the source is still where its URL says: nothing has been decoded before it is stored here.
+    fn lacks_source(&self) -> bool {
         self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. })
     }
 
@@ -244,7 +251,7 @@ impl Job {
             Loss::Process => AttemptEnd::Died,
         };
         self.remember(end, None, now);
-        if loss == Loss::Process && !self.needs_fetch() {
+        if loss == Loss::Process && !self.lacks_source() {
             let suspicion = self.suspicion.get_or_insert_default();
             suspicion.deaths += u32::from(suspicion.is_alone);
         }

@@ -12,7 +12,7 @@ pub enum Format {
     Png,
     /// WebP, lossy and lossless.
     Webp,
-    /// GIF; of an animation the first frame.
+    /// GIF.
     Gif,
     /// TIFF; of several pages the first.
     Tiff,

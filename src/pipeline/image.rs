@@ -107,9 +107,17 @@ pub struct Image {
     layout: Layout,
     pixels: Arc<Vec<u8>>,
     orientation: Orientation,
-    /// Stored sides × 8 ÷ eighths are the sides at full resolution; 8 for an image that was not shrunk on load.
     full: Size,
-    eighths: u8,
+    reduction: Reduction,
+}
+
+/// How the stored pixels relate to those at full resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reduction {
+    /// Stored sides × 8 ÷ this are the full sides, but for rounding: 8 for an image that was not shrunk on load.
+    Eighths(u8),
+    /// The stored pixels show exactly what the full ones would: a smaller copy made by scaling.
+    Copy,
 }
 
 impl Image {
@@ -117,7 +125,8 @@ impl Image {
     pub fn new(size: Size, layout: Layout, pixels: Vec<u8>) -> Image {
         debug_assert_eq!(pixels.len() as u64, Shape { size, layout }.bytes());
         let orientation = Orientation::default();
-        Image { stored: size, layout, pixels: Arc::new(pixels), orientation, full: size, eighths: 8 }
+        let (full, reduction) = (size, Reduction::Eighths(8));
+        Image { stored: size, layout, pixels: Arc::new(pixels), orientation, full, reduction }
     }
 
     /// What a decoder made: pixels as stored in the file, at `eighths`/8 of the stored size `full`, still to be turned upright.
@@ -132,8 +141,14 @@ impl Image {
         let mut image = Image::new(stored, layout, pixels);
         image.orientation = orientation;
         image.full = orientation.upright(full);
-        image.eighths = eighths;
+        image.reduction = Reduction::Eighths(eighths);
         image
+    }
+
+    /// This upright image as a stand-in for one of size `full` of which it is a smaller copy: operations reckon with `full`, as they do with
+    /// what a decoder shrank.
+    pub fn standing_for(self, full: Size) -> Image {
+        Image { full, reduction: Reduction::Copy, ..self }
     }
 
     /// Size upright and at full resolution: what every operation reckons with.
@@ -171,9 +186,16 @@ impl Image {
         self.orientation
     }
 
-    /// Pixels in memory per pixel at full resolution, along each side; 1 unless the decoder shrank the image.
-    pub fn scale(&self) -> f64 {
-        f64::from(self.eighths) / 8.0
+    /// Pixels in memory per pixel at full resolution, along the stored width and height; 1 unless the image was shrunk.
+    pub fn scale(&self) -> [f64; 2] {
+        match self.reduction {
+            Reduction::Eighths(eighths) => [f64::from(eighths) / 8.0; 2],
+            Reduction::Copy => {
+                let full = self.orientation.upright(self.full);
+                let across = f64::from(self.stored.width) / f64::from(full.width);
+                [across, f64::from(self.stored.height) / f64::from(full.height)]
+            }
+        }
     }
 
     /// Turns the pixels upright, if that is still to be done.

@@ -11,14 +11,27 @@ pub struct Limits {
     pub side_max: u32,
     /// Most frames of an animated source. Default 500.
     pub frames_max: u32,
+    /// Most pixels of all frames together (frames × width × height) where an animation is kept. Default 1,000,000,000.
+    #[serde(default = "frame_pixels_max")]
+    pub frame_pixels_max: u64,
     /// Most bytes of memory one job may be planned for, decoder and outputs together.
     pub memory_bytes_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { pixels_max: 100_000_000, side_max: 16_384, frames_max: 500, memory_bytes_max: 4 << 30 }
+        Limits {
+            pixels_max: 100_000_000,
+            side_max: 16_384,
+            frames_max: 500,
+            frame_pixels_max: frame_pixels_max(),
+            memory_bytes_max: 4 << 30,
+        }
     }
+}
+
+const fn frame_pixels_max() -> u64 {
+    1_000_000_000
 }
 
 /// Refuses a header that breaks a limit, before anything is allocated for it. The message names the limit and its value.
@@ -46,6 +59,29 @@ pub fn admit(header: &super::Header, limits: &Limits) -> Result<(), super::Error
             "the image has more than {} frames, which is the limit (setting limits.frames)",
             limits.frames_max
         ));
+    }
+    Ok(())
+}
+
+/// Refuses an animation whose frames together are too many pixels, or that has too many of them.
+///
+/// # Errors
+/// [`super::Error::TooLarge`].
+pub fn admit_frames(frames: u32, header: &super::Header, limits: &Limits) -> Result<(), super::Error> {
+    let size = super::Size::new(header.width, header.height);
+    let pixels = size.pixels().saturating_mul(u64::from(frames));
+    if frames > limits.frames_max {
+        return Err(super::Error::TooLarge(format!(
+            "the image has more than {} frames, which is the limit (setting limits.frames)",
+            limits.frames_max
+        )));
+    }
+    if pixels > limits.frame_pixels_max {
+        return Err(super::Error::TooLarge(format!(
+            "the animation has {frames} frames of {size}, {pixels} pixels in all; the limit is {} (setting limits.frame_pixels): \
+             ask for \"frames\": \"first\", or send fewer or smaller frames",
+            limits.frame_pixels_max
+        )));
     }
     Ok(())
 }

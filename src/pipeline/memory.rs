@@ -10,6 +10,9 @@ use super::{
 /// Bytes that any codec or operation may need beside what grows with the image: tables, buffers, small chunks.
 pub(super) const BASE_BYTES: u64 = 1 << 20;
 
+/// Most bytes of an animated output: as much as a request's body may have by default. What would be more fails when it gets there.
+pub(super) const ANIMATION_BYTES_MAX: u64 = 64 << 20;
+
 /// The layout that a decoder will give, as far as the header can tell.
 pub(super) fn layout(header: &Header) -> Layout {
     match (header.channels, header.alpha) {
@@ -49,6 +52,14 @@ pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
             Format::Tiff => in_file * 2 + narrowed,
             Format::Bmp | Format::Qoi => out,
         }
+}
+
+/// Bytes that an animated output holds from its first frame to its last, beside the frame in hand: the picture before, what is drawn of the
+/// next, and the file so far, whose buffer may be half empty.
+pub(super) fn animating(shape: Shape, format: Format, lossless: bool, frames: u32) -> u64 {
+    let pixels = shape.size.pixels();
+    let file = encoded(shape, format, lossless).saturating_mul(u64::from(frames)).min(ANIMATION_BYTES_MAX);
+    pixels * 20 + 2 * file
 }
 
 /// Rounding up to whole blocks: sixteen rows and columns more than the image has.

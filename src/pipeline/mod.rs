@@ -6,12 +6,14 @@
 
 mod color_names;
 mod decode;
+mod derive;
 mod encode;
 mod geometry;
 mod gravity;
 
 mod layer;
 mod length;
+mod make;
 mod memory;
 
 mod resample;
@@ -44,7 +46,7 @@ pub use image::Size;
 pub use length::{AspectRatio, Length};
 pub use limits::Limits;
 pub use ops::{Operation, REGISTRY, Registration, registration};
-pub use output::{Encoded, OUTPUT_PARAMS, OutputFormat, OutputSpec};
+pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;
@@ -63,6 +65,19 @@ pub struct Pipeline {
     /// What is to be made.
     #[serde(default)]
     pub outputs: Vec<OutputSpec>,
+}
+
+impl Pipeline {
+    /// The images that its operations name, each with the JSON Pointer of the parameter.
+    pub fn inputs(&self) -> impl Iterator<Item = (String, &Input)> {
+        let common = self.operations.iter().enumerate();
+        let common = common.map(|(index, operation)| (format!("/operations/{index}/input"), operation));
+        let own = self.outputs.iter().enumerate().flat_map(|(output, spec)| {
+            let pointer = move |index| format!("/outputs/{output}/operations/{index}/input");
+            spec.operations.iter().enumerate().map(move |(index, operation)| (pointer(index), operation))
+        });
+        common.chain(own).filter_map(|(pointer, operation)| Some((pointer, operation.op().input()?)))
+    }
 }
 
 const fn yes() -> bool {

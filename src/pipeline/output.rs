@@ -41,9 +41,22 @@ pub struct OutputSpec {
     /// Colour under transparent pixels where the format has no alpha, as RGBA.
     #[serde(default = "color::white", with = "color::text")]
     pub background: [u8; 4],
+    /// Which frames of an animation are kept; `None` is all of them for GIF and WebP, and the first for every other format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frames: Option<FrameChoice>,
     /// File name offered to who downloads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+}
+
+/// Which frames of an animation are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FrameChoice {
+    /// Every one, in formats that can: GIF, WebP and PNG.
+    All,
+    /// The first one.
+    First,
 }
 
 impl OutputFormat {
@@ -97,6 +110,12 @@ pub const OUTPUT_PARAMS: &[Param] = &[
         doc: "Colour under transparent pixels where the format has no alpha.",
     },
     Param {
+        name: "frames",
+        kind: Kind::Choice(&["all", "first"]),
+        default: None,
+        doc: "Frames of an animation that are kept; left out, gif and webp keep all and other formats the first. png can keep all too.",
+    },
+    Param {
         name: "filename",
         kind: Kind::Text { bytes_max: 255 },
         default: None,
@@ -114,6 +133,7 @@ impl OutputSpec {
             quality: None,
             lossless: false,
             background: color::WHITE,
+            frames: None,
             filename: None,
         }
     }
@@ -231,7 +251,7 @@ mod tests {
         assert_eq!(read(json!({}), 0).0, Some(OutputSpec::plain("output", OutputFormat::Same)));
         assert_eq!(read(json!({}), 1).0.unwrap().name, "output-2");
         let full = json!({"name": "a", "operations": [{"op": "grayscale"}], "format": "webp", "quality": 50.0, "lossless": true,
-            "background": "#000", "filename": "a.webp"});
+            "background": "#000", "frames": "first", "filename": "a.webp"});
         let spec = read(full, 0).0.unwrap();
         assert_eq!(
             (spec.quality, spec.format, spec.operations.len()),

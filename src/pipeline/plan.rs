@@ -1,9 +1,13 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
 use super::{
-    Assets, Error, Format, Input, Limits, OutputFormat, OutputSpec, Pipeline,
+    Assets, Error, Format, FrameChoice, Input, Limits, OutputFormat, OutputSpec, Pipeline,
+    decode::frames,
+    derive::Derivation,
     image::{Layout, Shape, Size},
-    limits, memory,
+    limits,
+    make::keeps_frames,
+    memory,
     ops::{Detail, Operation},
     orient::Orientation,
 };
@@ -66,6 +70,8 @@ pub struct Plan {
     pub decode_height: u32,
     /// Peak memory in bytes: source bytes are not counted, decoder state, pixels, intermediates and encoded outputs are.
     pub memory_bytes: u64,
+    /// Frames that are decoded: more than one only where an output keeps them.
+    pub frames: u32,
     /// Stages that [`super::Control::stage`] will be told of.
     pub stages: u32,
     /// The outputs in the spec's order.
@@ -94,6 +100,10 @@ const SCALES: [u8; 4] = [1, 2, 3, 4];
 /// `/outputs/0/operations/1/width`, when a parameter does not fit this image.
 pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limits) -> Result<Plan, Error> {
     limits::admit(header, limits)?;
+    let frames = frames_kept(header, pipeline);
+    if frames > 1 {
+        limits::admit_frames(frames, header, limits)?;
+    }
     let eighths = decode_scale(header, pipeline);
     let decoded = super::decode::scaled(Size::new(header.width, header.height), eighths);
     let mut walk = Walk::new(header, pipeline, assets, limits, eighths);
@@ -107,13 +117,16 @@ pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limi
     }
     let mut warnings = of_source(header);
     warnings.append(&mut walk.warnings);
-    let operations: usize = pipeline.outputs.iter().map(|output| output.operations.len() + 1).sum();
+    let times = |output: &OutputSpec| if keeps_frames(header, output) { u64::from(frames) } else { 1 };
+    let stages = pipeline.outputs.iter().map(|output| (output.operations.len() as u64 + 1) * times(output));
+    let common = (1 + pipeline.operations.len() as u64) * u64::from(frames);
     Ok(Plan {
         decode_width: decoded.width,
         decode_height: decoded.height,
         memory_bytes: walk.peak,
-        stages: (1 + pipeline.operations.len() + operations) as u32,
-        outputs: walk.planned,
+        frames,
+        stages: u32::try_from(common + stages.sum::<u64>()).unwrap_or(u32::MAX),
+        outputs: walk.planned.into_iter().map(|(_, output)| output).collect(),
         warnings,
     })
 }
@@ -122,7 +135,14 @@ pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limi
 fn source_shape(header: &Header, pipeline: &Pipeline) -> Shape {
     let orientation = if pipeline.auto_orient { header.orientation } else { 1 };
     let size = Orientation::from_exif(orientation).upright(Size::new(header.width, header.height));
-    Shape { size, layout: memory::layout(header) }
+    // Any frame may leave holes.
+    let layout = if frames_kept(header, pipeline) > 1 { Layout::Rgba } else { memory::layout(header) };
+    Shape { size, layout }
+}
+
+/// How many frames are decoded: all of them if any output keeps them.
+fn frames_kept(header: &Header, pipeline: &Pipeline) -> u32 {
+    if pipeline.outputs.iter().any(|output| keeps_frames(header, output)) { header.frames } else { 1 }
 }
 
 /// The smallest scale, in eighths, that gives every output the detail it needs.
@@ -158,9 +178,6 @@ fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Oper
 fn of_source(header: &Header) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut warn = |code, detail: String| warnings.push(Warning { code, detail, output: None });
-    if header.frames > 1 {
-        warn("animation_flattened", format!("only the first of {} frames is used", header.frames));
-    }
     if header.has_icc {
         warn(
             "color_profile_dropped",
@@ -182,7 +199,8 @@ struct Walk<'a> {
     /// Scale of the pixels as they come from the decoder.
     eighths: u8,
     warnings: Vec<Warning>,
-    planned: Vec<PlannedOutput>,
+    /// The outputs with their places in the spec.
+    planned: Vec<(usize, PlannedOutput)>,
     /// Inputs decoded so far; they stay until the end.
     inputs: Vec<&'a Input>,
 }
@@ -198,6 +216,8 @@ struct Live {
     /// Bytes of the common image that other outputs still need. While `shared`, this image is that one.
     kept: u64,
     shared: bool,
+    /// Whether it is a smaller copy of what the shape says, made for another output.
+    copy: bool,
 }
 
 impl Live {
@@ -219,14 +239,19 @@ impl<'a> Walk<'a> {
         limits: &'a Limits,
         eighths: u8,
     ) -> Walk<'a> {
-        let peak = memory::decoding(header, eighths);
+        let mut peak = memory::decoding(header, eighths);
+        let mut finished = 0;
+        if frames_kept(header, pipeline) > 1 {
+            finished = frames::working_bytes(Size::new(header.width, header.height));
+            peak += finished;
+        }
         let (warnings, planned) = (Vec::new(), Vec::new());
         Walk {
             header,
             pipeline,
             assets,
             limits,
-            finished: 0,
+            finished,
             peak,
             eighths,
             warnings,
@@ -239,22 +264,40 @@ impl<'a> Walk<'a> {
         let shape = source_shape(self.header, self.pipeline);
         let stored = super::decode::scaled(shape.size, self.eighths);
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
-        let mut live = Live { shape, stored, turn, kept: 0, shared: false };
+        let mut live = Live { shape, stored, turn, kept: 0, shared: false, copy: false };
         let pipeline = self.pipeline;
         for (index, operation) in pipeline.operations.iter().enumerate() {
             live = self.step(operation, live, &format!("/operations/{index}"), None)?;
         }
         let outputs = &pipeline.outputs;
-        for (index, output) in outputs.iter().enumerate() {
-            // The common image stays for the outputs that follow.
-            let shared = index + 1 < outputs.len();
-            let kept = if shared { live.bytes() } else { 0 };
-            self.output(output, index, Live { kept, shared, ..live })?;
+        let keeps: Vec<bool> = outputs.iter().map(|output| keeps_frames(self.header, output)).collect();
+        let derivation = Derivation::of(live.shape, outputs, &keeps);
+        let mut copies = vec![None; outputs.len()];
+        for (place, index) in derivation.order.iter().enumerate() {
+            let output = &outputs[*index];
+            // The common image and the copies made of it stay for the outputs that follow.
+            let followed = place + 1 < outputs.len();
+            let taken: u64 = copies.iter().flatten().map(|copy: &Live| copy.bytes()).sum();
+            let kept = if followed { live.bytes() + taken } else { taken };
+            let from = derivation.from[*index].and_then(|source| copies[source]);
+            let start = from.unwrap_or(Live { shared: followed, ..live });
+            let copy = self.output(output, *index, Live { kept, ..start })?;
+            if derivation.users(Some(*index)) > 0 {
+                copies[*index] = copy.map(|copy| Live { shape: live.shape, copy: true, ..copy });
+            }
         }
+        self.planned.sort_by_key(|(index, _)| *index);
         Ok(())
     }
 
-    fn output(&mut self, output: &'a OutputSpec, index: usize, mut live: Live) -> Result<(), Error> {
+    /// Walks one output, and gives what it was after its first operation.
+    fn output(
+        &mut self,
+        output: &'a OutputSpec,
+        index: usize,
+        mut live: Live,
+    ) -> Result<Option<Live>, Error> {
+        let mut first = None;
         for (number, operation) in output.operations.iter().enumerate() {
             live = self.step(
                 operation,
@@ -262,6 +305,7 @@ impl<'a> Walk<'a> {
                 &format!("/outputs/{index}/operations/{number}"),
                 Some(&output.name),
             )?;
+            first = first.or(Some(live));
         }
         let shape = live.shape;
         let format = output.format.resolve(self.header.format);
@@ -280,9 +324,29 @@ impl<'a> Walk<'a> {
             live.kept + live.own_bytes() + turned.max(memory::encoding(shape, format, output.lossless)),
         );
         self.finished += memory::encoded(shape, format, output.lossless);
+        self.of_frames(output, format, shape);
         let Size { width, height } = shape.size;
-        self.planned.push(PlannedOutput { name: output.name.clone(), format, width, height });
-        Ok(())
+        self.planned.push((index, PlannedOutput { name: output.name.clone(), format, width, height }));
+        Ok(first)
+    }
+
+    /// What an animated source costs this output: memory where it keeps the frames, a warning where it loses them without having asked to.
+    fn of_frames(&mut self, output: &OutputSpec, format: Format, shape: Shape) {
+        let frames = self.header.frames;
+        if keeps_frames(self.header, output) {
+            let bytes = memory::animating(shape, format, output.lossless, frames);
+            self.finished += bytes;
+            self.peak += bytes;
+        } else if frames > 1 && output.frames != Some(FrameChoice::First) {
+            let detail = format!(
+                "only the first of {frames} frames is used; gif and webp keep them, and png with \"frames\": \"all\""
+            );
+            self.warnings.push(Warning {
+                code: "animation_flattened",
+                detail,
+                output: Some(output.name.clone()),
+            });
+        }
     }
 
     /// One operation: checks its result against the limits and adds up what is alive while it runs.
@@ -302,11 +366,11 @@ impl<'a> Walk<'a> {
         // What does the same at any resolution leaves pixels at a reduced scale reduced.
         let as_next = op.detail(live.shape) == Detail::AsNext;
         let stored = match as_next && live.stored != live.shape.size {
+            true if live.copy => live.stored,
             true => super::decode::scaled(step.shape.size, self.eighths),
             false => step.shape.size,
         };
-        let next =
-            Live { shape: step.shape, stored, turn: live.turn && as_next, kept: live.kept, shared: false };
+        let next = Live { shape: step.shape, stored, turn: live.turn && as_next, shared: false, ..live };
         let turned = if live.turn { live.bytes() } else { 0 };
         let working =
             next.bytes() + op.working_bytes_with(live.shape, live.stored, self.assets) + memory::BASE_BYTES;

@@ -57,7 +57,9 @@ pub(super) fn resample(
     let full = orientation.upright(image.size());
     let source = image.stored();
     let at_full = orientation.stored_box(window, [f64::from(full.width), f64::from(full.height)]);
-    let window = inside(at_full.map(|value| value * scale), source);
+    let [left, top, width, height] = at_full;
+    let [across, down] = scale;
+    let window = inside([left * across, top * down, width * across, height * down], source);
     let stored_target = orientation.upright(target);
     let pixels = if window == [0.0, 0.0, f64::from(stored_target.width), f64::from(stored_target.height)]
         && source == stored_target

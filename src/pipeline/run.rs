@@ -6,11 +6,13 @@ use std::{
 };
 
 use super::{
-    Assets, Bench, Control, Encoded, Error, Header, Interrupt, Limits, OutputSpec, Pipeline, Stage, Warning,
-    decode::{self, Request},
-    encode,
-    image::Image,
-    ops::Operation,
+    Assets, Bench, Control, Encoded, Error, Header, Interrupt, Limits, Pipeline, Stage, Warning,
+    decode::{
+        self, Request,
+        frames::{Frame, Frames},
+    },
+    limits,
+    make::Making,
     plan, probe,
 };
 
@@ -41,35 +43,52 @@ pub fn run(
     let planned = plan::plan(&header, pipeline, assets, limits)?;
     control.planned(planned.stages);
     control.check()?;
-    control.stage(Stage::Decode);
     let eighths = plan::decode_scale(&header, pipeline);
     let request = Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, control };
-    let decoded = decode::decode(&request, pipeline.auto_orient)?;
     let bench = Bench::new(assets, planned.memory_bytes);
     let noting = Noting { control, notes: Mutex::default() };
-    let mut warnings = planned.warnings;
-    let mut common = Some(apply(decoded, &pipeline.operations, "/operations", &bench, &noting)?);
-    warnings.extend(noting.take(None));
-    let mut outputs = Vec::with_capacity(pipeline.outputs.len());
-    for (index, spec) in pipeline.outputs.iter().enumerate() {
-        let last = index + 1 == pipeline.outputs.len();
-        let image = if last { common.take() } else { common.clone() };
-        let image = image.expect("taken only for the last output");
-        outputs.push(output(image, spec, index, &header, &bench, &noting)?);
-        warnings.extend(noting.take(Some(&spec.name)));
+    let mut making = Making::new(pipeline, &header, &bench, &noting);
+    if planned.frames > 1 {
+        animation(&request, pipeline, limits, &mut making)?;
+    } else {
+        control.stage(Stage::Decode);
+        making.frame(decode::decode(&request, pipeline.auto_orient)?, 0, None)?;
     }
+    let (outputs, notes) = making.finish()?;
+    let mut warnings = planned.warnings;
+    warnings.extend(notes);
     Ok(Made { header, outputs, warnings })
 }
 
+/// Frame by frame. More of them may come than the header's bounded walk has counted.
+fn animation(
+    request: &Request<'_>,
+    pipeline: &Pipeline,
+    limits: &Limits,
+    making: &mut Making<'_>,
+) -> Result<(), Error> {
+    let mut frames = Frames::open(request, pipeline.auto_orient)?;
+    let mut count = 0;
+    loop {
+        if count < request.header.frames {
+            request.control.stage(Stage::Decode);
+        }
+        let Some(Frame { image, delay_ms }) = frames.next()? else { return Ok(()) };
+        count += 1;
+        limits::admit_frames(count, request.header, limits)?;
+        making.frame(image, delay_ms, frames.plays())?;
+    }
+}
+
 /// The caller's control, and the notes that operations take meanwhile.
-struct Noting<'a> {
+pub(super) struct Noting<'a> {
     control: &'a dyn Control,
     notes: Mutex<Vec<(&'static str, String)>>,
 }
 
 impl Noting<'_> {
     /// The notes so far as warnings of this output; each once, however many frames had it.
-    fn take(&self, output: Option<&str>) -> Vec<Warning> {
+    pub(super) fn take(&self, output: Option<&str>) -> Vec<Warning> {
         let mut notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
         notes.dedup();
         let warning = |(code, detail)| Warning { code, detail, output: output.map(str::to_owned) };
@@ -92,42 +111,12 @@ impl Control for Noting<'_> {
     }
 }
 
-fn output(
-    image: Image,
-    spec: &OutputSpec,
-    index: usize,
-    header: &Header,
-    bench: &Bench<'_>,
-    control: &dyn Control,
-) -> Result<Encoded, Error> {
-    let image = apply(image, &spec.operations, &format!("/outputs/{index}/operations"), bench, control)?;
-    let format = spec.format.resolve(header.format);
-    control.check()?;
-    control.stage(Stage::Encode(format));
-    encode::encode(image, spec, format, control)
-}
-
-fn apply(
-    mut image: Image,
-    operations: &[Operation],
-    pointer: &str,
-    bench: &Bench<'_>,
-    control: &dyn Control,
-) -> Result<Image, Error> {
-    for (index, operation) in operations.iter().enumerate() {
-        control.check()?;
-        control.stage(Stage::Operation(operation.name()));
-        image = operation
-            .op()
-            .apply_with(image, bench, control)
-            .map_err(|error| error.at(&format!("{pointer}/{index}")))?;
-    }
-    Ok(image)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Code, Format, OutputFormat, Unattended, image::Layout};
+    use super::super::{
+        Code, Format, OutputFormat, OutputSpec, Unattended, encode,
+        image::{Image, Layout},
+    };
     use super::*;
     use serde_json::json;
 

@@ -133,6 +133,7 @@ impl Queue {
 pub(super) fn refers_to(job: &Job, key: &BlobKey) -> bool {
     match key {
         BlobKey::Source(_) => true,
+        BlobKey::Asset { name, .. } => job.assets.iter().any(|asset| !asset.inline && asset.name == *name),
         BlobKey::Output { attempt, name, .. } => {
             job.outputs.iter().any(|output| output.attempt == *attempt && output.name == *name)
         }
@@ -165,7 +166,15 @@ mod tests {
             metadata: Default::default(),
         };
         let id = JobId::new();
-        Submission { id, spec, source: None, memory_bytes: 0, warnings: vec![], idempotency_key: None }
+        Submission {
+            id,
+            spec,
+            source: None,
+            assets: vec![],
+            memory_bytes: 0,
+            warnings: vec![],
+            idempotency_key: None,
+        }
     }
 
     fn output(attempt: u32) -> Output {

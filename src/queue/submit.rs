@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dashmap::DashSet;
 
 use super::{Queue, QueueError, Shared};
-use crate::job::{Job, JobId, JobSpec, SourceInfo, Warning};
+use crate::job::{AssetInfo, Job, JobId, JobSpec, SourceInfo, Warning};
 use crate::store::{IdempotencyKey, Inserted, NewJob};
 
 /// What a job takes on the disk beside its source and a result of the same size: rows, indexes, the log, whole blocks.
@@ -23,6 +23,8 @@ pub struct Submission {
     pub spec: JobSpec,
     /// The image that came with the request; `None` when it must be fetched.
     pub source: Option<(SourceInfo, SourceBytes)>,
+    /// Images that came with the request for its operations.
+    pub assets: Vec<(AssetInfo, SourceBytes)>,
     /// Planned memory of an attempt; 0 while unknown.
     pub memory_bytes: u64,
     /// What the plan remarked.
@@ -40,12 +42,12 @@ pub struct IdempotencyClaim {
     pub fingerprint: [u8; 32],
 }
 
-/// Where the bytes of a submitted source are.
+/// Where the bytes of a submitted source or asset are.
 #[derive(Clone, Debug)]
 pub enum SourceBytes {
     /// Here; they are stored in the job's own transaction.
     Inline(Bytes),
-    /// Already stored under [`crate::blob::BlobKey::Source`].
+    /// Already stored under their [`crate::blob::BlobKey`].
     Blob,
 }
 
@@ -130,7 +132,7 @@ impl Queue {
             Some((info, SourceBytes::Blob)) => (Some(SourceInfo { inline: false, ..info }), None),
             None => (None, None),
         };
-        let job = Job::submitted(
+        let mut job = Job::submitted(
             submission.id,
             Arc::new(submission.spec),
             source,
@@ -138,11 +140,19 @@ impl Queue {
             submission.warnings,
             shared.clock.now(),
         );
+        let mut inline_assets = Vec::new();
+        for (info, bytes) in submission.assets {
+            let inline = matches!(bytes, SourceBytes::Inline(_));
+            if let SourceBytes::Inline(bytes) = bytes {
+                inline_assets.push((info.name.clone(), bytes));
+            }
+            job.assets.push(AssetInfo { inline, ..info });
+        }
         let kept = shared.config.retention.idempotency_keys;
         let idempotency_key = submission
             .idempotency_key
             .map(|IdempotencyClaim { key, fingerprint }| IdempotencyKey { key, fingerprint, kept });
-        let new = NewJob { job, inline_source, idempotency_key };
+        let new = NewJob { job, inline_source, inline_assets, idempotency_key };
         Ok(match shared.store.insert(new).await? {
             Inserted::Created(job) => {
                 shared.metrics.jobs_submitted.inc();
@@ -171,7 +181,8 @@ impl Queue {
     /// small disk can be filled to its last byte.
     async fn take_space(&self, submission: &Submission) -> Result<(), QueueError> {
         let source_bytes = submission.source.as_ref().map_or(0, |(info, _)| info.bytes);
-        let share = i64::try_from(2 * source_bytes + JOB_BYTES).unwrap_or(i64::MAX);
+        let asset_bytes: u64 = submission.assets.iter().map(|(info, _)| info.bytes).sum();
+        let share = i64::try_from(2 * source_bytes + asset_bytes + JOB_BYTES).unwrap_or(i64::MAX);
         if self.shared.space_bytes.fetch_sub(share, Ordering::AcqRel) >= share {
             return Ok(());
         }

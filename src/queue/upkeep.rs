@@ -250,6 +250,7 @@ mod tests {
                 metadata: Default::default(),
             },
             source: None,
+            assets: Vec::new(),
             memory_bytes: 0,
             warnings: Vec::new(),
             idempotency_key: None,

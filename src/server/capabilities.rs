@@ -9,9 +9,9 @@ use sha2::{Digest, Sha256};
 use super::body::Body;
 use super::call::Call;
 use super::config::Config;
+use super::state::Services;
 use super::{conditional, respond};
 use crate::api::capabilities::{Capabilities, Settings};
-use crate::pipeline::Limits;
 
 /// A JSON document that does not change while the server runs, with its ETag.
 #[derive(Clone, Debug)]
@@ -22,14 +22,17 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// What this server can do.
-    pub(super) fn capabilities(config: &Config, image: &Limits) -> Prepared {
+    pub(super) fn capabilities(config: &Config, services: &Services) -> Prepared {
         Prepared::json(&Capabilities::new(Settings {
             body_bytes_max: config.body_bytes_max,
             outputs_max: config.outputs_max,
             operations_max: config.operations_max,
             timeout: config.timeout_default,
             presets: config.presets.keys().cloned().collect(),
-            image: *image,
+            assets: services.assets.names().map(str::to_owned).collect(),
+            assets_max: config.assets_max,
+            asset_bytes_max: config.asset_bytes_max,
+            image: services.image_limits,
         }))
     }
 

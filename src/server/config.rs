@@ -30,6 +30,10 @@ pub struct Config {
     pub operations_max: usize,
     /// Outputs of a job. Default 20.
     pub outputs_max: usize,
+    /// Images that a job's operations may name, those behind URLs included. Default 8.
+    pub assets_max: usize,
+    /// Bytes of such an image. Default 8 MiB.
+    pub asset_bytes_max: u64,
     /// `timeout` of a job that names none. Default 60 s.
     pub timeout_default: Duration,
     /// `max_attempts` of a job that names none. Default 8.
@@ -52,6 +56,8 @@ impl Default for Config {
             body_bytes_max: 64 * 1024 * 1024,
             operations_max: 50,
             outputs_max: 20,
+            assets_max: 8,
+            asset_bytes_max: 8 * 1024 * 1024,
             timeout_default: Duration::from_secs(60),
             max_attempts_default: 8,
             presets: BTreeMap::new(),

@@ -1,4 +1,5 @@
-//! The multipart form of a submit: part `job` (the specification), part `file` (the image).
+//! The multipart form of a submit: part `job` (the specification), part `file` (the image), and further file parts: the assets, images that
+//! `overlay` names.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,6 +14,7 @@ use super::spool::{Gathering, Received};
 use super::state::State;
 use super::upload::Upload;
 use crate::api::spec::SPEC_BYTES_MAX;
+use crate::pipeline::assets::is_name;
 
 /// Most parts of a form.
 const PARTS_MAX: usize = 16;
@@ -28,6 +30,8 @@ pub(super) struct Form<T> {
     pub(super) job: Option<T>,
     /// Part `file`.
     pub(super) file: Received,
+    /// Every further file part by its name.
+    pub(super) assets: Vec<(String, Received)>,
 }
 
 /// Reads a form. `read_job` judges the part `job` as soon as it is there, so that a mistake in it is told before the image is sent.
@@ -53,10 +57,10 @@ pub(super) async fn read<T>(
     if let Some(error) = failure {
         return Err(error);
     }
-    let (job, file) = parts?;
+    let Parted { job, file, assets } = parts?;
     upload.finish().await?;
     let missing = || invalid("The form has no part `file`; `curl -F file=@photo.jpg` sends one.".to_owned());
-    Ok(Form { job, file: file.ok_or_else(missing)? })
+    Ok(Form { job, file: file.ok_or_else(missing)?, assets })
 }
 
 /// The body as a stream that hands out one chunk a poll: the parser takes whatever is ready before it looks at any of it. The stream fails
@@ -94,27 +98,79 @@ async fn read_parts<T>(
     mut form: Multipart<'_>,
     unparsed: &AtomicUsize,
     read_job: impl Fn(&[u8]) -> Result<T, ApiError>,
-) -> Result<(Option<T>, Option<Received>), ApiError> {
-    let (mut job, mut file) = (None, None);
+) -> Result<Parted<T>, ApiError> {
+    let mut parted = Parted { job: None, file: None, assets: Vec::new() };
     for _ in 0..=PARTS_MAX {
-        let Some(field) = form.next_field().await.map_err(broken)? else { return Ok((job, file)) };
+        let Some(field) = form.next_field().await.map_err(broken)? else { return Ok(parted) };
         unparsed.store(0, Relaxed);
         let part = Part { field, unparsed };
         match part.field.name() {
-            Some("job") if job.is_none() => job = Some(read_job(&small(part).await?)?),
-            Some("file") if file.is_none() => file = Some(image(state, part).await?),
+            Some("job") if parted.job.is_none() => parted.job = Some(read_job(&small(part).await?)?),
+            Some("file") if parted.file.is_none() => parted.file = Some(image(state, part).await?),
             Some(name @ ("job" | "file")) => {
                 return Err(invalid(format!("The part `{name}` is there twice.")));
+            }
+            Some(name) if part.field.file_name().is_some() => {
+                let name = asset_name(state, name, &parted.assets)?;
+                let received = asset(state, &name, part).await?;
+                parted.assets.push((name, received));
             }
             name => {
                 let name: String = name.unwrap_or_default().chars().take(64).collect();
                 return Err(invalid(format!(
-                    "The part {name:?} is not known; a form has the parts job, file."
+                    "The part {name:?} is not known; a form has the parts job, file, and file parts that `overlay` names."
                 )));
             }
         }
     }
     Err(invalid(format!("The form has more than {PARTS_MAX} parts.")))
+}
+
+/// The parts found so far.
+struct Parted<T> {
+    job: Option<T>,
+    file: Option<Received>,
+    assets: Vec<(String, Received)>,
+}
+
+/// The name of one more asset, if there may be one of that name.
+fn asset_name(state: &State, name: &str, known: &[(String, Received)]) -> Result<String, ApiError> {
+    let shown: String = name.chars().take(64).collect();
+    if !is_name(name) {
+        return Err(invalid(format!(
+            "The file part {shown:?} can't be named by an operation: use a to z, 0 to 9, _ and -, at most 64."
+        )));
+    }
+    if known.iter().any(|(known, _)| known == name) {
+        return Err(invalid(format!("The part `{shown}` is there twice.")));
+    }
+    let most = state.config.assets_max;
+    if known.len() >= most {
+        return Err(invalid(format!(
+            "The form has more than {most} file parts beside `file`, the limit of this server (setting limits.assets)."
+        )));
+    }
+    Ok(name.to_owned())
+}
+
+/// The bytes of an asset, within their own limit.
+async fn asset(state: &Arc<State>, name: &str, mut part: Part<'_, '_>) -> Result<Received, ApiError> {
+    let most = state.config.asset_bytes_max;
+    let (mut gathering, mut length) = (Gathering::new(state), 0);
+    while let Some(chunk) = part.chunk().await? {
+        length += chunk.len() as u64;
+        if length > most {
+            let detail = format!(
+                "The part `{name}` is larger than {most} bytes, the limit of this server (setting limits.asset)."
+            );
+            return Err(ApiError::new(Code::BodyTooLarge, detail));
+        }
+        gathering.push(chunk).await?;
+    }
+    if length == 0 {
+        return Err(invalid(format!("The part `{name}` is empty.")));
+    }
+    gathering.finish().await
 }
 
 /// A part whose bytes count as parsed when they are taken out.

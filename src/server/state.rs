@@ -15,7 +15,7 @@ use crate::blob::Blobs;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::job::Probe;
-use crate::pipeline;
+use crate::pipeline::{self, Assets};
 use crate::queue::Queue;
 use crate::telemetry::Metrics;
 
@@ -34,6 +34,8 @@ pub struct Services {
     pub clock: Clock,
     /// Asked by `/health/ready`.
     pub probes: Vec<Arc<dyn Probe>>,
+    /// The assets of the settings.
+    pub assets: Arc<Assets>,
     /// What an image may cost.
     pub image_limits: pipeline::Limits,
 }
@@ -75,7 +77,7 @@ impl State {
         };
         State {
             hosts: guard::Hosts::new(&public_url),
-            capabilities: Prepared::capabilities(&config, &services.image_limits),
+            capabilities: Prepared::capabilities(&config, &services),
             openapi: Prepared::json(&openapi::document(&config, &public_url)),
             page: Page::new(),
             problems: problems::Pages::new(),

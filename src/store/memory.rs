@@ -41,7 +41,8 @@ impl MemoryStore {
 #[derive(Debug, Default)]
 struct State {
     rows: BTreeMap<JobId, Row>,
-    inline: BTreeMap<(JobId, Option<String>), Bytes>,
+    /// By job and [`InlineKey::name`].
+    inline: BTreeMap<(JobId, String), Bytes>,
     deliveries: BTreeMap<DeliveryId, DeliveryRow>,
     tombstones: BTreeMap<JobId, Timestamp>,
     keys: BTreeMap<String, KeyRow>,
@@ -74,6 +75,14 @@ struct KeyRow {
 }
 
 impl State {
+    fn put(&mut self, id: JobId, key: InlineKey, bytes: Bytes) {
+        self.inline.insert((id, key.name().into_owned()), bytes);
+    }
+
+    fn bytes(&self, id: JobId, key: &InlineKey) -> Option<Bytes> {
+        self.inline.get(&(id, key.name().into_owned())).cloned()
+    }
+
     /// The job if the lease still holds.
     fn held(&self, lease: &Lease) -> Option<Row> {
         self.rows.get(&lease.job).filter(|row| row.job.is_held_by(lease)).cloned()
@@ -130,7 +139,7 @@ impl State {
 impl JobStore for MemoryStore {
     async fn insert(&self, new: NewJob) -> Result<Inserted> {
         let mut state = self.state();
-        let NewJob { job, inline_source, idempotency_key } = new;
+        let NewJob { job, inline_source, inline_assets, idempotency_key } = new;
         let now = job.created_at;
         if let Some(key) = &idempotency_key
             && let Some(known) = state.keys.get(&key.key)
@@ -153,7 +162,10 @@ impl JobStore for MemoryStore {
             state.keys.insert(key.key, row);
         }
         if let Some(bytes) = inline_source {
-            state.inline.insert((job.id, None), bytes);
+            state.put(job.id, InlineKey::Source, bytes);
+        }
+        for (name, bytes) in inline_assets {
+            state.put(job.id, InlineKey::Asset(name), bytes);
         }
         state.rows.insert(job.id, Row { job: job.clone(), lease: None, announced: None });
         Ok(Inserted::Created(job))
@@ -180,11 +192,7 @@ impl JobStore for MemoryStore {
     }
 
     async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>> {
-        let name = match key {
-            InlineKey::Source => None,
-            InlineKey::Output(name) => Some(name),
-        };
-        Ok(self.state().inline.get(&(id, name)).cloned())
+        Ok(self.state().bytes(id, &key))
     }
 
     async fn waiting(&self) -> Result<Vec<Waiting>> {
@@ -215,7 +223,7 @@ impl JobStore for MemoryStore {
         chosen.sort_by_key(|id| (-i16::from(state.rows[id].job.spec.priority), *id));
         let mut claimed = Vec::new();
         for id in chosen {
-            let bytes = state.inline.get(&(id, None)).cloned();
+            let bytes = state.bytes(id, &InlineKey::Source);
             let Some(row) = state.rows.get_mut(&id) else { continue };
             let inline_source = bytes.filter(|_| row.job.source.as_ref().is_some_and(|source| source.inline));
             row.job.claim(now);
@@ -243,7 +251,8 @@ impl JobStore for MemoryStore {
             row.lease = Some((worker, now.plus(lease_duration)));
             let lease = Lease { job: row.job.id, attempt: row.job.attempt, worker };
             let is_inline = row.job.source.as_ref().is_some_and(|source| source.inline);
-            let inline_source = state.inline.get(&(row.job.id, None)).filter(|_| is_inline).cloned();
+            let key = (row.job.id, InlineKey::Source.name().into_owned());
+            let inline_source = state.inline.get(&key).filter(|_| is_inline).cloned();
             Claimed { job: row.job.clone(), lease, inline_source }
         }))
     }
@@ -276,7 +285,7 @@ impl JobStore for MemoryStore {
         let Some(mut row) = state.held(&lease) else { return Ok(None) };
         row.job.set_source(source, memory_bytes);
         if let Some(bytes) = inline {
-            state.inline.insert((lease.job, None), bytes);
+            state.put(lease.job, InlineKey::Source, bytes);
         }
         state.rows.insert(lease.job, row.clone());
         Ok(Some(row.job))
@@ -294,7 +303,7 @@ impl JobStore for MemoryStore {
         row.job.finish(finish.outcome, finish.attempt, &retention, now);
         if row.job.status == Status::Succeeded {
             for (name, bytes) in finish.inline_outputs {
-                state.inline.insert((row.job.id, Some(name)), bytes);
+                state.put(row.job.id, InlineKey::Output(name), bytes);
             }
         }
         Ok(Some(state.end(row, &render, now)))

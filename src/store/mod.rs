@@ -56,6 +56,8 @@ pub struct NewJob {
     pub job: Job,
     /// The source's bytes when `job.source.inline`.
     pub inline_source: Option<Bytes>,
+    /// Bytes of the assets marked `inline`, by name.
+    pub inline_assets: Vec<(String, Bytes)>,
     /// Commits with the job.
     pub idempotency_key: Option<IdempotencyKey>,
 }
@@ -152,6 +154,19 @@ pub enum InlineKey {
     Source,
     /// The output of this name.
     Output(String),
+    /// The asset of this name.
+    Asset(String),
+}
+
+impl InlineKey {
+    /// Its one name among a job's bytes: outputs have their own, which is never empty and has no colon.
+    fn name(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            InlineKey::Source => "".into(),
+            InlineKey::Output(name) => name.into(),
+            InlineKey::Asset(name) => format!("asset:{name}").into(),
+        }
+    }
 }
 
 /// What became of a retry.

@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tracing::Instrument;
 
+use super::assets::{self, Given};
 use super::control::{AttemptControl, Stop};
 use super::error::{Judge, WorkError};
 use super::execute::{Executed, Source, Task, execute, timed_out};
-use super::fetch::fetch;
+use super::fetch::{self, FetchedSource};
 use super::load::Slot;
 use super::memory::MemoryGrant;
 use super::pool::Ended;
 use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX};
 use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
-use crate::pipeline::Encoded;
+use crate::pipeline::{Encoded, Input};
 use crate::queue::{Claimed, Finish, QueueError};
 use crate::telemetry::Complaint;
 
@@ -26,6 +27,21 @@ const CLOCK_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to record an end that the store could not commit.
 const FINISH_RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What fetching has led to.
+enum Got {
+    /// The source, which was not there.
+    Source(FetchedSource),
+    /// The memory needed for a source that was there, once its operations' images are known.
+    Planned(Source, u64),
+}
+
+/// What a pool thread will need.
+struct Prepared {
+    source: Source,
+    given: Vec<Given>,
+    memory_bytes: u64,
+}
 
 /// Results that are stored but not yet published.
 struct Stored {
@@ -83,52 +99,83 @@ impl Run {
     async fn work(
         &mut self,
         job: &Job,
-        mut inline_source: Option<Bytes>,
+        inline_source: Option<Bytes>,
         grant: Option<MemoryGrant>,
         mut slot: Slot,
     ) -> Result<Stored, WorkError> {
-        let mut memory_bytes = job.memory_bytes;
-        let mut is_inline = job.source.as_ref().is_some_and(|source| source.inline);
-        if job.source.is_none() {
-            (inline_source, memory_bytes) = self.fetch_source(job).await?;
-            is_inline = inline_source.is_some();
+        let prepared = if job.needs_fetch() {
+            let prepared = self.fetch(job, inline_source).await?;
             slot.become_ready();
-        }
+            prepared
+        } else {
+            let given = assets::gather(&self.rooms, job).await?;
+            let source = self.stored_source(job, inline_source)?;
+            Prepared { source, given, memory_bytes: job.memory_bytes }
+        };
         let grant = Arc::new(match grant {
             Some(grant) => grant,
-            None => self.unless_stopped(self.rooms.memory.take(memory_bytes)).await?,
+            None => self.unless_stopped(self.rooms.memory.take(prepared.memory_bytes)).await?,
         });
-        let source = match inline_source {
-            Some(bytes) => Source::Bytes(bytes),
-            None if is_inline => {
-                return Err(super::error::source_unreadable(crate::blob::BlobError::NotFound));
-            }
-            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id))),
-        };
-        let made = self.execute(job, source, &grant, slot).await?;
+        let assets = assets::load(prepared.given).await?;
+        let made = self.execute(job, prepared.source, assets, &grant, slot).await?;
         let stored = self.store(job, made).await?;
         Ok(stored)
     }
 
-    /// Fetches the source within the attempt's time and hands it to the queue.
-    async fn fetch_source(&mut self, job: &Job) -> Result<(Option<Bytes>, u64), WorkError> {
+    fn stored_source(&self, job: &Job, inline_source: Option<Bytes>) -> Result<Source, WorkError> {
+        match inline_source {
+            Some(bytes) => Ok(Source::Bytes(bytes)),
+            None if job.source.as_ref().is_some_and(|source| source.inline) => {
+                Err(super::error::source_unreadable(crate::blob::BlobError::NotFound))
+            }
+            None => Ok(Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)))),
+        }
+    }
+
+    /// Fetches within the attempt's time whatever isn't there: first what operations name, then the source.
+    async fn fetch(&mut self, job: &Job, inline_source: Option<Bytes>) -> Result<Prepared, WorkError> {
         let began = Instant::now();
-        let fetching = tokio::time::timeout(job.spec.timeout, fetch(&self.rooms, job.id, &job.spec));
+        let fetching = tokio::time::timeout(job.spec.timeout, async {
+            let given = assets::gather(&self.rooms, job).await?;
+            let inputs = assets::look(&self.rooms, &given).await?;
+            if job.source.is_some() {
+                let source = self.stored_source(job, inline_source)?;
+                let planned = fetch::plan_again(&self.rooms, &source, &job.spec, inputs).await?;
+                return Ok((given, Got::Planned(source, planned)));
+            }
+            let fetched = fetch::fetch(&self.rooms, job.id, &job.spec, inputs).await?;
+            Ok((given, Got::Source(fetched)))
+        });
         let fetched = self.unless_stopped(fetching).await;
         self.fetch_time = began.elapsed();
-        let fetched = fetched?.map_err(|_| timed_out(&job.spec))??;
-        let stored = self
-            .rooms
-            .queue
-            .set_source(self.lease, fetched.info, fetched.inline.clone(), fetched.memory_bytes)
-            .await
-            .retry()?;
-        if stored.is_none() {
+        let (given, got) = fetched?.map_err(|_| timed_out(&job.spec))??;
+        let (source, memory_bytes) = match got {
+            Got::Source(fetched) => self.keep_source(job, fetched, assets::bytes(&given)).await?,
+            Got::Planned(source, planned) => (source, planned.saturating_add(assets::bytes(&given))),
+        };
+        Ok(Prepared { source, given, memory_bytes })
+    }
+
+    /// Hands a fetched source to the queue.
+    async fn keep_source(
+        &mut self,
+        job: &Job,
+        fetched: FetchedSource,
+        more_bytes: u64,
+    ) -> Result<(Source, u64), WorkError> {
+        let memory_bytes = fetched.memory_bytes.saturating_add(more_bytes);
+        let stored =
+            self.rooms.queue.set_source(self.lease, fetched.info, fetched.inline.clone(), memory_bytes);
+        if stored.await.retry()?.is_none() {
             // If the job was deleted meanwhile, nobody else removes what was fetched for it.
             self.unpublished.push(BlobKey::Source(job.id));
             return Err(WorkError::Lost);
         }
-        Ok((fetched.inline, fetched.memory_bytes))
+        let source = match fetched.inline {
+            Some(bytes) => Source::Bytes(bytes),
+            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id))),
+        };
+        Ok((source, memory_bytes))
     }
 
     /// Runs the pipeline on a pool thread. The clock starts when a thread takes it, less what a fetch has used: waiting for memory or for
@@ -137,10 +184,17 @@ impl Run {
         &self,
         job: &Job,
         source: Source,
+        assets: Vec<(Input, Source)>,
         grant: &Arc<MemoryGrant>,
         mut slot: Slot,
     ) -> Result<Executed, WorkError> {
-        let task = Task { source, spec: Arc::clone(&job.spec), limits: self.rooms.config.limits };
+        let task = Task {
+            source,
+            assets,
+            settings_assets: Arc::clone(&self.rooms.assets),
+            spec: Arc::clone(&job.spec),
+            limits: self.rooms.config.limits,
+        };
         let control = Arc::clone(&self.control);
         let timeout = job.spec.timeout.saturating_sub(self.fetch_time);
         let grant = Arc::downgrade(grant);

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::control::AttemptControl;
 use super::error::{WorkError, failure_of, source_unreadable};
 use crate::job::{Code, Failure, JobSpec};
-use crate::pipeline::{self, Assets, Encoded, Interrupt, Limits};
+use crate::pipeline::{self, Asset, Assets, Encoded, Input, Interrupt, Limits};
 
 /// Where a pool thread finds the source.
 #[derive(Clone, Debug)]
@@ -21,9 +21,24 @@ pub(super) enum Source {
     File(PathBuf),
 }
 
+impl Source {
+    /// All of it in memory.
+    fn read(self) -> Result<Bytes, WorkError> {
+        match self {
+            Source::Bytes(bytes) => Ok(bytes),
+            Source::File(path) => {
+                Ok(std::fs::read(path).map_err(|error| source_unreadable(error.into()))?.into())
+            }
+        }
+    }
+}
+
 /// All that an execution needs.
 pub(super) struct Task {
     pub(super) source: Source,
+    /// The images that operations name, beside those of the settings.
+    pub(super) assets: Vec<(Input, Source)>,
+    pub(super) settings_assets: Arc<Assets>,
     pub(super) spec: Arc<JobSpec>,
     pub(super) limits: Limits,
 }
@@ -36,11 +51,13 @@ pub(super) struct Executed {
 
 /// Runs the pipeline. Blocking; for pool threads.
 pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<Executed, WorkError> {
-    let bytes = match task.source {
-        Source::Bytes(bytes) => bytes,
-        Source::File(path) => std::fs::read(path).map_err(|error| source_unreadable(error.into()))?.into(),
-    };
-    let made = pipeline::run(&bytes, &task.spec.pipeline, &Assets::none(), &task.limits, control);
+    let bytes = task.source.read()?;
+    let mut assets = Assets::clone(&task.settings_assets);
+    for (input, source) in task.assets {
+        let asset = Asset::new(source.read()?, &task.limits);
+        assets.insert(input, asset.map_err(|error| WorkError::Discard(failure_of(&error)))?);
+    }
+    let made = pipeline::run(&bytes, &task.spec.pipeline, &assets, &task.limits, control);
     let made = made.map_err(|error| match error {
         pipeline::Error::Interrupted(Interrupt::Cancelled) => WorkError::Cancelled,
         pipeline::Error::Interrupted(Interrupt::Deadline) => timed_out(&task.spec),

@@ -1,4 +1,5 @@
-//! Fetching `source.url` inside a job: streamed to the spool, looked at, stored like an upload.
+//! Fetching `source.url` inside a job: streamed to the spool, looked at, stored like an upload. What operations name by URL comes the same
+//! way, and is not stored.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -7,7 +8,8 @@ use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use super::SourceConfig;
-use super::error::{Judge, WorkError, failure_of};
+use super::error::{Judge, WorkError, failure_of, source_unreadable};
+use super::execute::Source;
 use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX, SpoolFile};
 use crate::egress::{EgressError, Get};
@@ -25,13 +27,18 @@ pub(super) struct FetchedSource {
 }
 
 /// What has arrived: small bodies stay in memory.
-enum Body {
+pub(super) enum Body {
     Small(Bytes),
     Spooled(SpoolFile),
 }
 
 /// Fetches, checks and stores the source of a job. The caller's deadline cuts it off by dropping this future.
-pub(super) async fn fetch(rooms: &Rooms, id: JobId, spec: &Arc<JobSpec>) -> Result<FetchedSource, WorkError> {
+pub(super) async fn fetch(
+    rooms: &Rooms,
+    id: JobId,
+    spec: &Arc<JobSpec>,
+    assets: Assets,
+) -> Result<FetchedSource, WorkError> {
     let SourceSpec::Url { url, headers } = &spec.source else {
         return Err(WorkError::Discard(Failure::new(
             Code::StorageError,
@@ -45,11 +52,12 @@ pub(super) async fn fetch(rooms: &Rooms, id: JobId, spec: &Arc<JobSpec>) -> Resu
     let SourceConfig { total_timeout, bytes_max, .. } = rooms.config.source;
     let get = Get { url, headers, timeout: total_timeout, bytes_max };
     let body = receive(rooms, get).await?;
-    let (header, plan) = look(rooms, &body, spec).await?;
+    let (header, plan) = look(rooms, &body, spec, assets).await?;
     store(rooms, id, body, &header, &plan).await
 }
 
-async fn receive(rooms: &Rooms, get: Get) -> Result<Body, WorkError> {
+/// Fetches: small bodies into memory, others into the spool.
+pub(super) async fn receive(rooms: &Rooms, get: Get) -> Result<Body, WorkError> {
     let mut fetched = rooms.egress.get(get).await.map_err(|error| fetch_failed(&error))?;
     let mut pending = BytesMut::new();
     let mut spool: Option<SpoolFile> = None;
@@ -83,12 +91,17 @@ async fn write(
 }
 
 /// The header of what has arrived, and the plan for it.
-async fn look(rooms: &Rooms, body: &Body, spec: &Arc<JobSpec>) -> Result<(Header, Plan), WorkError> {
+async fn look(
+    rooms: &Rooms,
+    body: &Body,
+    spec: &Arc<JobSpec>,
+    assets: Assets,
+) -> Result<(Header, Plan), WorkError> {
     let limits = rooms.config.limits;
     let for_plan = Arc::clone(spec);
     let probe = move |header: Result<Header, pipeline::Error>| {
         let header = header?;
-        let plan = pipeline::plan(&header, &for_plan.pipeline, &Assets::none(), &limits)?;
+        let plan = pipeline::plan(&header, &for_plan.pipeline, &assets, &limits)?;
         Ok((header, plan))
     };
     let looked = match body {
@@ -103,6 +116,32 @@ async fn look(rooms: &Rooms, body: &Body, spec: &Arc<JobSpec>) -> Result<(Header
         }
     };
     looked.map_err(|error: pipeline::Error| WorkError::Discard(failure_of(&error)))
+}
+
+/// The memory that an attempt on a stored source needs, now that everything else is known.
+pub(super) async fn plan_again(
+    rooms: &Rooms,
+    source: &Source,
+    spec: &Arc<JobSpec>,
+    assets: Assets,
+) -> Result<u64, WorkError> {
+    let limits = rooms.config.limits;
+    let (source, spec) = (source.clone(), Arc::clone(spec));
+    let work = move || {
+        let (header, length) = match source {
+            Source::Bytes(bytes) => (pipeline::probe(Cursor::new(&bytes), &limits), bytes.len() as u64),
+            Source::File(path) => {
+                let file = std::fs::File::open(path)?;
+                let length = file.metadata()?.len();
+                (pipeline::probe(std::io::BufReader::new(file), &limits), length)
+            }
+        };
+        let plan = header.and_then(|header| pipeline::plan(&header, &spec.pipeline, &assets, &limits));
+        Ok(plan.map(|plan| plan.memory_bytes.saturating_add(length)))
+    };
+    let planned = tokio::task::spawn_blocking(work).await.retry()?;
+    let planned = planned.map_err(|error: std::io::Error| source_unreadable(error.into()))?;
+    planned.map_err(|error| WorkError::Discard(failure_of(&error)))
 }
 
 async fn store(
@@ -128,7 +167,7 @@ async fn store(
 }
 
 /// An egress error in the words of the contract; messages carry no internal addresses.
-fn fetch_failed(error: &EgressError) -> WorkError {
+pub(super) fn fetch_failed(error: &EgressError) -> WorkError {
     let code = match error {
         EgressError::Forbidden(_) => Code::SourceForbidden,
         EgressError::Resolve { .. } | EgressError::Status(404 | 410, _) => Code::SourceNotFound,

@@ -5,6 +5,7 @@
 //! priority than the loop's. How one attempt is executed on such a thread is `execute`'s business alone: a process in a sandbox can take
 //! its place without anybody noticing. Built and run by `app`; knows `queue`, `blob`, `egress` and `pipeline`, never HTTP.
 
+mod assets;
 mod attempt;
 mod control;
 mod error;
@@ -48,13 +49,20 @@ pub struct SourceConfig {
     pub total_timeout: Duration,
     /// Largest source, in bytes. Default 64 MiB.
     pub bytes_max: u64,
+    /// Largest image fetched for an operation, in bytes. Default 8 MiB.
+    pub asset_bytes_max: u64,
     /// Fetches under way at once. Default 16.
     pub fetches_max: usize,
 }
 
 impl Default for SourceConfig {
     fn default() -> SourceConfig {
-        SourceConfig { total_timeout: Duration::from_secs(60), bytes_max: 64 << 20, fetches_max: 16 }
+        SourceConfig {
+            total_timeout: Duration::from_secs(60),
+            bytes_max: 64 << 20,
+            asset_bytes_max: 8 << 20,
+            fetches_max: 16,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::memory::MemoryBudget;
 use super::pool::Pool;
 use crate::blob::Blobs;
 use crate::egress::Egress;
+use crate::pipeline::Assets;
 use crate::queue::Queue;
 use crate::telemetry::Metrics;
 
@@ -16,6 +17,7 @@ pub(super) struct Rooms {
     pub(super) queue: Queue,
     pub(super) blobs: Blobs,
     pub(super) egress: Egress,
+    pub(super) assets: Arc<Assets>,
     pub(super) pool: Pool,
     pub(super) memory: MemoryBudget,
     pub(super) leases: HeldLeases,

@@ -15,6 +15,7 @@ use super::rooms::Rooms;
 use super::{Config, Pool};
 use crate::blob::Blobs;
 use crate::egress::Egress;
+use crate::pipeline::Assets;
 use crate::queue::{Claimed, Queue, QueueError};
 use crate::telemetry::{Complaint, Metrics};
 
@@ -47,6 +48,7 @@ impl Runner {
         queue: Queue,
         blobs: Blobs,
         egress: Egress,
+        assets: Arc<Assets>,
         pool: Pool,
         metrics: Arc<Metrics>,
         config: Config,
@@ -55,7 +57,7 @@ impl Runner {
         let runtime = tokio::runtime::Handle::current();
         let heartbeat = Heartbeat::start(queue.clone(), leases.clone(), config.lease_duration, runtime)?;
         let memory = MemoryBudget::new(config.memory_bytes_max, Arc::clone(&metrics));
-        let rooms = Arc::new(Rooms { queue, blobs, egress, pool, memory, leases, metrics, config });
+        let rooms = Arc::new(Rooms { queue, blobs, egress, assets, pool, memory, leases, metrics, config });
         Ok(Runner {
             rooms,
             load: Load::new(),
@@ -177,9 +179,9 @@ impl Runner {
         let slot = self.load.take(kind);
         // The claim was made within the free memory. Where that has gone to a fetched image meanwhile, the attempt waits for it, not the
         // dispatcher: it holds its lease by then, hears of a cancel, and nobody else is kept waiting.
-        let grant = match &claimed.job.source {
-            Some(_) => self.rooms.memory.try_take(claimed.job.memory_bytes),
-            None => None,
+        let grant = match kind {
+            Kind::Ready => self.rooms.memory.try_take(claimed.job.memory_bytes),
+            Kind::Fetch => None,
         };
         let (queue, lease) = (self.rooms.queue.clone(), claimed.lease);
         let show_progress = Box::new(move |progress| queue.progress(&lease, progress));

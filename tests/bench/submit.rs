@@ -71,7 +71,7 @@ fn new_job() -> NewJob {
     };
     let now = Clock::System.now();
     let job = Job::submitted(JobId::new(), Arc::new(spec), Some(source), 1, Vec::new(), now);
-    NewJob { job, inline_source: None, idempotency_key: None }
+    NewJob { job, inline_source: None, inline_assets: Vec::new(), idempotency_key: None }
 }
 
 /// Runs `one` over and over with all callers, and says how often and how quickly.

@@ -102,7 +102,7 @@ impl Run {
                 }
             };
             let is_known = match &key {
-                BlobKey::Source(_) => true,
+                BlobKey::Source(_) | BlobKey::Asset { .. } => true,
                 BlobKey::Output { attempt, .. } => {
                     job.outputs.iter().any(|output| output.attempt == *attempt)
                 }

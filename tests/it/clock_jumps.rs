@@ -37,6 +37,7 @@ impl Bench {
             id: JobId::new(),
             spec: jobs::spec(),
             source: Some((source(false), SourceBytes::Blob)),
+            assets: Vec::new(),
             memory_bytes: 1,
             warnings: Vec::new(),
             idempotency_key: None,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod anomaly;
+mod assets;
 mod cli_jobs;
 mod cli_serve;
 mod client;

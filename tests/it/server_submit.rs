@@ -94,7 +94,7 @@ fn broken_forms_are_refused() {
     let job = b"{\"outputs\":[{}]}";
     for (name, parts) in [
         ("no file", &[("job", &job[..])][..]),
-        ("an unknown part", &[("job", &job[..]), ("file", &image), ("logo", &image)]),
+        ("a part that no operation can name", &[("job", &job[..]), ("file", &image), ("Logo.png", &image)]),
         ("two files", &[("job", &job[..]), ("file", &image), ("file", &image)]),
         ("an empty file", &[("job", &job[..]), ("file", b"")]),
     ] {

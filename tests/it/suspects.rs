@@ -41,6 +41,7 @@ impl Life {
             id,
             spec: jobs::spec(),
             source: Some((source(false), SourceBytes::Blob)),
+            assets: Vec::new(),
             memory_bytes: 1,
             warnings: Vec::new(),
             idempotency_key: None,

@@ -36,7 +36,8 @@ async fn bench(grace: Duration) -> Bench {
     let pool = Pool::start(2, Arc::clone(&metrics)).unwrap();
     let egress = Egress::new(&minilab::egress::Config::default()).unwrap();
     let config = worker::Config { workers: 2, grace, ..worker::Config::default() };
-    let runner = Runner::new(queue.clone(), blobs.clone(), egress, pool, metrics, config).unwrap();
+    let runner =
+        Runner::new(queue.clone(), blobs.clone(), egress, Arc::default(), pool, metrics, config).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let runner = tokio::spawn(runner.run(async move {
         let _stopped_or_dropped = stopped.await;
@@ -80,6 +81,7 @@ impl Bench {
             id,
             spec,
             source: Some((info, bytes)),
+            assets: vec![],
             memory_bytes: plan.memory_bytes,
             warnings: vec![],
             idempotency_key: None,
@@ -189,6 +191,7 @@ async fn a_job_needing_more_than_the_budget_runs_alone() {
             SourceInfo::new(&header, source.len() as u64, [0; 32], true),
             SourceBytes::Inline(source.into()),
         )),
+        assets: vec![],
         memory_bytes: u64::MAX / 2,
         warnings: vec![],
         idempotency_key: None,

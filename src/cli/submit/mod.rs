@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::exit::{Exit, JobFailed, report};
+use super::exit::{Exit, JobFailed, UsageError, report};
 use super::jobs::{about, headline};
 use super::number::number;
 use super::screen::{Screen, clean, failure, size};
@@ -40,6 +40,9 @@ pub(super) struct SubmitArgs {
     /// Images under way at a time
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = number("a whole number from 1 to 64", 1..=64_u16))]
     concurrency: u16,
+    /// An image that operations may name, as logo=@logo.png; may be repeated
+    #[arg(long = "asset", value_name = "NAME=@FILE", value_parser = source::asset)]
+    assets: Vec<(String, PathBuf)>,
     #[command(flatten)]
     picture: spec::PictureOptions,
     #[command(flatten)]
@@ -52,6 +55,7 @@ Examples:
   minilab submit *.jpg --width 320 --height 320 --fit cover --out '{file}-thumb.{ext}'
   minilab submit https://example.com/photo.jpg --width 800 --wait
   minilab submit photo.jpg --spec three-sizes.json --out '{name}.{ext}'
+  minilab submit photo.jpg --spec watermark.json --asset logo=@logo.png --out marked.jpg
   pdftoppm -png -singlefile page.pdf | minilab submit - --width 800 --out - > page.png";
 
 /// What all images of one run share.
@@ -59,6 +63,7 @@ struct Run<'a> {
     client: &'a Client,
     screen: &'a Screen,
     plan: spec::Plan,
+    assets: Vec<(String, PathBuf)>,
     target: Option<Target>,
     wait: bool,
 }
@@ -72,7 +77,11 @@ pub(super) async fn run(args: SubmitArgs, client: &Client, screen: &Screen) -> a
     if let (Some(target), Some(outputs @ 2..)) = (&target, plan.outputs()) {
         target.check("--spec", outputs)?;
     }
-    let run = Run { client, screen, plan, wait: args.wait || target.is_some(), target };
+    if !args.assets.is_empty() && sources.iter().any(Source::is_url) {
+        let advice = "--asset goes with images that are sent, not with URLs: name the overlay by its {\"url\": …} in --spec";
+        return Err(UsageError(advice.to_owned()).into());
+    }
+    let run = Run { client, screen, plan, assets: args.assets, wait: args.wait || target.is_some(), target };
     let is_single = sources.len() == 1;
     let total = total_bar(screen, sources.len(), usize::from(args.concurrency));
     let mut under_way = futures_util::stream::iter(sources)
@@ -156,6 +165,7 @@ impl Run<'_> {
             Source::File { path, .. } => Submission::file(path),
             Source::Stdin => Submission::bytes(source::read_stdin().await?),
         };
+        let image = self.assets.iter().fold(image, |image, (name, path)| image.asset(name, path));
         Ok(match &self.plan.spec {
             Some(spec) => image.spec(spec.clone()),
             None => self.plan.query.iter().fold(image, |image, (name, value)| image.query(*name, value)),

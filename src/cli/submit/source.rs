@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
 use crate::cli::exit::UsageError;
+use crate::pipeline::assets::is_name;
 
 /// One image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,11 @@ impl Source {
             Source::File { stem, .. } | Source::Url { stem, .. } => stem,
             Source::Stdin => "stdin",
         }
+    }
+
+    /// Whether the server fetches it.
+    pub(super) fn is_url(&self) -> bool {
+        matches!(self, Source::Url { .. })
     }
 
     /// Where it is on this machine.
@@ -86,6 +92,20 @@ pub(super) fn all(given: &[String]) -> anyhow::Result<Vec<Source>> {
         }
     }
     Ok(sources)
+}
+
+/// Reads `logo=@logo.png`; the `@` may be left out.
+pub(super) fn asset(given: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = given.split_once('=').ok_or("write a name and a file, as logo=@logo.png")?;
+    if !is_name(name) {
+        return Err(format!("{name:?} is no name: use a to z, 0 to 9, _ and -, at most 64"));
+    }
+    let path = PathBuf::from(path.strip_prefix('@').unwrap_or(path));
+    if path.is_file() {
+        Ok((name.to_owned(), path))
+    } else {
+        Err(format!("there is no file {}", path.display()))
+    }
 }
 
 /// Everything from standard input; it is kept in memory, since a request may have to be repeated.

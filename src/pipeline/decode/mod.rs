@@ -4,6 +4,7 @@
 //! set again on every decoder, and a decoder that disagrees with the header is not believed. Called by `run` only.
 
 pub mod baseline;
+pub(super) mod frames;
 mod generic;
 mod jpeg;
 mod png;
@@ -16,6 +17,7 @@ use super::{
 };
 
 /// What a decoder is asked for.
+#[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     /// The whole file.
     pub(super) source: &'a [u8],
@@ -76,15 +78,24 @@ pub(super) fn decode(request: &Request<'_>, auto_orient: bool) -> Result<Image, 
     };
     // A decoder stopped by its reader reports an I/O error: ask why before believing that the file is broken.
     request.control.check()?;
-    let pixels = decoded.map_err(|failure| match failure {
+    finished(decoded.map_err(|failure| refused(failure, format))?, request, auto_orient)
+}
+
+/// The pipeline's error for what a decoder said.
+fn refused(failure: Failure, format: Format) -> Error {
+    match failure {
         Failure::Corrupt(detail) => Error::Corrupt { format, detail },
         Failure::Unsupported(detail) => {
             Error::UnsupportedFormat(format!("this {format} variant is not read: {detail}"))
         }
-    })?;
+    }
+}
+
+/// The pixels as an image, if they are as many as the header says.
+fn finished(pixels: Pixels, request: &Request<'_>, auto_orient: bool) -> Result<Image, Error> {
     if pixels.size != request.scaled() {
         let detail = format!("its header says {}, its data {}", request.scaled(), pixels.size);
-        return Err(Error::Corrupt { format, detail });
+        return Err(Error::Corrupt { format: request.header.format, detail });
     }
     let orientation =
         if auto_orient { Orientation::from_exif(request.header.orientation) } else { Orientation::default() };

@@ -1,6 +1,6 @@
 //! PNG, row by row: every depth and colour type, palettes, tRNS, interlacing; of an APNG the default image.
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::{Failure, Pixels, Request, Size, reader::Watched, to_eight};
 use crate::pipeline::image::Layout;
@@ -9,35 +9,41 @@ use crate::pipeline::image::Layout;
 const ROWS_PER_CHECK: u32 = 64;
 
 pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
-    read(request).map_err(|error| match error {
+    read(request).map_err(damaged)
+}
+
+/// The failure for what the library said.
+pub(super) fn damaged(error: DecodingError) -> Failure {
+    match error {
         DecodingError::LimitsExceeded => {
             Failure::Corrupt("its chunks need more memory than its size explains".to_owned())
         }
         other => Failure::Corrupt(other.to_string()),
-    })
+    }
 }
 
-fn read(request: &Request<'_>) -> Result<Pixels, DecodingError> {
-    let size = request.full();
+/// Reads as far as the pixels of the first image, with every limit set.
+pub(super) fn open<'a>(request: &Request<'a>) -> Result<Reader<Watched<'a>>, DecodingError> {
     // Rows in flight and small chunks; the pixels themselves are ours.
-    let bytes = (size.width as usize).saturating_mul(8 * 4) + (1 << 20);
+    let bytes = (request.full().width as usize).saturating_mul(8 * 4) + (1 << 20);
     let mut decoder =
         Decoder::new_with_limits(Watched::new(request.source, request.control), Limits { bytes });
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(Transformations::EXPAND);
-    let mut reader = decoder.read_info()?;
+    let reader = decoder.read_info()?;
+    Ok(reader)
+}
+
+fn read(request: &Request<'_>) -> Result<Pixels, DecodingError> {
+    let size = request.full();
+    let mut reader = open(request)?;
     let found = Size::new(reader.info().width, reader.info().height);
-    let (color, depth) = reader.output_color_type();
-    let layout = match color {
-        ColorType::Grayscale => Layout::Grey,
-        ColorType::Rgb | ColorType::Indexed => Layout::Rgb,
-        ColorType::GrayscaleAlpha | ColorType::Rgba => Layout::Rgba,
-    };
+    let convert = Convert::of(&reader);
+    let layout = convert.layout();
     if found != size {
         return Ok(Pixels { size: found, layout, bytes: Vec::new() });
     }
-    let convert = Convert { color, wide: depth == BitDepth::Sixteen };
     let mut bytes = Vec::with_capacity(size.pixels() as usize * layout.channels());
     if reader.info().interlaced {
         let mut frame = vec![0; reader.output_buffer_size().ok_or(DecodingError::LimitsExceeded)?];
@@ -57,13 +63,28 @@ fn read(request: &Request<'_>) -> Result<Pixels, DecodingError> {
 
 /// What the decoder gives, and how it becomes 8-bit grey, RGB or RGBA.
 #[derive(Clone, Copy)]
-struct Convert {
+pub(super) struct Convert {
     color: ColorType,
     wide: bool,
 }
 
 impl Convert {
-    fn push(self, row: &[u8], out: &mut Vec<u8>) {
+    /// For what this reader gives.
+    pub(super) fn of(reader: &Reader<Watched<'_>>) -> Convert {
+        let (color, depth) = reader.output_color_type();
+        Convert { color, wide: depth == BitDepth::Sixteen }
+    }
+
+    /// What becomes of it.
+    pub(super) fn layout(self) -> Layout {
+        match self.color {
+            ColorType::Grayscale => Layout::Grey,
+            ColorType::Rgb | ColorType::Indexed => Layout::Rgb,
+            ColorType::GrayscaleAlpha | ColorType::Rgba => Layout::Rgba,
+        }
+    }
+
+    pub(super) fn push(self, row: &[u8], out: &mut Vec<u8>) {
         match (self.color == ColorType::GrayscaleAlpha, self.wide) {
             (false, false) => out.extend_from_slice(row),
             (false, true) => {

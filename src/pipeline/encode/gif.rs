@@ -43,7 +43,7 @@ pub(super) fn encode(image: &Image, control: &dyn Control) -> Result<Vec<u8>, Fa
 }
 
 /// The code size and the codes of all pixels, as a frame holds them.
-fn compress(image: &Image, palette: &Palette, control: &dyn Control) -> Result<Vec<u8>, Failure> {
+pub(super) fn compress(image: &Image, palette: &Palette, control: &dyn Control) -> Result<Vec<u8>, Failure> {
     let bits = palette.index_bits();
     let mut lzw = Lzw::new(BitOrder::Lsb, bits);
     let mut index_of = palette.index();

@@ -3,6 +3,7 @@
 //! Owns the choice of encoder and its settings, and the flattening of alpha where a format has none. Outputs carry no metadata. Called by
 //! `run` only.
 
+mod animation;
 mod generic;
 mod gif;
 mod jpeg;
@@ -17,6 +18,8 @@ use super::{
     image::{Image, Layout},
     ops::Operation,
 };
+
+pub(super) use animation::Animation;
 
 /// Why an encoder gave up.
 #[derive(Debug, thiserror::Error)]
@@ -45,18 +48,14 @@ pub(super) fn encode(
     format: Format,
     control: &dyn Control,
 ) -> Result<Encoded, Error> {
-    let fail = |failure| match failure {
-        Failure::Failed(detail) => Error::Encode { output: spec.name.clone(), format, detail },
-        Failure::Interrupted(interrupt) => Error::Interrupted(interrupt),
-    };
+    let fail = |failure| failed(failure, spec, format);
     let mut image = image.upright();
     if image.layout() == Layout::Rgba && !format.keeps_alpha() {
         let flatten = Operation::Flatten(super::ops::Flatten { background: spec.background });
         image = flatten.op().apply(image, control).map_err(|error| fail(Failure::because(error)))?;
     }
     control.check()?;
-    let lossy = !(spec.lossless && format == Format::Webp);
-    let quality = format.quality_default().filter(|_| lossy).map(|default| spec.quality.unwrap_or(default));
+    let quality = quality(spec, format);
     let size = image.size();
     let bytes = match format {
         Format::Jpeg => jpeg::encode(&image, quality.unwrap_or(80)),
@@ -70,4 +69,18 @@ pub(super) fn encode(
     let mut bytes = bytes.map_err(fail)?;
     bytes.shrink_to_fit();
     Ok(Encoded { name: spec.name.clone(), format, width: size.width, height: size.height, quality, bytes })
+}
+
+/// The pipeline's error for what an encoder said.
+fn failed(failure: Failure, spec: &OutputSpec, format: Format) -> Error {
+    match failure {
+        Failure::Failed(detail) => Error::Encode { output: spec.name.clone(), format, detail },
+        Failure::Interrupted(interrupt) => Error::Interrupted(interrupt),
+    }
+}
+
+/// The quality that this output is written with, if it is written with loss.
+fn quality(spec: &OutputSpec, format: Format) -> Option<u8> {
+    let lossy = !(spec.lossless && format == Format::Webp);
+    format.quality_default().filter(|_| lossy).map(|default| spec.quality.unwrap_or(default))
 }

@@ -141,6 +141,10 @@ impl Op for Overlay {
     }
 
     fn plan_with(&self, shape: Shape, assets: &Assets) -> Result<Step, OpError> {
+        // What a URL leads to is not known before it is fetched.
+        if matches!(self.input, Input::Url(_)) && assets.get(&self.input).is_none() {
+            return self.plan(shape);
+        }
         let input = self.asset(assets)?.shape();
         let scaled = Shape { size: self.scaled(input.size, shape.size)?, ..input };
         let turned = self.turn().plan(scaled)?.shape;

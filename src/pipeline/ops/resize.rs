@@ -107,6 +107,15 @@ impl Resize {
     }
 }
 
+impl Resize {
+    /// The size of the result if it is the whole picture, smaller on both sides and with nothing around it.
+    pub(in crate::pipeline) fn reduced_copy(&self, size: Size) -> Option<Size> {
+        let Placement { scaled, kept, canvas, .. } = self.placed(size);
+        let smaller = scaled.width < size.width && scaled.height < size.height;
+        (scaled == kept && kept == canvas && smaller).then_some(scaled)
+    }
+}
+
 impl Op for Resize {
     fn plan(&self, shape: Shape) -> Result<Step, OpError> {
         let placed = self.placed(shape.size);

@@ -40,7 +40,12 @@ impl Key {
     }
 
     /// The key and what it stands for.
-    pub(super) fn claim(&self, spec: &JobSpec, sha256: Option<&[u8; 32]>) -> IdempotencyClaim {
-        IdempotencyClaim { key: self.key.clone(), fingerprint: api::fingerprint(spec, sha256) }
+    pub(super) fn claim(
+        &self,
+        spec: &JobSpec,
+        sha256: Option<&[u8; 32]>,
+        assets: &[(String, [u8; 32])],
+    ) -> IdempotencyClaim {
+        IdempotencyClaim { key: self.key.clone(), fingerprint: api::fingerprint(spec, sha256, assets) }
     }
 }

@@ -1,4 +1,4 @@
-//! A received image looked at, off the event loop: its header, its digest, and the plan of what will be done to it.
+//! Received images looked at, off the event loop: their headers, their digests, and the plan of what will be done.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -8,17 +8,26 @@ use sha2::{Digest, Sha256};
 use super::super::error::{ApiError, Code};
 use super::super::spool::Received;
 use super::super::state::State;
+use super::inputs;
 use crate::blob::BlobError;
-use crate::job::{JobSpec, SourceInfo};
-use crate::pipeline::{self, Assets, Header, Limits, Plan};
+use crate::job::{AssetInfo, JobSpec, SourceInfo};
+use crate::pipeline::{self, Asset, Assets, Header, Input, Limits, Plan};
 
 /// An image that can be worked on.
 pub(super) struct Inspected {
     pub(super) received: Received,
+    pub(super) assets: Vec<InspectedAsset>,
     pub(super) spec: JobSpec,
     pub(super) source: SourceInfo,
     pub(super) sha256: [u8; 32],
     pub(super) plan: Plan,
+}
+
+/// An image that an operation can use.
+pub(super) struct InspectedAsset {
+    pub(super) info: AssetInfo,
+    pub(super) sha256: [u8; 32],
+    pub(super) received: Received,
 }
 
 /// What the blocking part found out.
@@ -28,14 +37,16 @@ type Found = Result<(Header, Plan), pipeline::Error>;
 pub(super) async fn inspect(
     state: &Arc<State>,
     received: Received,
+    parts: Vec<(String, Received)>,
     spec: JobSpec,
 ) -> Result<Inspected, ApiError> {
     let limits = state.services.image_limits;
+    let (assets, inputs) = look_at_assets(state, parts, &spec).await?;
     let (received, spec, sha256, bytes, found) = match received {
         Received::Inline(image) => {
             let work = move || {
                 let sha256: [u8; 32] = Sha256::digest(&image).into();
-                let found = look(Cursor::new(&image), &spec, &limits);
+                let found = look(Cursor::new(&image), &spec, &inputs, &limits);
                 (image, spec, sha256, found)
             };
             let (image, spec, sha256, found) = tokio::task::spawn_blocking(work).await.map_err(crashed)?;
@@ -44,13 +55,10 @@ pub(super) async fn inspect(
         }
         Received::Spooled(spool) => {
             let work = move |reader| {
-                let found = look(reader, &spec, &limits);
+                let found = look(reader, &spec, &inputs, &limits);
                 (spec, found)
             };
-            let (spec, found) = spool.with_reader(work).await.map_err(|error| match error {
-                BlobError::Io(cause) if cause.is::<tokio::task::JoinError>() => crashed(cause),
-                other => other.into(),
-            })?;
+            let (spec, found) = spool.with_reader(work).await.map_err(not_looked_at)?;
             let (sha256, bytes) = (spool.digest(), spool.len());
             (Received::Spooled(spool), spec, sha256, bytes, found)
         }
@@ -58,12 +66,60 @@ pub(super) async fn inspect(
     let (header, plan) = found?;
     let inline = matches!(received, Received::Inline(_));
     let source = SourceInfo::new(&header, bytes, sha256, inline);
-    Ok(Inspected { received, spec, source, sha256, plan })
+    Ok(Inspected { received, assets, spec, source, sha256, plan })
 }
 
-fn look<R: std::io::BufRead + std::io::Seek>(reader: R, spec: &JobSpec, limits: &Limits) -> Found {
+/// Probes what came for the operations: the images as they will be stored, and all that a plan may use.
+async fn look_at_assets(
+    state: &State,
+    parts: Vec<(String, Received)>,
+    spec: &JobSpec,
+) -> Result<(Vec<InspectedAsset>, Assets), ApiError> {
+    let limits = state.services.image_limits;
+    let mut inputs = Assets::clone(&state.services.assets);
+    let mut assets = Vec::with_capacity(parts.len());
+    for (name, received) in parts {
+        let (header, received, bytes, sha256) = match received {
+            Received::Inline(image) => {
+                let work = move || {
+                    let sha256: [u8; 32] = Sha256::digest(&image).into();
+                    (pipeline::probe(Cursor::new(&image), &limits), image, sha256)
+                };
+                let (header, image, sha256) = tokio::task::spawn_blocking(work).await.map_err(crashed)?;
+                let bytes = image.len() as u64;
+                (header, Received::Inline(image), bytes, sha256)
+            }
+            Received::Spooled(spool) => {
+                let work = move |reader| pipeline::probe(reader, &limits);
+                let header = spool.with_reader(work).await.map_err(not_looked_at)?;
+                let (bytes, sha256) = (spool.len(), spool.digest());
+                (header, Received::Spooled(spool), bytes, sha256)
+            }
+        };
+        let header = header.map_err(|error| inputs::unusable(spec, &name, &error.to_string()))?;
+        let inline = matches!(received, Received::Inline(_));
+        let info = AssetInfo::new(name.clone(), &header, bytes, sha256, inline);
+        inputs.insert(Input::Named(name), Asset::planned(header));
+        assets.push(InspectedAsset { info, sha256, received });
+    }
+    Ok((assets, inputs))
+}
+
+fn not_looked_at(error: BlobError) -> ApiError {
+    match error {
+        BlobError::Io(cause) if cause.is::<tokio::task::JoinError>() => crashed(cause),
+        other => other.into(),
+    }
+}
+
+fn look<R: std::io::BufRead + std::io::Seek>(
+    reader: R,
+    spec: &JobSpec,
+    inputs: &Assets,
+    limits: &Limits,
+) -> Found {
     let header = pipeline::probe(reader, limits)?;
-    let plan = pipeline::plan(&header, &spec.pipeline, &Assets::none(), limits)?;
+    let plan = pipeline::plan(&header, &spec.pipeline, inputs, limits)?;
     Ok((header, plan))
 }
 

@@ -2,7 +2,8 @@
 
 pub(super) mod change;
 pub(super) mod idempotency;
-pub(super) mod inspect;
+pub(super) mod inputs;
+mod inspect;
 pub(super) mod list;
 pub(super) mod read;
 pub(super) mod receive;

@@ -14,6 +14,7 @@ use super::super::multipart;
 use super::super::spool::{Gathering, Received};
 use super::super::state::State;
 use super::super::upload::Upload;
+use super::inputs;
 use crate::api::query::{self, Query};
 use crate::api::spec::{self, Refusal, Rejected, Rules, SPEC_BYTES_MAX, Verdict};
 use crate::clock::Timestamp;
@@ -42,6 +43,7 @@ pub(super) struct Intent {
 pub(super) struct Request {
     pub(super) spec: JobSpec,
     pub(super) received: Option<Received>,
+    pub(super) assets: Vec<(String, Received)>,
     pub(super) dry_run: bool,
     pub(super) wait: Option<Duration>,
 }
@@ -78,6 +80,7 @@ pub(super) async fn receive(call: &mut Call, form: Form, intent: Intent) -> Resu
     let wait = intent.query.wait_seconds.map(Duration::from_secs);
     let dry_run = intent.dry_run;
     let upload = Upload::begin(&state, &call.head, arriving)?;
+    let mut assets = Vec::new();
     let (spec, received) = match form {
         Form::Raw => {
             let spec = of_query(&state, intent.query)?;
@@ -91,6 +94,7 @@ pub(super) async fn receive(call: &mut Call, form: Form, intent: Intent) -> Resu
                 Some(spec) => spec,
                 None => of_query(&state, intent.query)?,
             };
+            assets = form.assets;
             (spec, Some(form.file))
         }
         Form::Json => {
@@ -98,7 +102,8 @@ pub(super) async fn receive(call: &mut Call, form: Form, intent: Intent) -> Resu
             (of_json(&state, &bytes, spec::Form::Url, intent.query.problems)?, None)
         }
     };
-    Ok(Request { spec, received, dry_run, wait })
+    inputs::check(&state, &spec, &assets)?;
+    Ok(Request { spec, received, assets, dry_run, wait })
 }
 
 /// The image as the body.

@@ -16,7 +16,7 @@ use super::super::respond;
 use super::super::spool::Received;
 use super::super::state::State;
 use super::idempotency::Key;
-use super::inspect::{self, Inspected};
+use super::inspect::{self, Inspected, InspectedAsset};
 use super::read;
 use super::receive::{self, Form, Intent, Request};
 use crate::api::PlanView;
@@ -107,7 +107,7 @@ async fn plan(state: &Arc<State>, request: Request) -> Result<PlanView, ApiError
     Ok(match request.received {
         None => PlanView::of_spec(&request.spec),
         Some(received) => {
-            let inspected = inspect::inspect(state, received, request.spec).await?;
+            let inspected = inspect::inspect(state, received, request.assets, request.spec).await?;
             PlanView::of_image(&inspected.source, inspected.plan)
         }
     })
@@ -122,49 +122,80 @@ async fn complete(
     let Some(received) = request.received else {
         return enter(state, Entry::fetched(request.spec), key).await;
     };
-    let Inspected { received, spec, source, sha256, plan } =
-        inspect::inspect(state, received, request.spec).await?;
+    let Inspected { received, assets, spec, source, sha256, plan } =
+        inspect::inspect(state, received, request.assets, request.spec).await?;
     let id = JobId::new();
-    let (bytes, stored) = match received {
-        Received::Inline(bytes) => (SourceBytes::Inline(bytes), None),
-        Received::Spooled(spool) => {
-            state.services.blobs.put_spool(&BlobKey::Source(id), spool).await?;
-            (SourceBytes::Blob, Some(BlobKey::Source(id)))
-        }
-    };
-    let warnings: Vec<Warning> = plan.warnings.into_iter().map(Warning::from).collect();
-    // The whole source is in memory while it is worked on.
-    let memory_bytes = plan.memory_bytes.saturating_add(source.bytes);
-    let entry = Entry {
+    let mut stored = Stored { state, id, keys: Vec::new() };
+    let bytes = stored.put(BlobKey::Source(id), received).await?;
+    // Every image is in memory while it is worked on, as it was sent.
+    let sent_bytes = source.bytes + assets.iter().map(|asset| asset.info.bytes).sum::<u64>();
+    let mut entry = Entry {
         submission: Submission {
             id,
             spec,
             source: Some((source, bytes)),
-            memory_bytes,
-            warnings,
+            assets: Vec::with_capacity(assets.len()),
+            memory_bytes: plan.memory_bytes.saturating_add(sent_bytes),
+            warnings: plan.warnings.into_iter().map(Warning::from).collect(),
             idempotency_key: None,
         },
         sha256: Some(sha256),
+        asset_digests: Vec::with_capacity(assets.len()),
     };
+    for InspectedAsset { info, sha256, received } in assets {
+        let bytes = stored.put(BlobKey::Asset { job: id, name: info.name.clone() }, received).await?;
+        entry.asset_digests.push((info.name.clone(), sha256));
+        entry.submission.assets.push((info, bytes));
+    }
     let entered = enter(state, entry, key).await;
-    // A store that fails while it commits may have kept the row all the same: then the image stays, and the sweep decides later.
+    // A store that fails while it commits may have kept the row all the same: then the images stay, and the sweep decides later.
     let is_needed = match &entered {
         Ok((_, replayed)) => !replayed,
         Err(error) => error.code() == Code::StoreUnavailable,
     };
-    if let Some(blob) = stored.filter(|_| !is_needed) {
-        // A blob that can't be removed now is found by the sweep for orphans.
-        if let Err(error) = state.services.blobs.delete(&blob).await {
-            tracing::warn!(job.id = %id, %error, "the image of a refused submit could not be removed");
-        }
+    if !is_needed {
+        stored.remove().await;
     }
     entered
+}
+
+/// The blobs of a job that is not entered yet.
+struct Stored<'a> {
+    state: &'a State,
+    id: JobId,
+    keys: Vec<BlobKey>,
+}
+
+impl Stored<'_> {
+    /// Stores what does not fit into the row; if that fails, nothing of the job is left.
+    async fn put(&mut self, key: BlobKey, received: Received) -> Result<SourceBytes, ApiError> {
+        let spool = match received {
+            Received::Inline(bytes) => return Ok(SourceBytes::Inline(bytes)),
+            Received::Spooled(spool) => spool,
+        };
+        if let Err(error) = self.state.services.blobs.put_spool(&key, spool).await {
+            self.remove().await;
+            return Err(error.into());
+        }
+        self.keys.push(key);
+        Ok(SourceBytes::Blob)
+    }
+
+    /// A blob that can't be removed now is found by the sweep for orphans.
+    async fn remove(&self) {
+        for key in &self.keys {
+            if let Err(error) = self.state.services.blobs.delete(key).await {
+                tracing::warn!(job.id = %self.id, %error, "an image of a refused submit could not be removed");
+            }
+        }
+    }
 }
 
 /// A submission without its idempotency key, and what the key's fingerprint needs.
 struct Entry {
     submission: Submission,
     sha256: Option<[u8; 32]>,
+    asset_digests: Vec<(String, [u8; 32])>,
 }
 
 impl Entry {
@@ -174,11 +205,12 @@ impl Entry {
             id: JobId::new(),
             spec,
             source: None,
+            assets: Vec::new(),
             memory_bytes: 0,
             warnings: Vec::new(),
             idempotency_key: None,
         };
-        Entry { submission, sha256: None }
+        Entry { submission, sha256: None, asset_digests: Vec::new() }
     }
 }
 
@@ -186,7 +218,8 @@ impl Entry {
 async fn enter(state: &State, mut entry: Entry, key: Option<Key>) -> Result<(Arc<Job>, bool), ApiError> {
     let id = entry.submission.id;
     if let Some(key) = &key {
-        entry.submission.idempotency_key = Some(key.claim(&entry.submission.spec, entry.sha256.as_ref()));
+        entry.submission.idempotency_key =
+            Some(key.claim(&entry.submission.spec, entry.sha256.as_ref(), &entry.asset_digests));
     }
     match state.services.queue.submit(entry.submission).await? {
         Submitted::Created(job) => {

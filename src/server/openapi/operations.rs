@@ -125,7 +125,8 @@ fn submit() -> Value {
             "multipart/form-data": {
                 "schema": {"type": "object", "required": ["file"], "properties": {
                     "job": reference("JobSpec"), "file": {"type": "string", "format": "binary"},
-                }},
+                }, "additionalProperties": {"type": "string", "format": "binary",
+                    "description": "A further image by the name that an `overlay` gives as its `input`."}},
                 "encoding": {"job": {"contentType": "application/json"}},
             },
             "application/json": {"schema": reference("JobSpec")},

@@ -18,9 +18,6 @@ use crate::store::{
     Retried,
 };
 
-/// Name of the source in `inline_bytes`; no output can be called so.
-const SOURCE: &str = "";
-
 /// Makes scheduled jobs claimable whose time has come, some at a time: a hundred thousand that come due at one moment must not hold up
 /// everybody else's commits.
 pub(super) const PROMOTE: &str = "UPDATE jobs SET due = 1 WHERE rowid IN (SELECT rowid FROM jobs INDEXED BY jobs_scheduled \
@@ -58,7 +55,10 @@ pub(super) fn insert(tx: &mut Transaction<'_>, new: &NewJob) -> Result<Inserted,
         });
     }
     if let Some(bytes) = &new.inline_source {
-        put_bytes(tx, job.id, SOURCE, bytes)?;
+        put_bytes(tx, job.id, &InlineKey::Source, bytes)?;
+    }
+    for (name, bytes) in &new.inline_assets {
+        put_bytes(tx, job.id, &InlineKey::Asset(name.clone()), bytes)?;
     }
     if let Some(key) = &new.idempotency_key {
         tx.prepare(
@@ -86,9 +86,9 @@ fn known_key(tx: &Transaction<'_>, key: &IdempotencyKey, now: Timestamp) -> Resu
     }))
 }
 
-fn put_bytes(tx: &Transaction<'_>, id: JobId, name: &str, bytes: &Bytes) -> Result<(), Fault> {
+fn put_bytes(tx: &Transaction<'_>, id: JobId, key: &InlineKey, bytes: &Bytes) -> Result<(), Fault> {
     tx.prepare("INSERT OR REPLACE INTO inline_bytes (job, name, bytes) VALUES (?1, ?2, ?3)")?
-        .execute(params![id.as_bytes(), name, &bytes[..]])?;
+        .execute(params![id.as_bytes(), key.name(), &bytes[..]])?;
     Ok(())
 }
 
@@ -222,7 +222,7 @@ pub(super) fn set_source(
     let spec = Arc::clone(&row.job.spec);
     row.job.set_source(source, memory_bytes);
     if let Some(bytes) = inline {
-        put_bytes(tx, lease.job, SOURCE, bytes)?;
+        put_bytes(tx, lease.job, &InlineKey::Source, bytes)?;
     }
     // A running job is not due, whatever the time.
     rows::save(tx, &row, Status::Running, row.job.run_at)?;
@@ -243,8 +243,8 @@ pub(super) fn finish(
     let Some(mut row) = held(tx, &finish.lease)? else { return Ok(None) };
     row.job.finish(finish.outcome, finish.attempt, retention, now);
     if row.job.status == Status::Succeeded {
-        for (name, bytes) in &finish.inline_outputs {
-            put_bytes(tx, row.job.id, name, bytes)?;
+        for (name, bytes) in finish.inline_outputs {
+            put_bytes(tx, row.job.id, &InlineKey::Output(name), &bytes)?;
         }
     }
     end(tx, row, Status::Running, render, now).map(Some)

@@ -47,20 +47,16 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<J
     Ok(jobs)
 }
 
-/// Bytes of a source or an output.
+/// Bytes of a source, an output or an asset.
 pub(super) fn inline_bytes(
     connection: &Connection,
     id: JobId,
     key: &InlineKey,
 ) -> Result<Option<Bytes>, Fault> {
-    let name = match key {
-        InlineKey::Source => "",
-        InlineKey::Output(name) => name,
-    };
     let mut statement =
         connection.prepare_cached("SELECT bytes FROM inline_bytes WHERE job = ?1 AND name = ?2")?;
     let bytes =
-        statement.query_row(params![id.as_bytes(), name], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+        statement.query_row(params![id.as_bytes(), key.name()], |row| row.get::<_, Vec<u8>>(0)).optional()?;
     Ok(bytes.map(Bytes::from))
 }
 

@@ -15,8 +15,8 @@ use super::fault::Fault;
 use super::writer::Transaction;
 use crate::clock::Timestamp;
 use crate::job::{
-    AttemptRecord, DeliveryId, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status, Suspicion, Timings,
-    Warning, WebhookState,
+    AssetInfo, AttemptRecord, DeliveryId, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status,
+    Suspicion, Timings, Warning, WebhookState,
 };
 
 /// The columns that [`decode`] reads, in its order.
@@ -50,6 +50,8 @@ struct State<'a> {
     finished_at: Option<Timestamp>,
     timings: Timings,
     source: Cow<'a, Option<SourceInfo>>,
+    #[serde(default, skip_serializing_if = "<[AssetInfo]>::is_empty")]
+    assets: Cow<'a, [AssetInfo]>,
     outputs: Cow<'a, [Output]>,
     warnings: Cow<'a, [Warning]>,
     error: Cow<'a, Option<Failure>>,
@@ -214,6 +216,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             expires_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_millis),
             timings: state.timings,
             source: state.source.into_owned(),
+            assets: state.assets.into_owned(),
             outputs: state.outputs.into_owned(),
             warnings: state.warnings.into_owned(),
             error: state.error.into_owned(),
@@ -243,6 +246,7 @@ fn state(job: &Job) -> Result<String, Fault> {
         finished_at: job.finished_at,
         timings: job.timings,
         source: Cow::Borrowed(&job.source),
+        assets: Cow::Borrowed(&job.assets),
         outputs: Cow::Borrowed(&job.outputs),
         warnings: Cow::Borrowed(&job.warnings),
         error: Cow::Borrowed(&job.error),

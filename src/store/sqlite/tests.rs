@@ -38,7 +38,7 @@ fn new_job(inline_bytes: usize) -> NewJob {
     };
     let job = Job::submitted(JobId::new(), Arc::new(spec), None, 1, Vec::new(), NOW);
     let inline_source = (inline_bytes > 0).then(|| Bytes::from(vec![7; inline_bytes]));
-    NewJob { job, inline_source, idempotency_key: None }
+    NewJob { job, inline_source, inline_assets: Vec::new(), idempotency_key: None }
 }
 
 /// The steps of a query, whatever its parameters are.
@@ -332,4 +332,32 @@ fn jobs_that_come_due_together_are_promoted_bit_by_bit() {
             assert_eq!(due().await.unwrap(), left);
         }
     });
+}
+
+#[tokio::test]
+async fn rows_of_the_first_schema_are_read_and_worked_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").unwrap();
+    connection.execute_batch(include_str!("schema/1.sql")).unwrap();
+    connection.execute_batch(include_str!("../../../tests/data/store-v1.sql")).unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    drop(connection);
+    let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
+    let filter = crate::store::ListFilter { limit: 9, ..Default::default() };
+    let jobs = store.list(filter).await.unwrap();
+    let told: Vec<(Status, usize)> = jobs.iter().map(|job| (job.status, job.assets.len())).collect();
+    assert_eq!(told, [(Status::Queued, 0), (Status::Succeeded, 0)]);
+    let output = store.inline_bytes(jobs[1].id, InlineKey::Output("output".to_owned())).await.unwrap();
+    assert_eq!(output.map(|bytes| bytes.len()), Some(323));
+    let request = ClaimRequest {
+        worker: uuid::Uuid::new_v4(),
+        ready_max: 9,
+        fetch_max: 9,
+        memory_bytes_max: u64::MAX,
+        lease_duration: Duration::from_secs(30),
+    };
+    let claimed = store.claim(request, jobs[0].run_at).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].inline_source.as_ref().map(Bytes::len), Some(871));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use minilab::job::{JobId, Status};
+use minilab::job::{AssetInfo, JobId, Status};
 use minilab::store::{IdempotencyKey, InlineKey, Inserted, NewJob};
 
 use super::{Store, add, count, exam, get, is_gone};
@@ -12,6 +12,7 @@ use crate::support::jobs::{at, new_job, source, spec};
 exam!(
     a_new_job_is_found_as_it_was_given,
     a_small_source_is_kept_with_it,
+    assets_are_kept_beside_source_and_outputs,
     an_unknown_job_is_neither_there_nor_gone,
     the_same_insert_twice_is_one_job,
     a_key_finds_the_job_as_it_is_now,
@@ -45,6 +46,35 @@ async fn a_small_source_is_kept_with_it(store: Store) {
     let other = InlineKey::Output("output".to_owned());
     assert_eq!(store.inline_bytes(id, other).await.unwrap(), None);
     assert_eq!(store.inline_bytes(JobId::new(), InlineKey::Source).await.unwrap(), None);
+}
+
+async fn assets_are_kept_beside_source_and_outputs(store: Store) {
+    let mut new = new_job(spec(), at(0));
+    let asset = |name: &str, inline| AssetInfo {
+        name: name.to_owned(),
+        format: minilab::pipeline::Format::Png,
+        width: 3,
+        height: 2,
+        bytes: 4,
+        sha256: "cc".repeat(32),
+        inline,
+    };
+    new.job.assets = vec![asset("output", true), asset("large", false)];
+    new.job.source = Some(source(true));
+    new.inline_source = Some(Bytes::from_static(b"source"));
+    new.inline_assets = vec![("output".to_owned(), Bytes::from_static(b"logo"))];
+    let job = new.job.clone();
+    add(&store, new).await;
+    assert_eq!(get(&store, job.id).await.assets, job.assets);
+    let bytes = async |key| store.inline_bytes(job.id, key).await.unwrap();
+    let (asset, output) = (InlineKey::Asset("output".to_owned()), InlineKey::Output("output".to_owned()));
+    assert_eq!(bytes(asset.clone()).await.as_deref(), Some(&b"logo"[..]));
+    assert_eq!(bytes(output).await, None, "an output of the same name is something else");
+    assert_eq!(bytes(InlineKey::Source).await.as_deref(), Some(&b"source"[..]));
+    assert_eq!(bytes(InlineKey::Asset("large".to_owned())).await, None);
+    let removed = store.delete(job.id, at(1)).await.unwrap().unwrap();
+    assert_eq!(removed.job.assets, job.assets);
+    assert_eq!(bytes(asset).await, None);
 }
 
 async fn an_unknown_job_is_neither_there_nor_gone(store: Store) {

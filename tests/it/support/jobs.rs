@@ -67,7 +67,7 @@ pub(crate) fn new_job(spec: JobSpec, now: Timestamp) -> NewJob {
     let stored = (spec.source == SourceSpec::Upload).then(|| source(false));
     let memory_bytes = if stored.is_some() { 100 } else { 0 };
     let job = Job::submitted(JobId::new(), Arc::new(spec), stored, memory_bytes, Vec::new(), now);
-    NewJob { job, inline_source: None, idempotency_key: None }
+    NewJob { job, inline_source: None, inline_assets: Vec::new(), idempotency_key: None }
 }
 
 /// Room for everything.

@@ -36,9 +36,16 @@ impl Lab {
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
         let egress = Egress::new(&egress::Config { allow, ..egress::Config::default() }).unwrap();
         let config = worker::Config { workers: 2, grace: Duration::ZERO, ..worker::Config::default() };
-        let runner =
-            Runner::new(queue.clone(), blobs.clone(), egress.clone(), pool, Arc::clone(&metrics), config)
-                .unwrap();
+        let runner = Runner::new(
+            queue.clone(),
+            blobs.clone(),
+            egress.clone(),
+            Arc::default(),
+            pool,
+            Arc::clone(&metrics),
+            config,
+        )
+        .unwrap();
         let mut config = webhook::Config::new(vec![Secret::generate([7; 32])]);
         config.grace = Duration::ZERO;
         let deliverer = Deliverer::new(queue.clone(), egress, metrics, config);
@@ -82,6 +89,7 @@ impl Lab {
             id,
             spec,
             source: Some((info, bytes)),
+            assets: Vec::new(),
             memory_bytes: 1 << 20,
             warnings: Vec::new(),
             idempotency_key: None,

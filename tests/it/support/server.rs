@@ -22,7 +22,7 @@ pub(crate) struct TestServer {
     pub(crate) queue: Queue,
     /// What signs its webhooks.
     pub(crate) secret: String,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,20 +60,17 @@ impl TestServer {
         });
         let (address, queue) = address.recv().expect("the server starts");
         let url = format!("http://{address}");
-        TestServer {
-            url,
-            address,
-            queue,
-            secret,
-            _directory: directory,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        TestServer { url, address, queue, secret, directory, stop: Some(stop), thread: Some(thread) }
     }
 
     /// A client of this server.
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.url).unwrap()
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
     }
 
     /// One request on a connection of its own.

@@ -5,7 +5,7 @@
 
 use super::{
     bits::Bits,
-    huffman::{Ac, Dc, END, PAIR_BITS, SKIP_BITS},
+    huffman::{Ac, Dc, END, PAIR_BITS, SKIP_BITS, TOO_LONG},
     window::Bytes,
 };
 
@@ -104,8 +104,8 @@ fn values(
             if is_within(next) {
                 return Some(next);
             }
-            *reader = before;
-            return one(reader, bytes, ac, order, k, block);
+            (*reader, k) = one(before, bytes, ac, order, k, block)?;
+            return Some(k);
         }
         k = next;
     }
@@ -115,10 +115,17 @@ fn values(
 /// Reads one symbol, where a look-up would read too many.
 #[cold]
 #[inline(never)]
-fn one(reader: &mut Bits, bytes: &Bytes, ac: &Ac, order: &Order, k: u32, block: &mut Block) -> Option<u32> {
+fn one(
+    mut reader: Bits,
+    bytes: &Bytes,
+    ac: &Ac,
+    order: &Order,
+    k: u32,
+    block: &mut Block,
+) -> Option<(Bits, u32)> {
     reader.refill(bytes);
-    let (run, value) = ac.next(reader)?;
-    place(order, k, run, value, block)
+    let (reader, run, value) = ac.next(reader)?;
+    Some((reader, place(order, k, run, value, block)?))
 }
 
 /// Stores one value; returns the place behind it, `None` outside the block.
@@ -143,21 +150,23 @@ fn skips(reader: &mut Bits, bytes: &Bytes, ac: &Ac, mut k: u32) -> Option<u32> {
     for _ in 0..4 {
         let entry = ac.skip(reader);
         let next = k + entry.advance();
-        if entry.advance() == 0 {
+        // One comparison for all that is not the way on: the block's end, a symbol that does not fit, one that leads out of the block.
+        if next >= 64 {
+            if is_within(next) {
+                reader.skip(entry.length());
+                return Some(next);
+            }
             reader.refill(bytes);
-            let (run, _) = ac.complete(reader, ac.pair(reader))?;
-            return past(k, run);
-        }
-        if next >= 64 && !is_within(next) {
-            reader.refill(bytes);
-            let (run, _) = ac.next(reader)?;
+            let run;
+            if entry.advance() == TOO_LONG {
+                (run, _) = ac.complete(reader, ac.pair(reader))?;
+            } else {
+                (*reader, run, _) = ac.next(*reader)?;
+            }
             return past(k, run);
         }
         reader.skip(entry.length());
         k = next;
-        if k >= 64 {
-            break;
-        }
     }
     Some(k)
 }

@@ -16,6 +16,9 @@ pub(super) const SKIP_BITS: u32 = 13;
 /// Added to the place in the block by an end-of-block symbol: past any place there is, so that one comparison ends the loop.
 pub(super) const END: u32 = 128;
 
+/// The advance of a [`Skip`] for a symbol that needs more bits than the index has: no place in any block, with or without [`END`].
+pub(super) const TOO_LONG: u32 = 512;
+
 /// A canonical code: the symbols in order, and where each length begins.
 pub(super) struct Codes {
     /// Per length 1..=16: one past the largest code, shifted to 16 bits; 0 where there is none.
@@ -56,10 +59,10 @@ impl Codes {
 
     /// Reads one symbol; needs 16 bits.
     #[cold]
-    pub(super) fn next(&self, bits: &mut Bits) -> Option<u8> {
+    pub(super) fn next(&self, mut bits: Bits) -> Option<(Bits, u8)> {
         let (length, symbol) = self.find(bits.peek::<16>() as u32)?;
         bits.skip(length);
-        Some(symbol)
+        Some((bits, symbol))
     }
 
     /// The code expanded to an index of `width` bits: `length << 8 | symbol`, 0 where the code is longer or undefined.
@@ -115,7 +118,8 @@ impl Dc {
     pub(super) fn next(&self, bits: &mut Bits) -> Option<i32> {
         let entry = self.values[bits.peek::<DC_BITS>()];
         if entry & 63 == 0 {
-            let size = self.codes.next(bits)?;
+            let size;
+            (*bits, size) = self.codes.next(*bits)?;
             return Some(bits.signed(u32::from(size)));
         }
         bits.skip(entry);
@@ -165,7 +169,7 @@ impl Pair {
     }
 }
 
-/// A run of AC symbols whose values are not needed: bits 0..6 length, 6..16 advance; 0 if not even one fits.
+/// A run of AC symbols whose values are not needed: bits 0..6 length, 6..16 advance, [`TOO_LONG`] if not even one fits.
 #[derive(Clone, Copy)]
 pub(super) struct Skip(u16);
 
@@ -175,7 +179,7 @@ impl Skip {
         u32::from(self.0)
     }
 
-    /// How far the place in the block moves, [`END`] added if the block ends; 0 if nothing fits.
+    /// How far the place in the block moves, [`END`] added if the block ends; [`TOO_LONG`] if nothing fits.
     #[inline(always)]
     pub(super) fn advance(self) -> u32 {
         u32::from(self.0 >> 6)
@@ -228,7 +232,9 @@ impl Ac {
     #[inline(always)]
     pub(super) fn complete(&self, bits: &mut Bits, entry: Pair) -> Option<(u32, i16)> {
         if entry.length() & 63 == 0 {
-            return self.next(bits);
+            let (run, value);
+            (*bits, run, value) = self.next(*bits)?;
+            return Some((run, value));
         }
         bits.skip(entry.length());
         Some((entry.first().0, bits.signed(entry.second().0) as i16))
@@ -236,11 +242,15 @@ impl Ac {
 
     /// Reads one symbol: run and value, a run of [`END`] for the end of the block; needs 31 bits.
     #[cold]
-    pub(super) fn next(&self, bits: &mut Bits) -> Option<(u32, i16)> {
-        let symbol = u32::from(self.codes.next(bits)?);
+    pub(super) fn next(&self, bits: Bits) -> Option<(Bits, u32, i16)> {
+        let (mut bits, symbol) = self.codes.next(bits)?;
+        let symbol = u32::from(symbol);
         match symbol {
-            0 => Some((END, 0)),
-            _ => Some((symbol >> 4, bits.signed(symbol & 15) as i16)),
+            0 => Some((bits, END, 0)),
+            _ => {
+                let value = bits.signed(symbol & 15) as i16;
+                Some((bits, symbol >> 4, value))
+            }
         }
     }
 }
@@ -294,7 +304,7 @@ fn skip(index: u32, expanded: &[u16]) -> Skip {
         }
         place += run + 1;
     }
-    Skip((at | place << 6) as u16)
+    Skip((at | if at == 0 { TOO_LONG } else { place } << 6) as u16)
 }
 
 #[cfg(test)]

@@ -98,14 +98,17 @@ impl<'a> Scan<'a> {
     /// One row of MCUs into `samples`.
     #[inline(always)]
     fn decode_row<K: Kernels>(&mut self, kernels: K, mcus: usize) -> Result<(), Flaw> {
+        // A local that no call takes by reference stays in registers.
+        let mut bits = self.bits;
         for mcu in 0..mcus {
             if self.left == 0 {
-                self.restart()?;
+                bits = self.restart(bits)?;
             }
             self.left -= 1;
-            self.window.provide(&mut self.bits);
-            self.decode_mcu(kernels, mcu)?;
+            self.window.provide(&mut bits);
+            bits = self.decode_mcu(kernels, mcu, bits)?;
         }
+        self.bits = bits;
         if self.window.is_overrun(&self.bits) {
             return Err(Flaw::Damaged("its data ends too early"));
         }
@@ -113,7 +116,7 @@ impl<'a> Scan<'a> {
     }
 
     #[inline(always)]
-    fn decode_mcu<K: Kernels>(&mut self, kernels: K, mcu: usize) -> Result<(), Flaw> {
+    fn decode_mcu<K: Kernels>(&mut self, kernels: K, mcu: usize, mut bits: Bits) -> Result<Bits, Flaw> {
         const BROKEN: Flaw = Flaw::Damaged("a block cannot be read");
         let mut extents = [0; BLOCKS_MAX];
         let mut index = 0;
@@ -124,15 +127,9 @@ impl<'a> Scan<'a> {
             for _ in 0..plane.blocks.0 * plane.blocks.1 {
                 let block = &mut self.blocks[index];
                 block[..64].fill(0);
-                extents[index] = entropy::block(
-                    &mut self.bits,
-                    self.window.bytes(),
-                    (dc, ac),
-                    &plane.order,
-                    prediction,
-                    block,
-                )
-                .ok_or(BROKEN)?;
+                extents[index] =
+                    entropy::block(&mut bits, self.window.bytes(), (dc, ac), &plane.order, prediction, block)
+                        .ok_or(BROKEN)?;
                 index += 1;
             }
         }
@@ -156,20 +153,20 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(bits)
     }
 
     /// Passes the restart marker that must stand here.
     #[cold]
-    fn restart(&mut self) -> Result<(), Flaw> {
-        if self.window.end(&mut self.bits) != Some(End::Marker(0xd0 + self.next_restart)) {
+    fn restart(&mut self, mut bits: Bits) -> Result<Bits, Flaw> {
+        if self.window.end(&mut bits) != Some(End::Marker(0xd0 + self.next_restart)) {
             return Err(Flaw::Damaged("a restart marker is not where it belongs"));
         }
-        self.window.resume(&mut self.bits);
+        self.window.resume(&mut bits);
         self.predictions = [0; 3];
         self.left = self.restart;
         self.next_restart = (self.next_restart + 1) % 8;
-        Ok(())
+        Ok(bits)
     }
 
     /// Row `y` of the picture into `out`, from the samples of MCU row `row`.

@@ -51,13 +51,13 @@ impl<'a> Window<'a> {
     #[inline(always)]
     pub(super) fn provide(&mut self, bits: &mut Bits) {
         if self.end.is_none() && self.length < bits.byte() + MCU_MAX {
-            self.slide(bits);
+            *bits = self.slide(*bits);
         }
     }
 
     /// Drops what was read and fills the window up.
     #[cold]
-    fn slide(&mut self, bits: &mut Bits) {
+    fn slide(&mut self, mut bits: Bits) -> Bits {
         let read = bits.byte();
         self.bytes.copy_within(read..self.length, 0);
         self.length -= read;
@@ -68,6 +68,7 @@ impl<'a> Window<'a> {
         if self.end.is_some() {
             self.bytes[self.length..].fill(0);
         }
+        bits
     }
 
     /// Copies up to the next `FF`, and deals with it.

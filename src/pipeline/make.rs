@@ -1,0 +1,204 @@
+//! Makes the outputs of a job from one frame after another; a still picture is one frame.
+//!
+//! Owns which frames an output takes, the order in which outputs are made, and what they share: the common image and the copies that
+//! [`super::derive`] allows. Only the frame in hand is in memory, beside what the encoders keep. Called by `run` only.
+
+use super::{
+    Bench, Control, Encoded, Error, Format, FrameChoice, Header, OutputSpec, Pipeline, Stage, Warning,
+    decode::frames,
+    derive::Derivation,
+    encode::{self, Animation},
+    image::{Image, Shape},
+    ops::Operation,
+    run::Noting,
+};
+
+/// Whether this output takes every frame of a source with this header.
+pub(super) fn keeps_frames(header: &Header, output: &OutputSpec) -> bool {
+    let default = match output.format.resolve(header.format) {
+        Format::Gif | Format::Webp => FrameChoice::All,
+        Format::Png => FrameChoice::First,
+        _ => return false,
+    };
+    frames::animated(header) && output.frames.unwrap_or(default) == FrameChoice::All
+}
+
+/// All outputs of a job in the making.
+pub(super) struct Making<'a> {
+    pipeline: &'a Pipeline,
+    bench: &'a Bench<'a>,
+    control: &'a Noting<'a>,
+    /// The common operations; from the second frame on settled.
+    operations: Vec<Operation>,
+    tracks: Vec<Track<'a>>,
+    derivation: Option<Derivation>,
+    warnings: Vec<Warning>,
+}
+
+/// One output in the making.
+struct Track<'a> {
+    spec: &'a OutputSpec,
+    pointer: String,
+    format: Format,
+    operations: Vec<Operation>,
+    target: Target<'a>,
+}
+
+enum Target<'a> {
+    /// Takes the first frame.
+    Still(Option<Encoded>),
+    /// Takes every frame; opened by the first.
+    Animated(Option<Animation<'a>>),
+}
+
+impl Target<'_> {
+    fn is_open(&self) -> bool {
+        !matches!(self, Target::Still(Some(_)))
+    }
+}
+
+/// An image that several outputs start from, given away whole to the last of them.
+struct Shared {
+    image: Option<Image>,
+    users: usize,
+}
+
+impl Shared {
+    fn take(&mut self) -> Image {
+        self.users -= 1;
+        let image = if self.users == 0 { self.image.take() } else { self.image.clone() };
+        image.expect("an image is made before those who start from it, and counted for each of them")
+    }
+}
+
+impl<'a> Making<'a> {
+    pub(super) fn new(
+        pipeline: &'a Pipeline,
+        header: &'a Header,
+        bench: &'a Bench<'a>,
+        control: &'a Noting<'a>,
+    ) -> Making<'a> {
+        let track = |(index, spec): (usize, &'a OutputSpec)| Track {
+            spec,
+            pointer: format!("/outputs/{index}/operations"),
+            format: spec.format.resolve(header.format),
+            operations: spec.operations.clone(),
+            target: if keeps_frames(header, spec) { Target::Animated(None) } else { Target::Still(None) },
+        };
+        let tracks = pipeline.outputs.iter().enumerate().map(track).collect();
+        let operations = pipeline.operations.clone();
+        Making { pipeline, bench, control, operations, tracks, derivation: None, warnings: Vec::new() }
+    }
+
+    /// Does everything that is to be done with one frame. `delay_ms` and `plays` concern animated outputs only.
+    pub(super) fn frame(&mut self, image: Image, delay_ms: u32, plays: Option<u32>) -> Result<(), Error> {
+        let settle = self.tracks.iter().any(|track| matches!(track.target, Target::Animated(None)));
+        let (bench, control) = (self.bench, self.control);
+        let image = apply(image, &mut self.operations, 0, "/operations", settle, bench, control)?;
+        self.note(None);
+        let size = image.size();
+        let shape = Shape { size, layout: image.layout() };
+        let derivation = self.derivation.take().unwrap_or_else(|| self.derive(shape));
+        let users = |of: Option<usize>, tracks: &[Track<'_>]| {
+            let takes = |(from, track): &(&Option<usize>, &Track<'_>)| **from == of && track.target.is_open();
+            derivation.from.iter().zip(tracks).filter(takes).count()
+        };
+        let mut common = Shared { image: Some(image), users: users(None, &self.tracks) };
+        let mut copies: Vec<Shared> = (0..self.tracks.len())
+            .map(|index| Shared { image: None, users: users(Some(index), &self.tracks) })
+            .collect();
+        for index in &derivation.order {
+            let track = &mut self.tracks[*index];
+            if !track.target.is_open() {
+                continue;
+            }
+            let mut image = match derivation.from[*index] {
+                None => common.take(),
+                Some(source) => copies[source].take(),
+            };
+            let mut done = 0;
+            if copies[*index].users > 0 {
+                let first = &mut track.operations[..1];
+                image = apply(image, first, 0, &track.pointer, settle, bench, control)?;
+                copies[*index].image = Some(image.clone().standing_for(size));
+                done = 1;
+            }
+            let rest = &mut track.operations[done..];
+            let image = apply(image, rest, done, &track.pointer, settle, bench, control)?;
+            track.take(image, delay_ms, plays, control)?;
+            let name = track.spec.name.as_str();
+            self.note(Some(name));
+        }
+        self.derivation = Some(derivation);
+        Ok(())
+    }
+
+    /// The outputs in the spec's order, and what the operations noted.
+    pub(super) fn finish(self) -> Result<(Vec<Encoded>, Vec<Warning>), Error> {
+        let finished = self.tracks.into_iter().map(|track| match track.target {
+            Target::Still(made) => Ok(made.expect("every source has a first frame")),
+            Target::Animated(animation) => animation.expect("every source has a first frame").finish(),
+        });
+        Ok((finished.collect::<Result<_, Error>>()?, self.warnings))
+    }
+
+    fn derive(&self, shape: Shape) -> Derivation {
+        let keeps: Vec<bool> =
+            self.tracks.iter().map(|track| matches!(track.target, Target::Animated(_))).collect();
+        Derivation::of(shape, &self.pipeline.outputs, &keeps)
+    }
+
+    /// Keeps what the operations have noted, each once however many frames had it.
+    fn note(&mut self, output: Option<&str>) {
+        for warning in self.control.take(output) {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+    }
+}
+
+impl<'a> Track<'a> {
+    fn take(
+        &mut self,
+        image: Image,
+        delay_ms: u32,
+        plays: Option<u32>,
+        control: &'a Noting<'a>,
+    ) -> Result<(), Error> {
+        control.check()?;
+        control.stage(Stage::Encode(self.format));
+        match &mut self.target {
+            Target::Still(made) => *made = Some(encode::encode(image, self.spec, self.format, control)?),
+            Target::Animated(open) => {
+                let animation =
+                    open.get_or_insert_with(|| Animation::new(self.spec, self.format, plays, control));
+                animation.push(image, delay_ms)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs operations, of which the first is the `first`-th of the list at `pointer`; with `settle`, what they measure on this image stays so for
+/// the frames to come.
+fn apply(
+    mut image: Image,
+    operations: &mut [Operation],
+    first: usize,
+    pointer: &str,
+    settle: bool,
+    bench: &Bench<'_>,
+    control: &dyn Control,
+) -> Result<Image, Error> {
+    for (index, operation) in operations.iter_mut().enumerate() {
+        control.check()?;
+        control.stage(Stage::Operation(operation.name()));
+        let at = |error: super::ops::OpError| error.at(&format!("{pointer}/{}", first + index));
+        if settle && let Some(settled) = operation.op().settled(&image, control).map_err(at)? {
+            *operation = settled;
+        }
+        image = operation.op().apply_with(image, bench, control).map_err(at)?;
+    }
+    Ok(image)
+}

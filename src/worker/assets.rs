@@ -1,0 +1,127 @@
+//! The images that a job's operations name: parts that are stored with the job, and what is fetched from URLs in every attempt.
+//!
+//! Finds and fetches them; knows their headers for a plan and hands their bytes to a pool thread. Assets of the settings are in memory
+//! already and pass by here.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::error::{Judge, WorkError, failure_of, source_unreadable};
+use super::execute::Source;
+use super::fetch::{Body, fetch_failed, receive};
+use super::rooms::Rooms;
+use crate::blob::{BlobError, BlobKey, SpoolFile};
+use crate::egress::Get;
+use crate::job::{AssetInfo, Job};
+use crate::pipeline::{self, Asset, Assets, Header, Input};
+use crate::queue::InlineKey;
+
+/// One image that is there.
+pub(super) struct Given {
+    input: Input,
+    bytes: u64,
+    held: Held,
+}
+
+/// Where its bytes are.
+enum Held {
+    Memory(Bytes),
+    Blob(PathBuf),
+    Spool(SpoolFile),
+}
+
+/// Bytes of all of them.
+pub(super) fn bytes(given: &[Given]) -> u64 {
+    given.iter().map(|one| one.bytes).sum()
+}
+
+/// Finds the parts of a job, and fetches what its operations name by URL, each once. The caller's deadline cuts it off by dropping this
+/// future.
+pub(super) async fn gather(rooms: &Rooms, job: &Job) -> Result<Vec<Given>, WorkError> {
+    let inputs: BTreeSet<&Input> = job.spec.pipeline.inputs().map(|(_, input)| input).collect();
+    let mut given = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let (bytes, held) = match input {
+            Input::Named(name) => match job.assets.iter().find(|asset| asset.name == *name) {
+                Some(asset) => (asset.bytes, stored(rooms, job, asset).await?),
+                // Of the settings; the run says so if it is there no more.
+                None => continue,
+            },
+            Input::Url(url) => fetched(rooms, url).await?,
+        };
+        given.push(Given { input: input.clone(), bytes, held });
+    }
+    Ok(given)
+}
+
+async fn stored(rooms: &Rooms, job: &Job, asset: &AssetInfo) -> Result<Held, WorkError> {
+    if !asset.inline {
+        let key = BlobKey::Asset { job: job.id, name: asset.name.clone() };
+        return Ok(Held::Blob(rooms.blobs.local_path(&key)));
+    }
+    let bytes = rooms.queue.inline_bytes(job.id, InlineKey::Asset(asset.name.clone())).await.retry()?;
+    bytes.map(Held::Memory).ok_or_else(|| source_unreadable(BlobError::NotFound))
+}
+
+async fn fetched(rooms: &Rooms, url: &str) -> Result<(u64, Held), WorkError> {
+    let url = rooms.egress.vet_url(url).map_err(|refused| fetch_failed(&refused.into()))?;
+    let source = &rooms.config.source;
+    let headers = crate::egress::vet_headers(&[]).map_err(|refused| fetch_failed(&refused.into()))?;
+    let get = Get { url, headers, timeout: source.total_timeout, bytes_max: source.asset_bytes_max };
+    Ok(match receive(rooms, get).await? {
+        Body::Small(bytes) => (bytes.len() as u64, Held::Memory(bytes)),
+        Body::Spooled(spool) => (spool.len(), Held::Spool(spool)),
+    })
+}
+
+/// What a plan may use: the headers of these, and the assets of the settings.
+pub(super) async fn look(rooms: &Rooms, given: &[Given]) -> Result<Assets, WorkError> {
+    let limits = rooms.config.limits;
+    let mut assets = Assets::clone(&rooms.assets);
+    for one in given {
+        let header: Result<Header, pipeline::Error> = match &one.held {
+            Held::Memory(bytes) => {
+                let bytes = bytes.clone();
+                let probe = move || pipeline::probe(Cursor::new(bytes), &limits);
+                tokio::task::spawn_blocking(probe).await.retry()?
+            }
+            Held::Blob(path) => {
+                let path = path.clone();
+                let probe =
+                    move || File::open(path).map(|file| pipeline::probe(BufReader::new(file), &limits));
+                let opened = tokio::task::spawn_blocking(probe).await.retry()?;
+                opened.map_err(|error| source_unreadable(error.into()))?
+            }
+            Held::Spool(spool) => {
+                spool.with_reader(move |reader| pipeline::probe(reader, &limits)).await.retry()?
+            }
+        };
+        let header = header.map_err(|error| WorkError::Discard(failure_of(&error)))?;
+        assets.insert(one.input.clone(), Asset::planned(header));
+    }
+    Ok(assets)
+}
+
+/// Where a pool thread finds them. Reads what was fetched into memory, which must have been granted.
+pub(super) async fn load(given: Vec<Given>) -> Result<Vec<(Input, Source)>, WorkError> {
+    let mut loaded = Vec::with_capacity(given.len());
+    for Given { input, held, .. } in given {
+        let source = match held {
+            Held::Memory(bytes) => Source::Bytes(bytes),
+            Held::Blob(path) => Source::File(path),
+            Held::Spool(spool) => {
+                let read = |mut reader: BufReader<File>| {
+                    let mut bytes = Vec::new();
+                    reader.read_to_end(&mut bytes).map(|_| Bytes::from(bytes))
+                };
+                Source::Bytes(spool.with_reader(read).await.retry()?.retry()?)
+            }
+        };
+        loaded.push((input, source));
+    }
+    Ok(loaded)
+}
