@@ -35,6 +35,8 @@ pub struct Header {
     pub orientation: u8,
     /// JPEG coded progressively or PNG interlaced: cannot be decoded row by row, so the whole frame is in memory beside the result.
     pub progressive: bool,
+    /// Bytes that decoding takes beyond what the pixels explain: what a drawing's text becomes, or what a crop hides.
+    pub working_bytes: u64,
 }
 
 /// Something a person may want to know although the job goes on.
@@ -55,9 +57,9 @@ pub struct PlannedOutput {
     pub name: String,
     /// Format asked for; `Same` is resolved.
     pub format: Format,
-    /// Width in pixels.
+    /// Width in pixels; after an operation whose outcome the pixels decide (`trim`), what an image without a border gives.
     pub width: u32,
-    /// Height in pixels.
+    /// Height in pixels; likewise.
     pub height: u32,
 }
 
@@ -81,10 +83,10 @@ pub struct Plan {
 }
 
 impl OutputFormat {
-    /// The concrete format for a source of this format.
-    pub fn resolve(self, source: Format) -> Format {
+    /// The concrete format for a source with this header.
+    pub fn resolve(self, source: &Header) -> Format {
         match self {
-            OutputFormat::Same => source,
+            OutputFormat::Same => source.format.same(source.alpha),
             OutputFormat::Fixed(format) => format,
         }
     }
@@ -104,7 +106,7 @@ pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limi
     if frames > 1 {
         limits::admit_frames(frames, header, limits)?;
     }
-    let eighths = decode_scale(header, pipeline);
+    let eighths = decode_scale(header, pipeline, limits);
     let decoded = super::decode::scaled(Size::new(header.width, header.height), eighths);
     let mut walk = Walk::new(header, pipeline, assets, limits, eighths);
     walk.outputs()?;
@@ -146,32 +148,46 @@ fn frames_kept(header: &Header, pipeline: &Pipeline) -> u32 {
 }
 
 /// The smallest scale, in eighths, that gives every output the detail it needs.
-pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline) -> u8 {
-    if header.format != Format::Jpeg || pipeline.outputs.is_empty() {
+pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline, limits: &Limits) -> u8 {
+    if !matches!(header.format, Format::Jpeg | Format::Svg) || pipeline.outputs.is_empty() {
         return 8;
     }
     let shape = source_shape(header, pipeline);
-    let needs = pipeline.outputs.iter().map(|output| {
-        let operations = pipeline.operations.iter().chain(&output.operations);
-        detail_needed(shape, operations)
-    });
-    let needed = needs.fold(0.0, f64::max);
-    SCALES.into_iter().find(|eighths| f64::from(*eighths) >= needed * 8.0).unwrap_or(8)
-}
-
-/// Pixels per pixel that these operations need of an image of this shape.
-fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Operation>) -> f64 {
-    for operation in operations {
-        match operation.op().detail(shape) {
-            Detail::Everything => return 1.0,
-            Detail::Scaled(factor) => return factor,
-            Detail::AsNext => match operation.op().plan(shape) {
-                Ok(step) => shape = step.shape,
-                Err(_) => return 1.0,
-            },
+    let mut needed = 0.0f64;
+    let mut as_it_is = false;
+    for output in &pipeline.outputs {
+        match detail_needed(shape, pipeline.operations.iter().chain(&output.operations)) {
+            Some(detail) => needed = needed.max(detail),
+            None => as_it_is = true,
         }
     }
-    1.0
+    match header.format {
+        _ if as_it_is => 8,
+        Format::Svg => drawing_scale(Size::new(header.width, header.height), needed, limits),
+        _ => SCALES.into_iter().find(|eighths| f64::from(*eighths) >= needed * 8.0).unwrap_or(8),
+    }
+}
+
+/// A drawing can be had at any scale, larger than itself too, as far as the limits of images let it.
+fn drawing_scale(full: Size, needed: f64, limits: &Limits) -> u8 {
+    let wanted = (needed * 8.0).ceil().clamp(1.0, f64::from(u8::MAX)) as u8;
+    let fits = |eighths: &u8| {
+        let size = super::decode::scaled(full, *eighths);
+        size.width.max(size.height) <= limits.side_max && size.pixels() <= limits.pixels_max
+    };
+    (1..=wanted).rev().find(fits).unwrap_or(1)
+}
+
+/// Pixels per pixel that these operations need of an image of this shape; `None` when they need it exactly as it is.
+fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Operation>) -> Option<f64> {
+    for operation in operations {
+        match operation.op().detail(shape) {
+            Detail::Everything => return None,
+            Detail::Scaled(factor) => return Some(factor),
+            Detail::AsNext => shape = operation.op().plan(shape).ok()?.shape,
+        }
+    }
+    None
 }
 
 /// Warnings that concern the source as a whole.
@@ -216,13 +232,22 @@ struct Live {
     /// Bytes of the common image that other outputs still need. While `shared`, this image is that one.
     kept: u64,
     shared: bool,
+    /// Pixels to reckon with when an earlier operation gave an upper bound only; 0 while sizes are exact.
+    at_most: u64,
     /// Whether it is a smaller copy of what the shape says, made for another output.
     copy: bool,
 }
 
 impl Live {
     fn bytes(self) -> u64 {
-        Shape { size: self.stored, ..self.shape }.bytes()
+        Shape { size: self.stored, ..self.shape }
+            .bytes()
+            .max(self.at_most * self.shape.layout.channels() as u64)
+    }
+
+    /// How many times larger than planned it may come out.
+    fn growth(self) -> u64 {
+        self.at_most.div_ceil(self.shape.size.pixels()).max(1)
     }
 
     /// Bytes that this image takes beside the common one. Only pixels with alpha are ever changed in place, and then copied first.
@@ -264,7 +289,7 @@ impl<'a> Walk<'a> {
         let shape = source_shape(self.header, self.pipeline);
         let stored = super::decode::scaled(shape.size, self.eighths);
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
-        let mut live = Live { shape, stored, turn, kept: 0, shared: false, copy: false };
+        let mut live = Live { shape, stored, turn, kept: 0, shared: false, copy: false, at_most: 0 };
         let pipeline = self.pipeline;
         for (index, operation) in pipeline.operations.iter().enumerate() {
             live = self.step(operation, live, &format!("/operations/{index}"), None)?;
@@ -308,7 +333,15 @@ impl<'a> Walk<'a> {
             first = first.or(Some(live));
         }
         let shape = live.shape;
-        let format = output.format.resolve(self.header.format);
+        let format = output.format.resolve(self.header);
+        if output.format == OutputFormat::Same && format != self.header.format {
+            let detail = format!("{} is read but not written; this output is {format}", self.header.format);
+            self.warnings.push(Warning {
+                code: "format_replaced",
+                detail,
+                output: Some(output.name.clone()),
+            });
+        }
         if shape.size.width.max(shape.size.height) > format.side_max() {
             return Err(Error::Parameter {
                 pointer: format!("/outputs/{index}/format"),
@@ -321,9 +354,11 @@ impl<'a> Walk<'a> {
         }
         let turned = if live.turn { live.bytes() } else { 0 };
         self.note_peak(
-            live.kept + live.own_bytes() + turned.max(memory::encoding(shape, format, output.lossless)),
+            live.kept
+                + live.own_bytes()
+                + turned.max(memory::encoding(shape, format, output.lossless) * live.growth()),
         );
-        self.finished += memory::encoded(shape, format, output.lossless);
+        self.finished += memory::encoded(shape, format, output.lossless) * live.growth();
         self.of_frames(output, format, shape);
         let Size { width, height } = shape.size;
         self.planned.push((index, PlannedOutput { name: output.name.clone(), format, width, height }));
@@ -370,7 +405,14 @@ impl<'a> Walk<'a> {
             true => super::decode::scaled(step.shape.size, self.eighths),
             false => step.shape.size,
         };
-        let next = Live { shape: step.shape, stored, turn: live.turn && as_next, shared: false, ..live };
+        // Of a smaller image than planned, a resize to one open side may leave more than planned (up to what it was, or twice the plan).
+        let at_most = match (step.at_most, live.at_most) {
+            (true, before) => before.max(step.shape.size.pixels()),
+            (false, 0) => 0,
+            (false, before) => before.max(2 * step.shape.size.pixels()),
+        };
+        let turn = live.turn && as_next;
+        let next = Live { shape: step.shape, stored, turn, shared: false, at_most, ..live };
         let turned = if live.turn { live.bytes() } else { 0 };
         let working =
             next.bytes() + op.working_bytes_with(live.shape, live.stored, self.assets) + memory::BASE_BYTES;
