@@ -1,5 +1,6 @@
 //! The record of a job.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -193,6 +194,9 @@ pub struct Job {
     pub assets: Vec<AssetInfo>,
     /// Published results; empty unless succeeded.
     pub outputs: Vec<Output>,
+    /// What `analyze` asked for, by item; empty unless succeeded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub analysis: BTreeMap<String, serde_json::Value>,
     /// What differs from what one may have expected.
     pub warnings: Vec<Warning>,
     /// Why it failed, or why the last attempt did.

@@ -4,6 +4,7 @@
 //! plus at most [`LIVE_VERSIONS`] − 1; therefore every change made to a running job adds [`LIVE_VERSIONS`], and what a client has
 //! seen never goes backwards, not even across a crash.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Lease {
 pub struct Attempt {
     /// Where the time went.
     pub timings: Timings,
+    /// What the pipeline found out of the source.
+    pub analysis: BTreeMap<String, serde_json::Value>,
     /// What the pipeline remarked.
     pub warnings: Vec<Warning>,
 }
@@ -133,6 +136,7 @@ impl Job {
             source,
             assets: Vec::new(),
             outputs: Vec::new(),
+            analysis: BTreeMap::new(),
             warnings,
             error: None,
             webhook,
@@ -220,6 +224,7 @@ impl Job {
             Outcome::Succeeded(outputs) => {
                 self.progress = 1.0;
                 self.outputs = outputs;
+                self.analysis = attempt.analysis;
                 self.error = None;
                 self.end(Status::Succeeded, retention, now);
             }

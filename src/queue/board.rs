@@ -252,7 +252,7 @@ mod tests {
     fn job() -> Job {
         let spec = JobSpec {
             source: SourceSpec::Upload,
-            pipeline: Pipeline { auto_orient: true, operations: vec![], outputs: vec![] },
+            pipeline: Pipeline::default(),
             preset: None,
             webhook: None,
             priority: 0,

@@ -154,7 +154,7 @@ mod tests {
     fn submission() -> Submission {
         let spec = JobSpec {
             source: SourceSpec::Url { url: "https://a.test/".to_owned(), headers: vec![] },
-            pipeline: Pipeline { auto_orient: true, operations: vec![], outputs: vec![] },
+            pipeline: Pipeline::default(),
             preset: None,
             webhook: None,
             priority: 0,

@@ -238,7 +238,7 @@ mod tests {
             id: JobId::new(),
             spec: crate::job::JobSpec {
                 source: crate::job::SourceSpec::Upload,
-                pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+                pipeline: Pipeline::default(),
                 preset: None,
                 webhook: None,
                 priority: 0,

@@ -1,5 +1,6 @@
 //! One attempt from claim to finish: source, memory, thread, outputs, outcome.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ struct Prepared {
 struct Stored {
     outputs: Vec<Output>,
     inline: Vec<(String, Bytes)>,
+    analysis: BTreeMap<String, serde_json::Value>,
     warnings: Vec<Warning>,
 }
 
@@ -257,6 +259,7 @@ impl Run {
         let mut stored = Stored {
             outputs: Vec::new(),
             inline: Vec::new(),
+            analysis: made.analysis,
             warnings: made.warnings.into_iter().map(Warning::from).collect(),
         };
         for ((encoded, digest), spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
@@ -303,13 +306,14 @@ impl Run {
             store: millis(self.store_time),
             ..self.control.timings()
         };
-        let mut attempt = Attempt { timings, warnings: Vec::new() };
+        let mut attempt = Attempt { timings, ..Attempt::default() };
         let mut inline_outputs = Vec::new();
         let retry_outcome = |failure| {
             crate::queue::retry::outcome(job, failure, self.rooms.queue.clock().now(), rand::random())
         };
         let outcome = match result {
             Ok(stored) => {
+                attempt.analysis = stored.analysis;
                 attempt.warnings = stored.warnings;
                 inline_outputs = stored.inline;
                 Outcome::Succeeded(stored.outputs)

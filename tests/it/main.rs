@@ -3,6 +3,7 @@
 // A test's panic is its report.
 #![allow(clippy::unwrap_used)]
 
+mod analyze;
 mod anomaly;
 mod assets;
 mod cli_jobs;

@@ -4,6 +4,7 @@
 //! engine; never decides what a verb means.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::Type;
@@ -53,9 +54,15 @@ struct State<'a> {
     #[serde(default, skip_serializing_if = "<[AssetInfo]>::is_empty")]
     assets: Cow<'a, [AssetInfo]>,
     outputs: Cow<'a, [Output]>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    analysis: Cow<'a, BTreeMap<String, serde_json::Value>>,
     warnings: Cow<'a, [Warning]>,
     error: Cow<'a, Option<Failure>>,
     webhook: Cow<'a, Option<WebhookState>>,
+}
+
+fn has_none(analysis: &BTreeMap<String, serde_json::Value>) -> bool {
+    analysis.is_empty()
 }
 
 fn is_empty(attempts: &[AttemptRecord]) -> bool {
@@ -218,6 +225,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             source: state.source.into_owned(),
             assets: state.assets.into_owned(),
             outputs: state.outputs.into_owned(),
+            analysis: state.analysis.into_owned(),
             warnings: state.warnings.into_owned(),
             error: state.error.into_owned(),
             webhook: state.webhook.into_owned(),
@@ -248,6 +256,7 @@ fn state(job: &Job) -> Result<String, Fault> {
         source: Cow::Borrowed(&job.source),
         assets: Cow::Borrowed(&job.assets),
         outputs: Cow::Borrowed(&job.outputs),
+        analysis: Cow::Borrowed(&job.analysis),
         warnings: Cow::Borrowed(&job.warnings),
         error: Cow::Borrowed(&job.error),
         webhook: Cow::Borrowed(&job.webhook),

@@ -25,7 +25,7 @@ fn opened() -> (SqliteStore, TempDir) {
 fn new_job(inline_bytes: usize) -> NewJob {
     let spec = JobSpec {
         source: SourceSpec::Upload,
-        pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+        pipeline: Pipeline::default(),
         preset: None,
         webhook: None,
         priority: 0,
