@@ -146,8 +146,12 @@ impl Job {
 
     /// Whether anything must be fetched before the pipeline can run: the source, or an image that an operation names by its URL.
     pub fn needs_fetch(&self) -> bool {
-        let is_unfetched = self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. });
-        is_unfetched || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
+        self.lacks_source() || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
+    }
+
+    /// Whether the source is still where its URL says: nothing has been decoded before it is stored here.
+    fn lacks_source(&self) -> bool {
+        self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. })
     }
 
     /// Whether this lease still holds.
@@ -252,7 +256,7 @@ impl Job {
             Loss::Process => AttemptEnd::Died,
         };
         self.remember(end, None, now);
-        if loss == Loss::Process && !self.needs_fetch() {
+        if loss == Loss::Process && !self.lacks_source() {
             let suspicion = self.suspicion.get_or_insert_default();
             suspicion.deaths += u32::from(suspicion.is_alone);
         }

@@ -20,6 +20,7 @@ use crate::blob::{BlobKey, INLINE_BYTES_MAX};
 use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
 use crate::pipeline::{Encoded, Input};
 use crate::queue::{Claimed, Finish, QueueError};
+use crate::telemetry::Complaint;
 
 /// Between two looks whether a thread has started the clock.
 const CLOCK_LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -129,7 +130,7 @@ impl Run {
             None if job.source.as_ref().is_some_and(|source| source.inline) => {
                 Err(super::error::source_unreadable(crate::blob::BlobError::NotFound))
             }
-            None => Ok(Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?)),
+            None => Ok(Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)))),
         }
     }
 
@@ -174,7 +175,7 @@ impl Run {
         }
         let source = match fetched.inline {
             Some(bytes) => Source::Bytes(bytes),
-            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?),
+            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id))),
         };
         Ok((source, memory_bytes))
     }
@@ -337,6 +338,7 @@ impl Run {
     }
 
     async fn finish(&self, finish: Finish) -> Option<Arc<Job>> {
+        let mut trouble = Complaint::default();
         loop {
             match self.rooms.queue.finish(finish.clone()).await {
                 Ok(job) => return job,
@@ -344,7 +346,10 @@ impl Run {
                     tracing::error!(detail, "the end of the attempt could not be recorded");
                     return None;
                 }
-                Err(error) => tracing::warn!(%error, "the end of the attempt could not be recorded yet"),
+                Err(error) if trouble.is_news(&error) => {
+                    tracing::warn!(%error, "the end of the attempt could not be recorded yet");
+                }
+                Err(_) => {}
             }
             if self.control.stop_reason() == Some(Stop::Lost) {
                 return None;

@@ -74,13 +74,14 @@ fn place(status: Status) -> usize {
     status as usize
 }
 
-/// Adds a job that was not there before.
-pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
+/// Adds a job unless it is there, or was; whether it did. One statement, because every job goes through it.
+pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<bool, Fault> {
     let spec = serde_json::to_string(&*job.spec).map_err(unwritable)?;
-    tx.prepare(
+    let inserted = tx.prepare(
         "INSERT INTO jobs (id, status, version, attempt, priority, tag, memory_bytes, needs_fetch, cancel_requested, \
          run_at, due, expires_at, pending_deliveries, state, spec) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14 \
+         WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE job = ?1) ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
         job.id.as_bytes(),
@@ -98,8 +99,8 @@ pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
         state(job)?,
         spec,
     ])?;
-    tx.counts.jobs[place(job.status)] += 1;
-    Ok(())
+    tx.counts.jobs[place(job.status)] += inserted as u64;
+    Ok(inserted > 0)
 }
 
 /// The job with this id.
@@ -191,7 +192,7 @@ pub(super) fn set_aside(tx: &mut Transaction<'_>, damaged: &[Vec<u8>]) -> Result
 }
 
 /// Reads a row of [`COLUMNS`].
-fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
+pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
     let read = || {
         let id = JobId::from_bytes(row.get(0)?);
         let status = row.get_ref(1)?.as_str()?;
