@@ -1,17 +1,17 @@
-//! What a pipeline may use besides its source: the images that `overlay` lays on, by the name a specification calls them.
+//! What a pipeline may use besides its source: the images that `overlay` lays on, by the name a specification calls them, and fonts.
 //!
 //! Owns how an input is named and what is known of it before and during a run; a run decodes each input once, however many outputs use it.
 //! Holds bytes that somebody else has fetched or read: never reads a file, never asks the network. Filled by `server` and `worker`,
 //! asked by the operations.
 
-use std::{cell::RefCell, collections::BTreeMap, io::Cursor};
+use std::{cell::RefCell, collections::BTreeMap, io::Cursor, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
 
 use super::{
-    Control, Error, Header, Limits,
+    Control, Error, Fonts, Header, Limits,
     decode::{self, Request},
     image::{Image, Shape, Size},
     memory,
@@ -118,16 +118,28 @@ impl Asset {
     }
 }
 
-/// The inputs of a job by name. Cheap to clone: bytes are shared.
+/// The inputs of a job by name, and the fonts. Cheap to clone: bytes are shared.
 #[derive(Clone, Debug, Default)]
 pub struct Assets {
     images: BTreeMap<Input, Asset>,
+    fonts: Arc<Fonts>,
 }
 
 impl Assets {
-    /// None.
+    /// No image, and the bundled fonts.
     pub fn none() -> Assets {
         Assets::default()
+    }
+
+    /// The same with these fonts.
+    #[must_use]
+    pub fn with_fonts(self, fonts: Arc<Fonts>) -> Assets {
+        Assets { fonts, ..self }
+    }
+
+    /// What texts are written in.
+    pub fn fonts(&self) -> &Fonts {
+        &self.fonts
     }
 
     /// Adds an input; one that was there under this name gives way.
@@ -160,6 +172,11 @@ impl<'a> Bench<'a> {
     /// Nothing decoded yet; `memory_bytes` is what a decoder may use at most.
     pub fn new(assets: &'a Assets, memory_bytes: u64) -> Bench<'a> {
         Bench { assets, memory_bytes, decoded: RefCell::default() }
+    }
+
+    /// What there is.
+    pub(super) fn assets(&self) -> &'a Assets {
+        self.assets
     }
 
     /// The pixels of an input, upright.

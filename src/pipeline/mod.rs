@@ -18,11 +18,13 @@ mod memory;
 
 mod resample;
 mod run;
+mod typeset;
 
 pub mod assets;
 pub mod color;
 pub mod control;
 pub mod error;
+pub mod fonts;
 pub mod format;
 pub mod image;
 pub mod limits;
@@ -39,6 +41,7 @@ pub use assets::{Asset, Assets, Bench, Input};
 pub use control::{Control, Interrupt, Stage, Unattended};
 pub use decode::baseline;
 pub use error::{Code, Error};
+pub use fonts::Fonts;
 pub use format::Format;
 pub use geometry::Fit;
 pub use gravity::Gravity;

@@ -36,6 +36,7 @@ fn spec() -> JobSpec {
         timeout_default: Duration::from_secs(60),
         max_attempts_default: 8,
         presets: &BTreeMap::new(),
+        fonts: &minilab::pipeline::Fonts::bundled(),
         vet_url: &|_| Ok(()),
         vet_headers: &|_| Ok(()),
     };

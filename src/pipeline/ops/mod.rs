@@ -189,6 +189,7 @@ operations! {
     flatten::Flatten,
     extend::Extend,
     overlay::Overlay,
+    text::Text,
 }
 
 pub use resize::ShrinkOnLoad;
