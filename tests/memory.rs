@@ -120,7 +120,23 @@ fn no_run_takes_more_than_its_plan_says() {
         json!([{"op": "extend", "left": 300, "mode": "mirror"}, {"op": "crop", "aspect_ratio": "1:1"}]),
     ];
     operations.extend([clear.clone(), grey.clone()]);
+    let of_pixels = [
+        json!([{"op": "blur", "sigma": 4}]),
+        json!([{"op": "blur", "sigma": 9}]),
+        json!([{"op": "blur", "sigma": 100}]),
+        json!([{"op": "pixelate", "size": 30}, {"op": "sharpen", "sigma": 6}]),
+        json!([{"op": "adjust", "hue": 20, "gamma": 2}, {"op": "normalize"}, {"op": "invert"}]),
+        json!([{"op": "sepia"}, {"op": "threshold"}, {"op": "tint", "color": "teal"}]),
+        json!([{"op": "trim"}, {"op": "round", "radius": "max"}]),
+        json!([{"op": "resize", "width": 200, "height": 200, "fit": "cover", "gravity": "smart"}]),
+        json!([{"op": "crop", "width": "50%", "height": "50%", "gravity": "entropy"}]),
+    ];
     let mut jobs = Vec::new();
+    for operations in &of_pixels {
+        for (name, source) in [&sources[0], &sources[5], &sources[3]] {
+            jobs.push((name, source, "bmp", operations));
+        }
+    }
     for operations in &operations {
         jobs.push((&sources[0].0, &sources[0].1, "bmp", operations));
     }

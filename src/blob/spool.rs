@@ -1,7 +1,7 @@
 //! Bodies on their way in: written and hashed part by part off the event loop, then kept as a blob or dropped.
 
 use std::fs::File;
-use std::io::{BufReader, Seek, Write};
+use std::io::{BufReader, IoSlice, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,10 +43,8 @@ impl SpoolFile {
         let (mut file, mut hash) = self.state.take().ok_or_else(broken)?;
         self.length += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         let state = off_loop(move || {
-            for chunk in &chunks {
-                file.write_all(chunk)?;
-                hash.update(chunk);
-            }
+            write_together(&mut file, &chunks)?;
+            chunks.iter().for_each(|chunk| hash.update(chunk));
             Ok((file, hash))
         })
         .await?;
@@ -90,6 +88,21 @@ impl SpoolFile {
         let object_path = object_store::path::Path::from(format!("{DIRECTORY}/{}", self.name));
         Ok(Synced { spool: self, object_path })
     }
+}
+
+/// Writes all chunks with as few calls as the system allows.
+fn write_together(file: &mut File, chunks: &[Bytes]) -> std::io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+    let mut rest = slices.as_mut_slice();
+    while rest.iter().any(|slice| !slice.is_empty()) {
+        match file.write_vectored(rest) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for SpoolFile {

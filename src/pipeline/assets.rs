@@ -163,8 +163,9 @@ impl Assets {
 
 /// The inputs while a run uses them: each is decoded when it is first asked for, and kept until the run ends.
 pub struct Bench<'a> {
-    assets: &'a Assets,
-    memory_bytes: u64,
+    pub(super) assets: &'a Assets,
+    /// What the job may use at most.
+    pub(super) memory_bytes: u64,
     decoded: RefCell<BTreeMap<&'a Input, Image>>,
 }
 

@@ -75,6 +75,28 @@ pub mod text {
     }
 }
 
+/// Serde of a colour that may be left out.
+pub mod optional_text {
+    use super::{Deserialize, Deserializer, Rgba, Serializer, parse, spell};
+    use serde::de::Error as _;
+
+    /// Writes `#rrggbb` or `#rrggbbaa`, or nothing.
+    pub fn serialize<S: Serializer>(color: &Option<Rgba>, serializer: S) -> Result<S::Ok, S::Error> {
+        match color {
+            Some(color) => serializer.serialize_str(&spell(*color)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads any spelling that [`parse`] takes, or `null`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rgba>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let read =
+            |text: String| parse(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is no colour")));
+        text.map(read).transpose()
+    }
+}
+
 /// The default of a background that nobody asked for, as serde wants it.
 pub fn transparent() -> Rgba {
     TRANSPARENT

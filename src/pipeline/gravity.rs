@@ -1,13 +1,28 @@
-//! Where to hold on to an image when it is cropped or padded: a compass point or a focal point.
+//! Where to hold on to an image when it is cropped or padded: a compass point, a focal point, or one that is found in the pixels.
 //!
-//! Owns the words and the arithmetic of placing one length in another; never touches pixels. Called by the operations and `params`.
+//! Owns the words and the arithmetic of placing one length in another; never touches pixels: what `smart` and `entropy` find is `attention`'s.
+//! Called by the operations and `params`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
-/// The compass words, in the order in which they are listed to people.
-pub(super) const WORDS: [&str; 9] =
-    ["center", "north", "northeast", "east", "southeast", "south", "southwest", "west", "northwest"];
+/// The words, in the order in which they are listed to people: the compass, then what looks at the pixels.
+pub(super) const WORDS: [&str; 11] = [
+    "center",
+    "north",
+    "northeast",
+    "east",
+    "southeast",
+    "south",
+    "southwest",
+    "west",
+    "northwest",
+    SMART,
+    ENTROPY,
+];
+
+const SMART: &str = "smart";
+const ENTROPY: &str = "entropy";
 
 /// A point of an image, as fractions of its width and height.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +36,10 @@ pub enum Gravity {
         /// 0 is the top edge, 1 the bottom.
         y: f64,
     },
+    /// Where the image draws the eye; found in the pixels. Where nothing is cut off, the middle.
+    Smart,
+    /// Where most is to be seen, by Shannon's measure; found in the pixels. Where nothing is cut off, the middle.
+    Entropy,
 }
 
 impl Default for Gravity {
@@ -30,9 +49,16 @@ impl Default for Gravity {
 }
 
 impl Gravity {
-    /// Reads the JSON form: a compass word or `{"x": 0..1, "y": 0..1}`.
+    /// Whether the pixels decide.
+    pub fn looks_at_pixels(self) -> bool {
+        matches!(self, Gravity::Smart | Gravity::Entropy)
+    }
+
+    /// Reads the JSON form: a word or `{"x": 0..1, "y": 0..1}`.
     pub fn read(value: &Value) -> Option<Gravity> {
         match value {
+            Value::String(word) if word == SMART => Some(Gravity::Smart),
+            Value::String(word) if word == ENTROPY => Some(Gravity::Entropy),
             Value::String(word) => WORDS.iter().position(|known| known == word).map(Gravity::Compass),
             Value::Object(point) if point.len() == 2 => {
                 let fraction = |name| {
@@ -47,7 +73,7 @@ impl Gravity {
     /// Left and top of a window of `window` pixels inside `whole` pixels: where to crop. Rounds to nearest; the window must fit.
     pub fn window(self, whole: (u32, u32), window: (u32, u32)) -> (u32, u32) {
         match self {
-            Gravity::Compass(_) => self.place(whole, window),
+            Gravity::Compass(_) | Gravity::Smart | Gravity::Entropy => self.place(whole, window),
             Gravity::Focus { x, y } => (around(x, whole.0, window.0), around(y, whole.1, window.1)),
         }
     }
@@ -76,6 +102,7 @@ impl Gravity {
                 _ => (0.5, 0.5),
             },
             Gravity::Focus { x, y } => (x, y),
+            Gravity::Smart | Gravity::Entropy => (0.5, 0.5),
         }
     }
 }
@@ -90,6 +117,8 @@ impl Serialize for Gravity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Gravity::Compass(index) => serializer.serialize_str(WORDS[*index]),
+            Gravity::Smart => serializer.serialize_str(SMART),
+            Gravity::Entropy => serializer.serialize_str(ENTROPY),
             Gravity::Focus { x, y } => serde_json::json!({"x": x, "y": y}).serialize(serializer),
         }
     }
@@ -131,7 +160,7 @@ mod tests {
     #[test]
     fn only_known_words_and_points_are_read() {
         for wrong in [
-            serde_json::json!("smart"),
+            serde_json::json!("smartest"),
             serde_json::json!({"x": 2, "y": 0}),
             serde_json::json!({"x": 0.5}),
             serde_json::json!(3),

@@ -8,6 +8,7 @@ use super::{
     decode::frames,
     derive::Derivation,
     encode::{self, Animation},
+    holding,
     image::{Image, Shape},
     ops::Operation,
     run::Noting,
@@ -125,6 +126,7 @@ impl<'a> Making<'a> {
             }
             let rest = &mut track.operations[done..];
             let image = apply(image, rest, done, &track.pointer, settle, bench, control)?;
+            holding::encoding(&image, track.format, track.spec.lossless, bench)?;
             track.take(image, delay_ms, plays, control)?;
             let name = track.spec.name.as_str();
             self.note(Some(name));
@@ -198,6 +200,7 @@ fn apply(
         if settle && let Some(settled) = operation.op().settled(&image, control).map_err(at)? {
             *operation = settled;
         }
+        holding::step(operation, &image, bench, &format!("{pointer}/{}", first + index))?;
         image = operation.op().apply_with(image, bench, control).map_err(at)?;
     }
     Ok(image)

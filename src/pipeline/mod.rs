@@ -4,18 +4,24 @@
 //! tokio, no files, no network, no clock; a [`Control`] handed in answers "go on?" and is told which stage runs, and the caller keeps
 //! the time. Called by `worker` (to run), `server` (to probe and plan at submit) and `api` (to read operations and output options).
 
+mod attention;
 mod color_names;
 mod decode;
 mod derive;
 mod encode;
+mod gaussian;
 mod geometry;
 mod gravity;
+mod holding;
 
 mod layer;
 mod length;
 mod make;
 mod memory;
 
+mod patch;
+mod pointwise;
+mod region;
 mod resample;
 mod run;
 mod typeset;
@@ -53,6 +59,7 @@ pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;
+pub use region::Region;
 pub use resample::Kernel;
 pub use run::{Made, run};
 

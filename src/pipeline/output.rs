@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported() {
-        let wrong = json!({"name": "A", "operations": [{"op": "blur"}, {"op": "resize", "width": 0}], "format": "avif", "quality": 0,
+        let wrong = json!({"name": "A", "operations": [{"op": "develop"}, {"op": "resize", "width": 0}], "format": "avif", "quality": 0,
             "max_bytes": 3, "filename": "a/b"});
         let (spec, problems) = read(wrong, 0);
         assert_eq!(spec, None);

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     assets::Input, color, gravity, gravity::Gravity, length::AspectRatio, length::Length, length::Offset,
+    region,
 };
 
 /// Something wrong with a spec, and where.
@@ -63,6 +64,17 @@ pub enum Kind {
         /// Largest number of pixels.
         max: i64,
     },
+    /// A length, or one word that stands for one.
+    LengthOr {
+        /// Smallest number of pixels.
+        min: i64,
+        /// Largest number of pixels.
+        max: i64,
+        /// The word.
+        word: &'static str,
+    },
+    /// A list of rectangles `{"left", "top", "width", "height"}`, each side a length.
+    Regions,
     /// Pixels either way, or a percentage string such as `"-5%"`.
     Offset {
         /// Largest number of pixels, either way.
@@ -161,6 +173,13 @@ fn mistake(kind: Kind, value: &Value) -> Option<String> {
                 "must be a whole number of pixels from {min} to {max}, or a percentage such as \"50%\""
             ),
         },
+        Kind::LengthOr { min, max, word } => {
+            if value == word {
+                return None;
+            }
+            return mistake(Kind::Length { min, max }, value).map(|detail| format!("{detail}; or {word:?}"));
+        }
+        Kind::Regions => return region::mistake(value),
         Kind::Offset { most } => match whole(value).map(Value::from).as_ref().and_then(Offset::read).or_else(|| Offset::read(value)) {
             Some(Offset::Percent(_)) => return None,
             Some(Offset::Pixels(pixels)) if i64::from(pixels).abs() <= most => return None,
@@ -278,10 +297,15 @@ fn param_schema(param: &Param) -> Value {
                 "y": {"type": "number", "minimum": 0, "maximum": 1},
             }},
         ]}),
-        Kind::Length { min, max } => json!({"oneOf": [
-            {"type": "integer", "minimum": min, "maximum": max},
-            {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?%$"},
-        ]}),
+        Kind::Length { min, max } => length_schema(min, max),
+        Kind::LengthOr { min, max, word } => json!({"oneOf": [length_schema(min, max), {"const": word}]}),
+        Kind::Regions => {
+            let (start, extent) = (length_schema(0, 16384), length_schema(1, 16384));
+            let sides = json!({"left": start, "top": start, "width": extent, "height": extent});
+            let item = json!({"type": "object", "properties": sides, "additionalProperties": false,
+                "required": ["left", "top", "width", "height"]});
+            json!({"type": "array", "minItems": 1, "maxItems": region::REGIONS_MAX, "items": item})
+        }
         Kind::Offset { most } => json!({"oneOf": [
             {"type": "integer", "minimum": -most, "maximum": most},
             {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?%$"},
@@ -303,13 +327,20 @@ fn param_schema(param: &Param) -> Value {
     schema
 }
 
+fn length_schema(min: i64, max: i64) -> Value {
+    json!({"oneOf": [
+        {"type": "integer", "minimum": min, "maximum": max},
+        {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?%$"},
+    ]})
+}
+
 /// A value from a query string as JSON of the parameter's kind: `800`, `true` or `1`, `50%`, `north`, `0.5,0.3` (a focal point). What does not
 /// parse stays text, so that [`check`] reports it.
 pub fn from_text(param: &Param, text: &str) -> Value {
     let number = || text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
     let integer = || text.parse::<i64>().ok().map(Value::from);
     let read = match param.kind {
-        Kind::Integer { .. } | Kind::Length { .. } | Kind::Offset { .. } => integer(),
+        Kind::Integer { .. } | Kind::Length { .. } | Kind::LengthOr { .. } | Kind::Offset { .. } => integer(),
         Kind::Number { .. } => integer().or_else(number),
         Kind::Boolean => match text {
             "true" | "1" => Some(Value::Bool(true)),
@@ -319,9 +350,13 @@ pub fn from_text(param: &Param, text: &str) -> Value {
         Kind::Gravity => text.split_once(',').and_then(|(x, y)| {
             Some(json!({"x": x.trim().parse::<f64>().ok()?, "y": y.trim().parse::<f64>().ok()?}))
         }),
-        Kind::Choice(_) | Kind::Color | Kind::AspectRatio | Kind::Input | Kind::Text { .. } | Kind::Any => {
-            None
-        }
+        Kind::Choice(_)
+        | Kind::Color
+        | Kind::AspectRatio
+        | Kind::Regions
+        | Kind::Input
+        | Kind::Text { .. }
+        | Kind::Any => None,
     };
     read.unwrap_or_else(|| Value::from(text))
 }
@@ -368,7 +403,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported_with_its_pointer() {
-        let wrong = json!({"width": 0, "dpr": "2", "enlarge": 1, "fit": "coverr", "gravity": "smart", "background": 3, "left": 10,
+        let wrong = json!({"width": 0, "dpr": "2", "enlarge": 1, "fit": "coverr", "gravity": "smartt", "background": 3, "left": 10,
             "aspect_ratio": "4", "filename": "too long", "hieght": 3, "a/b~c": 1});
         let found = problems(wrong);
         let pointers: Vec<&str> = found.iter().map(|problem| problem.pointer.as_str()).collect();

@@ -55,9 +55,9 @@ pub struct PlannedOutput {
     pub name: String,
     /// Format asked for; `Same` is resolved.
     pub format: Format,
-    /// Width in pixels.
+    /// Width in pixels; after an operation whose outcome the pixels decide (`trim`), what an image without a border gives.
     pub width: u32,
-    /// Height in pixels.
+    /// Height in pixels; likewise.
     pub height: u32,
 }
 
@@ -216,13 +216,22 @@ struct Live {
     /// Bytes of the common image that other outputs still need. While `shared`, this image is that one.
     kept: u64,
     shared: bool,
+    /// Pixels to reckon with when an earlier operation gave an upper bound only; 0 while sizes are exact.
+    at_most: u64,
     /// Whether it is a smaller copy of what the shape says, made for another output.
     copy: bool,
 }
 
 impl Live {
     fn bytes(self) -> u64 {
-        Shape { size: self.stored, ..self.shape }.bytes()
+        Shape { size: self.stored, ..self.shape }
+            .bytes()
+            .max(self.at_most * self.shape.layout.channels() as u64)
+    }
+
+    /// How many times larger than planned it may come out.
+    fn growth(self) -> u64 {
+        self.at_most.div_ceil(self.shape.size.pixels()).max(1)
     }
 
     /// Bytes that this image takes beside the common one. Only pixels with alpha are ever changed in place, and then copied first.
@@ -264,7 +273,7 @@ impl<'a> Walk<'a> {
         let shape = source_shape(self.header, self.pipeline);
         let stored = super::decode::scaled(shape.size, self.eighths);
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
-        let mut live = Live { shape, stored, turn, kept: 0, shared: false, copy: false };
+        let mut live = Live { shape, stored, turn, kept: 0, shared: false, copy: false, at_most: 0 };
         let pipeline = self.pipeline;
         for (index, operation) in pipeline.operations.iter().enumerate() {
             live = self.step(operation, live, &format!("/operations/{index}"), None)?;
@@ -321,9 +330,11 @@ impl<'a> Walk<'a> {
         }
         let turned = if live.turn { live.bytes() } else { 0 };
         self.note_peak(
-            live.kept + live.own_bytes() + turned.max(memory::encoding(shape, format, output.lossless)),
+            live.kept
+                + live.own_bytes()
+                + turned.max(memory::encoding(shape, format, output.lossless) * live.growth()),
         );
-        self.finished += memory::encoded(shape, format, output.lossless);
+        self.finished += memory::encoded(shape, format, output.lossless) * live.growth();
         self.of_frames(output, format, shape);
         let Size { width, height } = shape.size;
         self.planned.push((index, PlannedOutput { name: output.name.clone(), format, width, height }));
@@ -370,7 +381,14 @@ impl<'a> Walk<'a> {
             true => super::decode::scaled(step.shape.size, self.eighths),
             false => step.shape.size,
         };
-        let next = Live { shape: step.shape, stored, turn: live.turn && as_next, shared: false, ..live };
+        // Of a smaller image than planned, a resize to one open side may leave more than planned (up to what it was, or twice the plan).
+        let at_most = match (step.at_most, live.at_most) {
+            (true, before) => before.max(step.shape.size.pixels()),
+            (false, 0) => 0,
+            (false, before) => before.max(2 * step.shape.size.pixels()),
+        };
+        let turn = live.turn && as_next;
+        let next = Live { shape: step.shape, stored, turn, shared: false, at_most, ..live };
         let turned = if live.turn { live.bytes() } else { 0 };
         let working =
             next.bytes() + op.working_bytes_with(live.shape, live.stored, self.assets) + memory::BASE_BYTES;

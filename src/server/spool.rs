@@ -11,7 +11,7 @@ use crate::blob::{INLINE_BYTES_MAX, SpoolFile};
 /// Chunks smaller than this are copied together: each would keep the whole read buffer that it is a part of.
 const SMALL_BYTES: usize = 8 * 1024;
 /// Bytes that one upload gathers before it writes: few hops to the blocking threads when there are few uploads…
-const GATHERED_BYTES_MAX: usize = 256 * 1024;
+const GATHERED_BYTES_MAX: usize = 1024 * 1024;
 /// … and little memory when there are many.
 const GATHERED_BYTES_MIN: usize = 64 * 1024;
 /// What all uploads together may gather, before each falls back to its minimum.

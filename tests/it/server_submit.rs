@@ -126,7 +126,7 @@ fn every_mistake_is_told_at_once() {
     let server = TestServer::start();
     let spec = json!({
         "source": {"url": "ftp://example.com/a", "headers": {"host": "x"}, "x": 1},
-        "operations": [{"op": "blur"}, {"op": "resize", "width": 0}],
+        "operations": [{"op": "develop"}, {"op": "resize", "width": 0}],
         "outputs": [{"name": "A"}, {"format": "heic"}, {"name": "b"}, {"name": "b"}],
         "analyze": ["info"], "destination": {}, "preset": "nope", "webhook": {"url": 3, "events": ["job.done"]},
         "priority": 101, "run_at": "soon", "timeout": "1y", "max_attempts": 0, "expires_in": "0s",
@@ -160,13 +160,13 @@ fn every_mistake_is_told_at_once() {
     ] {
         assert!(found.iter().any(|known| known == pointer), "{pointer} is missing in {found:?}");
     }
-    let blur = answer.json()["errors"]
+    let unknown = answer.json()["errors"]
         .as_array()
         .unwrap()
         .iter()
         .find(|error| error["pointer"] == "/operations/0/op")
         .cloned();
-    assert!(blur.unwrap()["detail"].as_str().unwrap().contains("resize"), "the valid names are listed");
+    assert!(unknown.unwrap()["detail"].as_str().unwrap().contains("resize"), "the valid names are listed");
 }
 
 #[test]

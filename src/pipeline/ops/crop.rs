@@ -9,9 +9,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Op, OpError, Step, param};
+use super::{About, Op, OpError, Operation, Step, param};
 use crate::pipeline::{
-    Control, Kind,
+    Control, Kind, attention,
     gravity::Gravity,
     image::{Image, Shape, Size},
     length::{AspectRatio, Length},
@@ -94,6 +94,19 @@ impl Crop {
         let (left, top) = self.gravity.unwrap_or_default().window(sides, kept);
         Ok((left, top, Size::new(kept.0, kept.1)))
     }
+
+    /// The operation with a gravity that no longer needs the pixels.
+    fn measured(&self, image: &Image) -> Result<Crop, OpError> {
+        let (whole, (_, _, kept)) = (image.size(), self.window(image.size())?);
+        let share = |kept: u32, whole: u32| f64::from(kept) / f64::from(whole);
+        let window = (share(kept.width, whole.width), share(kept.height, whole.height));
+        let settle = |gravity| attention::settle(gravity, image, window);
+        Ok(Crop { gravity: self.gravity.map(settle), ..self.clone() })
+    }
+
+    fn looks_at_pixels(&self) -> bool {
+        self.gravity.is_some_and(Gravity::looks_at_pixels)
+    }
 }
 
 impl Op for Crop {
@@ -105,7 +118,7 @@ impl Op for Crop {
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
         let image = image.upright();
         control.check()?;
-        let (left, top, size) = self.window(image.size())?;
+        let (left, top, size) = self.measured(&image)?.window(image.size())?;
         if size == image.size() {
             return Ok(image);
         }
@@ -117,6 +130,14 @@ impl Op for Crop {
             pixels.extend_from_slice(&line[start..start + kept]);
         }
         Ok(Image::new(size, image.layout(), pixels))
+    }
+
+    fn settled(&self, first: &Image, _: &dyn Control) -> Result<Option<Operation>, OpError> {
+        self.looks_at_pixels().then(|| Ok(Operation::Crop(self.measured(first)?))).transpose()
+    }
+
+    fn working_bytes(&self, _: Shape, _: Size) -> u64 {
+        if self.looks_at_pixels() { attention::WORKING_BYTES } else { 0 }
     }
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
@@ -164,6 +185,21 @@ mod tests {
         assert_eq!(run(json!({"width": 2, "height": 1, "gravity": "southeast"})), [10, 11]);
         assert_eq!(run(json!({"aspect_ratio": "1:3", "gravity": "west"})), [0, 4, 8]);
         assert_eq!(run(json!({"top": 2})), [8, 9, 10, 11]);
+    }
+
+    #[test]
+    fn gravity_can_look_at_the_pixels() {
+        let mut image = Image::filled(Size::new(90, 90), Layout::Grey, [40, 40, 40, 255]);
+        image.paste(&Image::filled(Size::new(9, 9), Layout::Grey, [250, 250, 250, 255]), 70, 10);
+        for word in ["smart", "entropy"] {
+            let operation = crop(json!({"width": 30, "height": 30, "gravity": word}));
+            let out = operation.apply(image.clone(), &Unattended).unwrap();
+            assert_eq!(out.pixels().iter().filter(|pixel| **pixel == 250).count(), 81, "{word}");
+            let settled = operation.settled(&image, &Unattended).unwrap().unwrap();
+            let again = settled.op().apply(image.clone(), &Unattended).unwrap();
+            assert_eq!(again.pixels(), out.pixels());
+        }
+        assert_eq!(crop(json!({"top": 2})).settled(&image, &Unattended).unwrap(), None);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Op for Extend {
             Mode::Background => shape.layout.holding(self.color),
             _ => shape.layout,
         };
-        Ok(Step { shape: Shape { size: self.extended(shape.size), layout }, note: None })
+        Ok(Step::to(Shape { size: self.extended(shape.size), layout }))
     }
 
     fn working_bytes(&self, shape: Shape, _: Size) -> u64 {

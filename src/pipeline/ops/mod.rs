@@ -71,12 +71,14 @@ pub struct Step {
     pub shape: Shape,
     /// Code and sentence of a warning.
     pub note: Option<(&'static str, String)>,
+    /// Whether the size is an upper bound, and the pixels decide.
+    pub at_most: bool,
 }
 
 impl Step {
     /// A step without a warning.
     pub fn to(shape: Shape) -> Step {
-        Step { shape, note: None }
+        Step { shape, note: None, at_most: false }
     }
 }
 
@@ -183,16 +185,28 @@ macro_rules! operations {
 operations! {
     resize::Resize,
     crop::Crop,
+    trim::Trim,
+    extend::Extend,
     rotate::Rotate,
     flip::Flip,
+    blur::Blur,
+    pixelate::Pixelate,
+    sharpen::Sharpen,
+    adjust::Adjust,
+    normalize::Normalize,
     grayscale::Grayscale,
+    invert::Invert,
+    sepia::Sepia,
+    tint::Tint,
+    threshold::Threshold,
     flatten::Flatten,
-    extend::Extend,
+    round::Round,
     overlay::Overlay,
     text::Text,
 }
 
 pub use resize::ShrinkOnLoad;
+pub use round::Radius;
 
 /// The operation with this name, if there is one.
 pub fn registration(name: &str) -> Option<&'static Registration> {
@@ -333,7 +347,7 @@ mod tests {
     fn unknown_operations_and_parameters_list_the_valid_ones() {
         let mut problems = Vec::new();
         for value in [
-            json!({"op": "blur"}),
+            json!({"op": "develop"}),
             json!({"op": "resizee"}),
             json!({}),
             json!(3),
@@ -342,7 +356,7 @@ mod tests {
         ] {
             assert_eq!(Operation::read(&value, "/operations/0", &mut problems), None);
         }
-        assert!(problems[0].detail.contains("resize, crop, rotate"), "{}", problems[0].detail);
+        assert!(problems[0].detail.contains("resize, crop, trim"), "{}", problems[0].detail);
         assert!(problems[1].detail.contains("did you mean \"resize\""), "{}", problems[1].detail);
         assert_eq!(problems[2].pointer, "/operations/0/op");
         assert_eq!(problems[3].pointer, "/operations/0");

@@ -149,7 +149,7 @@ impl Op for Rotate {
     fn plan(&self, shape: Shape) -> Result<Step, OpError> {
         let size = self.canvas(shape.size);
         let layout = if self.quarters().is_some() { shape.layout } else { shape.layout.holding(self.background) };
-        Ok(Step { shape: Shape { size, layout }, note: None })
+        Ok(Step::to(Shape { size, layout }))
     }
 
     fn working_bytes(&self, shape: Shape, _: Size) -> u64 {

@@ -1,0 +1,68 @@
+"""The pictures of the comparison: files of the repository, and what Pillow makes of them. Nothing here passes through the program under test."""
+
+import io
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TESTS = Path(__file__).resolve().parent.parent
+
+
+def stored(name):
+    """Bytes of a file of tests/golden/inputs or tests/data."""
+    places = [TESTS / "golden" / "inputs" / name, TESTS / "data" / name]
+    return next(place for place in places if place.is_file()).read_bytes()
+
+
+def opened(data):
+    picture = Image.open(io.BytesIO(data))
+    picture.load()
+    return picture
+
+
+def png(picture):
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+@cache
+def photo():
+    """300×200, RGB."""
+    return Image.open(TESTS / "data" / "ladybird.jpg").crop((0, 0, 1200, 800)).resize((300, 200), Image.Resampling.LANCZOS)
+
+
+@cache
+def grey():
+    return photo().convert("L")
+
+
+@cache
+def alpha():
+    """The photo under a disc that fades out, with loud colours hidden where nothing is to be seen."""
+    pixels = np.asarray(photo()).copy()
+    y, x = np.mgrid[0:200, 0:300]
+    fade = np.clip((95 - np.hypot(x - 150, y - 100)) * 4, 0, 255)
+    pixels[fade == 0] = (255, 0, 255)
+    return Image.fromarray(np.dstack([pixels, fade.astype(np.uint8)]), "RGBA")
+
+
+@cache
+def framed():
+    """The photo's middle on a page of one colour."""
+    page = Image.new("RGB", (300, 200), (244, 240, 236))
+    page.paste(photo().crop((40, 60, 180, 130)), (90, 41))
+    return page
+
+
+@cache
+def spot():
+    """A chequered spot on flat ground, at (225, 60)."""
+    page = np.full((200, 300, 3), (30, 60, 200), np.uint8)
+    y, x = np.mgrid[0:200, 0:300]
+    inside = (abs(x - 225) < 20) & (abs(y - 60) < 20)
+    page[inside & ((x // 3 + y // 3) % 2 == 0)] = (255, 250, 240)
+    page[inside & ((x // 3 + y // 3) % 2 == 1)] = (120, 90, 20)
+    return Image.fromarray(page)
