@@ -181,6 +181,10 @@ impl Op for Overlay {
         own.bytes() + decoding.max(scaling + laying)
     }
 
+    fn mistakes(&self) -> Vec<(&'static str, String)> {
+        layer::mistakes(self.gravity).into_iter().collect()
+    }
+
     fn input(&self) -> Option<&Input> {
         Some(&self.input)
     }

@@ -222,10 +222,8 @@ impl Op for Text {
     }
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
-        if self.text.trim().is_empty() {
-            return vec![("text", "there is nothing to write".to_owned())];
-        }
-        Vec::new()
+        let empty = self.text.trim().is_empty().then(|| ("text", "there is nothing to write".to_owned()));
+        empty.into_iter().chain(layer::mistakes(self.gravity)).collect()
     }
 }
 
@@ -310,7 +308,7 @@ mod tests {
         assert!(refused(json!({"size": 500})).starts_with("size: "));
         let font = refused(json!({"font": "sanz"}));
         assert!(font.starts_with("font: ") && font.contains("sans-bold"), "{font}");
-        assert_eq!(text(json!({"text": " \n "})).mistakes()[0].0, "text");
+        assert_eq!(text(json!({"text": " \n ", "gravity": "smart"})).mistakes().len(), 2);
     }
 
     #[test]
