@@ -39,6 +39,9 @@ pub struct FormatView {
     pub media_type: String,
     /// Usual file extension, without the dot.
     pub extension: String,
+    /// What an output of format `same` becomes, for a format that is only read: the first where no pixel can be transparent, else the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same: Vec<String>,
 }
 
 /// An operation.
@@ -105,15 +108,15 @@ pub struct Settings {
 impl Capabilities {
     /// The capabilities under these settings.
     pub fn new(settings: Settings) -> Capabilities {
-        let formats: Vec<FormatView> = Format::ALL.into_iter().map(FormatView::new).collect();
+        let formats = |formats: &[Format]| formats.iter().copied().map(FormatView::new).collect();
         let operations = ops::REGISTRY.iter().map(|registration| OperationView {
             name: registration.name.to_owned(),
             summary: registration.summary.to_owned(),
             schema: registration.schema(),
         });
         Capabilities {
-            inputs: formats.clone(),
-            outputs: formats,
+            inputs: formats(&Format::ALL),
+            outputs: formats(&Format::WRITTEN),
             operations: operations.collect(),
             output_options: schema::output(),
             presets: settings.presets,
@@ -137,7 +140,13 @@ impl Capabilities {
 
 impl FormatView {
     fn new(format: Format) -> FormatView {
+        let mut same = Vec::new();
+        if !format.is_written() {
+            same.extend([false, true].map(|alpha| format.same(alpha).name().to_owned()));
+            same.dedup();
+        }
         FormatView {
+            same,
             name: format.name().to_owned(),
             media_type: format.media_type().to_owned(),
             extension: format.extension().to_owned(),

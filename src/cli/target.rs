@@ -68,7 +68,7 @@ impl Target {
             Place::Stdout | Place::Directory(_) => return None,
         };
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-        Format::ALL
+        Format::WRITTEN
             .into_iter()
             .find(|format| [format.name(), format.extension()].contains(&extension.as_str()))
     }

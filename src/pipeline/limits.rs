@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Size of a drawing that says nothing about its own, in pixels: what browsers take.
+pub(super) const VECTOR_DEFAULT: super::Size = super::Size::new(300, 150);
+
 /// Limits of one run; breaking one is [`super::Error::TooLarge`], never an abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

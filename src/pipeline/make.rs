@@ -16,7 +16,7 @@ use super::{
 
 /// Whether this output takes every frame of a source with this header.
 pub(super) fn keeps_frames(header: &Header, output: &OutputSpec) -> bool {
-    let default = match output.format.resolve(header.format) {
+    let default = match output.format.resolve(header) {
         Format::Gif | Format::Webp => FrameChoice::All,
         Format::Png => FrameChoice::First,
         _ => return false,
@@ -82,7 +82,7 @@ impl<'a> Making<'a> {
         let track = |(index, spec): (usize, &'a OutputSpec)| Track {
             spec,
             pointer: format!("/outputs/{index}/operations"),
-            format: spec.format.resolve(header.format),
+            format: spec.format.resolve(header),
             operations: spec.operations.clone(),
             target: if keeps_frames(header, spec) { Target::Animated(None) } else { Target::Still(None) },
         };

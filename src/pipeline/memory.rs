@@ -51,7 +51,18 @@ pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
             // The samples as the file has them, twice, and the result of narrowing them.
             Format::Tiff => in_file * 2 + narrowed,
             Format::Bmp | Format::Qoi => out,
+            // Three planes, as samples and as the references that the decoder keeps, and the result; of alpha a plane more.
+            Format::Avif => out + pixels * 12 * u64::from(header.depth.max(8)).div_ceil(8),
+            // Floating point throughout: channels, their copies while they are filtered, and what groups need.
+            Format::Jxl => out + pixels * (channels + 1) * 16 + (8 << 20),
+            Format::Svg => out + layers(decode::scaled(full, eighths)),
         }
+        + header.working_bytes
+}
+
+/// Bytes that the layers of a drawing of this size may take: groups, masks and filters beside the picture itself.
+pub(super) fn layers(size: Size) -> u64 {
+    size.pixels() * 60 + (4 << 20)
 }
 
 /// Bytes that an animated output holds from its first frame to its last, beside the frame in hand: the picture before, what is drawn of the
@@ -89,6 +100,9 @@ pub(super) fn encoding(shape: Shape, format: Format, lossless: bool) -> u64 {
             // Strips on their way to the buffer.
             Format::Tiff => 2 * encoded(flat, format, lossless) + flat.bytes().min(4 << 20),
             Format::Bmp => encoded(flat, format, lossless),
+            // rav1e's frames, their half and quarter copies, and what it keeps of each block.
+            Format::Avif => pixels * 80,
+            Format::Jxl | Format::Svg => 0,
             // The crate's own buffer for the worst case, then a copy of what was used of it.
             Format::Qoi => widened + pixels * 5 + 2 * encoded(flat, format, lossless),
         }
@@ -101,6 +115,7 @@ pub(super) fn encoded(shape: Shape, format: Format, lossless: bool) -> u64 {
         Format::Jpeg => pixels * 2,
         Format::Webp if !lossless => pixels * 3 / 2,
         Format::Gif => pixels * 3 / 2,
+        Format::Avif => pixels * 3,
         Format::Bmp => (shape.bytes() / u64::from(shape.size.height) + 3) * u64::from(shape.size.height),
         _ => shape.bytes() + shape.bytes() / 4,
     }

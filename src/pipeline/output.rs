@@ -61,7 +61,7 @@ pub enum FrameChoice {
 
 impl OutputFormat {
     /// The words of all choices, `same` first.
-    pub const NAMES: &[&str] = &["same", "jpeg", "png", "webp", "gif", "tiff", "bmp", "qoi"];
+    pub const NAMES: &[&str] = &["same", "jpeg", "png", "webp", "avif", "gif", "tiff", "bmp", "qoi"];
 
     /// The word in specs, rows and JSON.
     pub fn name(self) -> &'static str {
@@ -75,7 +75,7 @@ impl OutputFormat {
     pub fn from_name(name: &str) -> Option<OutputFormat> {
         match name {
             "same" => Some(OutputFormat::Same),
-            other => Format::from_name(other).map(OutputFormat::Fixed),
+            other => Format::from_name(other).filter(|format| format.is_written()).map(OutputFormat::Fixed),
         }
     }
 }
@@ -89,13 +89,13 @@ pub const OUTPUT_PARAMS: &[Param] = &[
         name: "format",
         kind: Kind::Choice(OutputFormat::NAMES),
         default: Some("\"same\""),
-        doc: "Format of the output; same keeps the source's.",
+        doc: "Format of the output; same keeps the source's (jxl, which is only read, becomes jpeg, or png with alpha; svg becomes png).",
     },
     Param {
         name: "quality",
         kind: Kind::Integer { min: 1, max: 100 },
         default: None,
-        doc: "Quality of lossy formats; 80 for jpeg and 79 for webp if left out.",
+        doc: "Quality of lossy formats; 80 for jpeg, 79 for webp and 63 for avif if left out.",
     },
     Param {
         name: "lossless",
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_reported() {
-        let wrong = json!({"name": "A", "operations": [{"op": "develop"}, {"op": "resize", "width": 0}], "format": "avif", "quality": 0,
+        let wrong = json!({"name": "A", "operations": [{"op": "develop"}, {"op": "resize", "width": 0}], "format": "svg", "quality": 0,
             "max_bytes": 3, "filename": "a/b"});
         let (spec, problems) = read(wrong, 0);
         assert_eq!(spec, None);

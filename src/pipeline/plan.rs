@@ -35,6 +35,8 @@ pub struct Header {
     pub orientation: u8,
     /// JPEG coded progressively or PNG interlaced: cannot be decoded row by row, so the whole frame is in memory beside the result.
     pub progressive: bool,
+    /// Bytes that decoding takes beyond what the pixels explain: what a drawing's text becomes, or what a crop hides.
+    pub working_bytes: u64,
 }
 
 /// Something a person may want to know although the job goes on.
@@ -81,10 +83,10 @@ pub struct Plan {
 }
 
 impl OutputFormat {
-    /// The concrete format for a source of this format.
-    pub fn resolve(self, source: Format) -> Format {
+    /// The concrete format for a source with this header.
+    pub fn resolve(self, source: &Header) -> Format {
         match self {
-            OutputFormat::Same => source,
+            OutputFormat::Same => source.format.same(source.alpha),
             OutputFormat::Fixed(format) => format,
         }
     }
@@ -104,7 +106,7 @@ pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limi
     if frames > 1 {
         limits::admit_frames(frames, header, limits)?;
     }
-    let eighths = decode_scale(header, pipeline);
+    let eighths = decode_scale(header, pipeline, limits);
     let decoded = super::decode::scaled(Size::new(header.width, header.height), eighths);
     let mut walk = Walk::new(header, pipeline, assets, limits, eighths);
     walk.outputs()?;
@@ -146,32 +148,46 @@ fn frames_kept(header: &Header, pipeline: &Pipeline) -> u32 {
 }
 
 /// The smallest scale, in eighths, that gives every output the detail it needs.
-pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline) -> u8 {
-    if header.format != Format::Jpeg || pipeline.outputs.is_empty() {
+pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline, limits: &Limits) -> u8 {
+    if !matches!(header.format, Format::Jpeg | Format::Svg) || pipeline.outputs.is_empty() {
         return 8;
     }
     let shape = source_shape(header, pipeline);
-    let needs = pipeline.outputs.iter().map(|output| {
-        let operations = pipeline.operations.iter().chain(&output.operations);
-        detail_needed(shape, operations)
-    });
-    let needed = needs.fold(0.0, f64::max);
-    SCALES.into_iter().find(|eighths| f64::from(*eighths) >= needed * 8.0).unwrap_or(8)
-}
-
-/// Pixels per pixel that these operations need of an image of this shape.
-fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Operation>) -> f64 {
-    for operation in operations {
-        match operation.op().detail(shape) {
-            Detail::Everything => return 1.0,
-            Detail::Scaled(factor) => return factor,
-            Detail::AsNext => match operation.op().plan(shape) {
-                Ok(step) => shape = step.shape,
-                Err(_) => return 1.0,
-            },
+    let mut needed = 0.0f64;
+    let mut as_it_is = false;
+    for output in &pipeline.outputs {
+        match detail_needed(shape, pipeline.operations.iter().chain(&output.operations)) {
+            Some(detail) => needed = needed.max(detail),
+            None => as_it_is = true,
         }
     }
-    1.0
+    match header.format {
+        _ if as_it_is => 8,
+        Format::Svg => drawing_scale(Size::new(header.width, header.height), needed, limits),
+        _ => SCALES.into_iter().find(|eighths| f64::from(*eighths) >= needed * 8.0).unwrap_or(8),
+    }
+}
+
+/// A drawing can be had at any scale, larger than itself too, as far as the limits of images let it.
+fn drawing_scale(full: Size, needed: f64, limits: &Limits) -> u8 {
+    let wanted = (needed * 8.0).ceil().clamp(1.0, f64::from(u8::MAX)) as u8;
+    let fits = |eighths: &u8| {
+        let size = super::decode::scaled(full, *eighths);
+        size.width.max(size.height) <= limits.side_max && size.pixels() <= limits.pixels_max
+    };
+    (1..=wanted).rev().find(fits).unwrap_or(1)
+}
+
+/// Pixels per pixel that these operations need of an image of this shape; `None` when they need it exactly as it is.
+fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Operation>) -> Option<f64> {
+    for operation in operations {
+        match operation.op().detail(shape) {
+            Detail::Everything => return None,
+            Detail::Scaled(factor) => return Some(factor),
+            Detail::AsNext => shape = operation.op().plan(shape).ok()?.shape,
+        }
+    }
+    None
 }
 
 /// Warnings that concern the source as a whole.
@@ -317,7 +333,15 @@ impl<'a> Walk<'a> {
             first = first.or(Some(live));
         }
         let shape = live.shape;
-        let format = output.format.resolve(self.header.format);
+        let format = output.format.resolve(self.header);
+        if output.format == OutputFormat::Same && format != self.header.format {
+            let detail = format!("{} is read but not written; this output is {format}", self.header.format);
+            self.warnings.push(Warning {
+                code: "format_replaced",
+                detail,
+                output: Some(output.name.clone()),
+            });
+        }
         if shape.size.width.max(shape.size.height) > format.side_max() {
             return Err(Error::Parameter {
                 pointer: format!("/outputs/{index}/format"),

@@ -3,12 +3,15 @@
 //! Owns the choice of decoder, its limits, and the way to 8-bit grey, RGB or RGBA. Sizes were admitted from the header before; here they are
 //! set again on every decoder, and a decoder that disagrees with the header is not believed. Called by `run` only.
 
+mod avif;
 pub mod baseline;
 pub(super) mod frames;
 mod generic;
 mod jpeg;
+mod jxl;
 mod png;
 mod reader;
+mod svg;
 
 use super::{
     Control, Error, Format, Header,
@@ -23,7 +26,7 @@ pub(super) struct Request<'a> {
     pub(super) source: &'a [u8],
     /// Its header.
     pub(super) header: &'a Header,
-    /// Scale in eighths; 8 is full size, less is for JPEG only.
+    /// Scale in eighths; 8 is full size, less is for JPEG and SVG, more for SVG only.
     pub(super) eighths: u8,
     /// Bytes that the plan allows for the whole run.
     pub(super) memory_bytes: u64,
@@ -75,6 +78,9 @@ pub(super) fn decode(request: &Request<'_>, auto_orient: bool) -> Result<Image, 
         Format::Jpeg => jpeg::decode(request),
         Format::Png => png::decode(request),
         Format::Webp | Format::Gif | Format::Tiff | Format::Bmp | Format::Qoi => generic::decode(request),
+        Format::Avif => avif::decode(request),
+        Format::Jxl => jxl::decode(request),
+        Format::Svg => svg::decode(request),
     };
     // A decoder stopped by its reader reports an I/O error: ask why before believing that the file is broken.
     request.control.check()?;
@@ -118,6 +124,19 @@ fn opaque_as_rgb(pixels: Pixels) -> Pixels {
     Pixels { size, layout: Layout::Rgb, bytes }
 }
 
+/// Undoes the multiplication of colours by their alpha, rounded to nearest.
+fn unmultiply(pixels: &mut [u8]) {
+    for [red, green, blue, alpha] in pixels.as_chunks_mut::<4>().0 {
+        let alpha = u32::from(*alpha);
+        if alpha == 0 || alpha == 255 {
+            continue;
+        }
+        for channel in [red, green, blue] {
+            *channel = ((u32::from(*channel) * 255 + alpha / 2) / alpha).min(255) as u8;
+        }
+    }
+}
+
 /// 16 bits to 8, rounded to nearest: v × 255 ÷ 65535.
 #[inline]
 fn to_eight(value: u16) -> u8 {
@@ -133,6 +152,13 @@ mod tests {
         for value in 0..=u16::MAX {
             assert_eq!(to_eight(value), (f64::from(value) / 257.0).round() as u8);
         }
+    }
+
+    #[test]
+    fn multiplied_colours_are_divided_again() {
+        let mut pixels = [64, 0, 128, 128, 9, 9, 9, 0, 200, 100, 50, 255, 90, 10, 20, 60];
+        unmultiply(&mut pixels);
+        assert_eq!(pixels, [128, 0, 255, 128, 9, 9, 9, 0, 200, 100, 50, 255, 255, 43, 85, 60]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `run` only.
 
 mod animation;
+mod avif;
 mod generic;
 mod gif;
 mod jpeg;
@@ -63,7 +64,9 @@ pub(super) fn encode(
         Format::Webp => webp::encode(image, quality, control),
         Format::Tiff => tiff::encode(&image, control),
         Format::Gif => gif::encode(&image, control),
+        Format::Avif => avif::encode(image, quality.unwrap_or(63), None, control),
         Format::Bmp | Format::Qoi => generic::encode(image, format, control),
+        Format::Jxl | Format::Svg => Err(Failure::Failed(format!("{format} is only read"))),
     };
     control.check()?;
     let mut bytes = bytes.map_err(fail)?;

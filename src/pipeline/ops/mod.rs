@@ -89,7 +89,7 @@ pub enum Detail {
     Everything,
     /// Whatever the next operation needs: it does the same at any resolution.
     AsNext,
-    /// This many pixels per pixel, at most 1: it scales down anyway.
+    /// This many pixels per pixel: it scales anyway. More than 1 where it enlarges, which only a drawing can give.
     Scaled(f64),
 }
 

@@ -187,8 +187,8 @@ impl Op for Resize {
         let across = f64::from(scaled.width) / f64::from(shape.size.width);
         let down = f64::from(scaled.height) / f64::from(shape.size.height);
         match self.shrink_on_load {
-            ShrinkOnLoad::Fast => Detail::Scaled(across.max(down).min(1.0)),
-            ShrinkOnLoad::Fine => Detail::Scaled((across.max(down) * 2.0).min(1.0)),
+            ShrinkOnLoad::Fast => Detail::Scaled(across.max(down)),
+            ShrinkOnLoad::Fine => Detail::Scaled(across.max(down) * 2.0),
             ShrinkOnLoad::Off => Detail::Everything,
         }
     }

@@ -5,17 +5,20 @@
 
 mod exif;
 mod gif;
+pub(super) mod isobmff;
 mod jpeg;
+mod jxl;
 mod png;
 mod simple;
 mod source;
+mod svg;
 mod tiff;
 mod unknown;
 mod webp;
 
 use std::io::{BufRead, ErrorKind, Seek};
 
-use self::source::Source;
+pub(super) use self::source::Source;
 use super::{Error, Format, Header, Limits, limits};
 
 /// Why a walk ended early.
@@ -69,6 +72,9 @@ pub fn probe<R: BufRead + Seek>(source: R, limits: &Limits) -> Result<Header, Er
         Format::Tiff => tiff::header(&mut source),
         Format::Bmp => simple::bmp(&mut source),
         Format::Qoi => simple::qoi(&mut source),
+        Format::Avif => isobmff::header(&mut source),
+        Format::Jxl => jxl::header(&mut source),
+        Format::Svg => svg::header(&mut source),
     };
     let header = walked.map_err(|flaw| match flaw {
         Flaw::Truncated => Error::Corrupt { format, detail: "the file ends inside its header".to_owned() },
@@ -101,6 +107,7 @@ fn plain(format: Format) -> Header {
         has_icc: false,
         orientation: 1,
         progressive: false,
+        working_bytes: 0,
     }
 }
 

@@ -9,14 +9,14 @@ const BYTES_MAX: u64 = 16 << 20;
 const BLOCKS_MAX: u32 = 100_000;
 
 /// A source being walked.
-pub(super) struct Source<R> {
+pub(in crate::pipeline) struct Source<R> {
     reader: R,
     bytes_left: u64,
     blocks_left: u32,
 }
 
 impl<R: BufRead + Seek> Source<R> {
-    pub(super) fn new(reader: R) -> Source<R> {
+    pub(in crate::pipeline) fn new(reader: R) -> Source<R> {
         Source { reader, bytes_left: BYTES_MAX, blocks_left: BLOCKS_MAX }
     }
 

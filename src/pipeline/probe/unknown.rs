@@ -6,12 +6,13 @@ use crate::pipeline::Format;
 pub(super) const LOOK_BYTES: usize = 512;
 
 /// Starts of files that are often sent by mistake.
-const STARTS: [(&[u8], &str); 16] = [
+const STARTS: [(&[u8], &str); 17] = [
     (b"%PDF-", "a PDF document"),
     (b"8BPS", "a Photoshop document (PSD)"),
     (b"\0\0\x01\0", "an icon (ICO)"),
-    (b"\xff\x0a", "a JPEG XL image"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\0\0\x02\0", "a cursor (CUR)"),
+    (b"%!PS", "a PostScript document"),
+    (b"FLIF", "a FLIF image"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
     (b"\xffO\xffQ", "a JPEG 2000 image"),
     (b"v/1\x01", "an OpenEXR image"),
@@ -19,7 +20,7 @@ const STARTS: [(&[u8], &str); 16] = [
     (b"DDS ", "a DirectDraw texture (DDS)"),
     (b"gimp xcf", "a GIMP document (XCF)"),
     (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x1f\x8b", "gzip data"),
+    (b"\x1f\x8b", "gzip data (an .svgz must be unpacked first)"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
     (b"OggS", "Ogg audio or video"),
@@ -59,10 +60,14 @@ fn boxed(start: &[u8]) -> Option<&'static str> {
     }
     let brands = start.get(8..)?.chunks_exact(4).take(16);
     let has = |wanted: &[&[u8]]| brands.clone().any(|brand| wanted.contains(&brand));
-    Some(if has(&[b"avif", b"avis"]) {
-        "an AVIF image"
-    } else if has(&[b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"]) {
-        "a HEIC image"
+    Some(if has(&[b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"]) {
+        "a HEIC image (patented HEVC inside); save it as JPEG, PNG or AVIF first. It is"
+    } else if has(&[b"mif1", b"msf1", b"miaf"]) {
+        "a HEIF image without AV1; save it as JPEG, PNG or AVIF first. It is"
+    } else if has(&[b"jp2 ", b"jpx "]) {
+        "a JPEG 2000 image"
+    } else if has(&[b"crx "]) {
+        "a camera's raw image (CR3)"
     } else {
         "an MP4 or QuickTime video"
     })
@@ -81,9 +86,7 @@ fn text(start: &[u8]) -> Option<&'static str> {
         return None;
     }
     let lower = valid.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
-    Some(if lower.contains("<svg") {
-        "an SVG drawing"
-    } else if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
+    Some(if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
         "an HTML page"
     } else if lower.starts_with("<?xml") || lower.starts_with('<') {
         "XML"
@@ -107,12 +110,12 @@ mod tests {
             (b"hello, world\n", "text"),
             (b"%PDF-1.7", "PDF"),
             (b"\0\0\0\x1cftypheic\0\0\0\0mif1heic", "HEIC"),
-            (b"\0\0\0\x1cftypavif\0\0\0\0mif1avif", "AVIF"),
+            (b"\0\0\0\x18ftypjp2 \0\0\0\0jp2 ", "JPEG 2000"),
             (b"\0\0\0\x18ftypmp42\0\0\0\0isom", "MP4"),
-            (b"<?xml version=\"1.0\"?><svg xmlns=\"x\">", "SVG"),
+            (b"<?xml version=\"1.0\"?><kml>", "XML"),
             (b"<!DOCTYPE html><html>", "HTML"),
             (b"{\"a\": 1}", "JSON"),
-            (b"\xff\x0a\0", "JPEG XL"),
+            (b"\0\0\x01\0\x01", "ICO"),
             (b"\x01\x02\x03\x04", "known format"),
         ];
         for (start, word) in cases {
