@@ -3,6 +3,9 @@
 //! Owns nothing but the wiring. Called by `cli` (`serve`), by programs that embed the server, and by tests: both ends of its life, the
 //! settings and the shutdown, are arguments.
 
+pub mod backup;
+pub mod doctor;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -65,6 +68,14 @@ pub enum AppError {
     /// Presets that no job could use; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Presets(Vec<String>),
+    /// A data directory can't be copied there.
+    #[error("cannot back up to {directory}: {why}")]
+    Backup {
+        /// Where to.
+        directory: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Assets or fonts of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Assets(Vec<String>),
@@ -101,7 +112,7 @@ impl std::fmt::Debug for App {
 impl App {
     /// Opens the data directory, listens, and takes over what is stored. Nothing is served or worked on before [`App::run`].
     pub async fn start(settings: Settings) -> Result<App, AppError> {
-        App::start_at(settings, Clock::System).await
+        App::start_at(settings, Clock::steady()).await
     }
 
     /// The same with a clock of the caller's choice.

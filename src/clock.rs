@@ -1,8 +1,9 @@
-//! Time: the system's clock, or one that a test moves by hand. Nothing else in the crate asks the system for the date.
+//! Time: the system's clock, one that doesn't follow its jumps, or one that a test moves by hand. Nothing else in the crate asks the system
+//! for the date.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,8 @@ pub enum Clock {
     /// The system's wall clock.
     #[default]
     System,
+    /// The time of day as it was at the start, and since then what has really passed: see [`Clock::steady`].
+    Steady(Arc<Mutex<Steady>>),
     /// A clock that stands still until it is moved.
     Manual(Arc<AtomicI64>),
 }
@@ -76,16 +79,31 @@ impl Clock {
         Clock::Manual(Arc::new(AtomicI64::new(at.as_millis())))
     }
 
+    /// A clock for leases, waits and expiry: it starts with the system's time of day, never goes backwards, and counts what really passes
+    /// (a suspended machine's sleep included). When somebody sets the system's clock, it draws near by at most a tenth of the time that
+    /// passes: two hours in twenty. So nothing comes due in a heap, nothing expires early, and nothing stands still until yesterday has
+    /// passed again.
+    pub fn steady() -> Clock {
+        Clock::Steady(Arc::new(Mutex::new(Steady::starting(wall_nanos(), passed_nanos()))))
+    }
+
     /// The present moment.
     pub fn now(&self) -> Timestamp {
         match self {
-            Clock::System => {
-                let since_epoch = std::time::SystemTime::now()
-                    .duration_since(std::time::UNIX_EPOCH)
-                    .unwrap_or(Duration::ZERO);
-                Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+            Clock::System => Timestamp(wall_nanos() / NANOS_PER_MILLI),
+            Clock::Steady(steady) => {
+                let mut steady = steady.lock().unwrap_or_else(PoisonError::into_inner);
+                Timestamp(steady.at(wall_nanos(), passed_nanos()) / NANOS_PER_MILLI)
             }
             Clock::Manual(millis) => Timestamp(millis.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The time of day as others know it at this moment: for what they compare with their own clocks, such as a signature's timestamp.
+    pub fn wall(&self) -> Timestamp {
+        match self {
+            Clock::Steady(_) => Clock::System.now(),
+            Clock::System | Clock::Manual(_) => self.now(),
         }
     }
 
@@ -95,6 +113,68 @@ impl Clock {
             millis.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
         }
     }
+
+    /// Sets a manual clock, backwards too; the system's clock can't be moved and stays as it is.
+    pub fn set(&self, to: Timestamp) {
+        if let Clock::Manual(millis) = self {
+            millis.store(to.as_millis(), Ordering::SeqCst);
+        }
+    }
+}
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// A steady clock draws near the system's by this part of the time that passes.
+const CATCH_UP: i64 = 10;
+
+/// A difference that is worth a line in the log.
+const JUMP_NANOS: i64 = 10_000 * NANOS_PER_MILLI;
+
+/// Where a steady clock stands; all in nanoseconds.
+#[derive(Debug)]
+pub struct Steady {
+    shown: i64,
+    /// Of the clock that nobody sets, at the last look.
+    passed: i64,
+    is_apart: bool,
+}
+
+impl Steady {
+    fn starting(wall: i64, passed: i64) -> Steady {
+        Steady { shown: wall, passed, is_apart: false }
+    }
+
+    /// The moment to show when the system's clock shows `wall` and the clock that nobody sets shows `passed`.
+    fn at(&mut self, wall: i64, passed: i64) -> i64 {
+        let step = passed.saturating_sub(self.passed).max(0);
+        self.passed = self.passed.max(passed);
+        let apart = wall.saturating_sub(self.shown.saturating_add(step));
+        self.shown += step + apart.clamp(-(step / CATCH_UP), step / CATCH_UP);
+        let is_apart = apart.abs() >= JUMP_NANOS;
+        if is_apart && !self.is_apart {
+            let seconds = apart / (1000 * NANOS_PER_MILLI);
+            tracing::warn!(seconds, "the system's clock was set; this server's own draws near it slowly");
+        }
+        self.is_apart = is_apart;
+        self.shown
+    }
+}
+
+/// Nanoseconds since 1970 by the system's clock, which can be set.
+fn wall_nanos() -> i64 {
+    let since_epoch =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Nanoseconds by a clock that nobody can set; on Linux it goes on while the machine is suspended.
+fn passed_nanos() -> i64 {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let passed = rustix::time::clock_gettime(clock);
+    passed.tv_sec.saturating_mul(1_000_000_000).saturating_add(passed.tv_nsec)
 }
 
 #[cfg(test)]
@@ -107,6 +187,44 @@ mod tests {
         assert_eq!(moment.to_string(), "2025-11-21T12:00:00.007Z");
         assert_eq!(Timestamp::parse("2025-11-21T13:00:00.0079+01:00"), Some(moment));
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn a_steady_clock_goes_with_the_system_and_does_not_jump_with_it() {
+        const SECOND: i64 = 1000 * NANOS_PER_MILLI;
+        const HOUR: i64 = 3600 * SECOND;
+        let mut steady = Steady::starting(1_000_000 * SECOND, 7 * SECOND);
+        let start = 1_000_000 * SECOND;
+        assert_eq!(steady.at(start + SECOND, 8 * SECOND), start + SECOND);
+        // A gentle correction is followed.
+        assert_eq!(
+            steady.at(start + 2 * SECOND + NANOS_PER_MILLI, 9 * SECOND),
+            start + 2 * SECOND + NANOS_PER_MILLI
+        );
+        let mut jumped = |hours: i64| {
+            let (mut shown, mut slowest, mut fastest) = (Vec::new(), i64::MAX, 0);
+            let (from, passed) = (steady.shown, steady.passed);
+            for second in 1..=600 {
+                let before = steady.shown;
+                let now = steady.at(from + hours * HOUR + second * SECOND, passed + second * SECOND);
+                (slowest, fastest) = (slowest.min(now - before), fastest.max(now - before));
+                shown.push(now);
+            }
+            (slowest, fastest)
+        };
+        assert_eq!(jumped(2), (SECOND * 11 / 10, SECOND * 11 / 10));
+        assert_eq!(jumped(-24), (SECOND * 9 / 10, SECOND * 9 / 10));
+        assert_eq!(jumped(0), (SECOND, SECOND));
+        // A reading that comes late, from another thread, moves nothing back.
+        let (shown, passed) = (steady.shown, steady.passed);
+        assert_eq!(steady.at(shown, passed - SECOND), shown);
+    }
+
+    #[test]
+    fn a_steady_clock_shows_the_time_of_day() {
+        let clock = Clock::steady();
+        let (shown, wall) = (clock.now(), clock.wall());
+        assert!(wall.since(shown) < Duration::from_secs(5) && shown.since(wall) < Duration::from_secs(5));
     }
 
     #[test]

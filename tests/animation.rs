@@ -133,6 +133,42 @@ fn every_frame_arrives_as_it_was_through_every_format() {
 }
 
 #[test]
+fn every_way_of_blending_and_disposal_of_an_apng_is_known() {
+    use png::{BlendOp, DisposeOp};
+
+    for dispose in [DisposeOp::None, DisposeOp::Background, DisposeOp::Previous] {
+        for blend in [BlendOp::Over, BlendOp::Source] {
+            let mut bytes = Vec::new();
+            let mut encoder = png::Encoder::new(&mut bytes, 12, 10);
+            encoder.set_color(png::ColorType::Rgba);
+            encoder.set_animated(6, 0).unwrap();
+            let mut writer = encoder.write_header().unwrap();
+            for index in 0..6u8 {
+                let (width, height) = if index == 0 { (12, 10) } else { (6, 5) };
+                if index > 0 {
+                    writer.set_frame_dimension(width, height).unwrap();
+                    writer.set_frame_position(u32::from(index), u32::from(index)).unwrap();
+                }
+                writer.set_dispose_op(if index == 0 { DisposeOp::None } else { dispose }).unwrap();
+                writer.set_blend_op(blend).unwrap();
+                writer.set_frame_delay(5, 100).unwrap();
+                let alpha = |at: u32| if index == 0 || at % 3 == 1 { 255 } else { 0 };
+                let pixel = |at: u32| [index * 40, (at * 4) as u8, 200, alpha(at)];
+                let pixels: Vec<u8> = (0..width * height).flat_map(pixel).collect();
+                writer.write_image_data(&pixels).unwrap();
+            }
+            writer.finish().unwrap();
+            let wanted = frames("png", &bytes);
+            assert_eq!(wanted.len(), 6);
+            for made in made(&bytes, json!([output("png"), output("webp"), output("gif")])).outputs {
+                let what = format!("{dispose:?} {blend:?} to {}", made.format);
+                same(&frames(made.format.name(), &made.bytes), &wanted, &what);
+            }
+        }
+    }
+}
+
+#[test]
 fn plays_are_kept() {
     let plays = |repeat: Option<Repeat>| {
         let mut bytes = Vec::new();

@@ -102,7 +102,7 @@ fn read(spec: &Value) -> Result<Pipeline, Box<dyn Error>> {
     let auto_orient = spec.get("auto_orient").and_then(Value::as_bool).unwrap_or(true);
     match output {
         Some(output) if problems.is_empty() => {
-            Ok(Pipeline { auto_orient, operations, outputs: vec![output] })
+            Ok(Pipeline { auto_orient, operations, outputs: vec![output], ..Pipeline::default() })
         }
         _ => Err(format!("{problems:?}").into()),
     }

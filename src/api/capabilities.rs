@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{duration, schema};
-use crate::pipeline::{Format, Limits, ops};
+use crate::pipeline::{ANALYSES, Format, Limits, ops};
 
 /// Answer of `GET /v1/capabilities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub operations: Vec<OperationView>,
     /// JSON Schema of an output's options.
     pub output_options: Value,
+    /// Items of `analyze` in the order in which they are listed to people.
+    pub analyses: Vec<AnalysisView>,
     /// Names for `preset`.
     pub presets: Vec<String>,
     /// Names of the assets that every job's `overlay` may use.
@@ -52,6 +54,17 @@ pub struct OperationView {
     /// One sentence.
     pub summary: String,
     /// JSON Schema of its object.
+    pub schema: Value,
+}
+
+/// An item of `analyze`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AnalysisView {
+    /// The word in `analyze`.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+    /// JSON Schema of the answer.
     pub schema: Value,
 }
 
@@ -114,11 +127,17 @@ impl Capabilities {
             summary: registration.summary.to_owned(),
             schema: registration.schema(),
         });
+        let analyses = ANALYSES.iter().map(|item| AnalysisView {
+            name: item.name.to_owned(),
+            summary: item.summary.to_owned(),
+            schema: (item.schema)(),
+        });
         Capabilities {
             inputs: formats(&Format::ALL),
             outputs: formats(&Format::WRITTEN),
             operations: operations.collect(),
             output_options: schema::output(),
+            analyses: analyses.collect(),
             presets: settings.presets,
             assets: settings.assets,
             fonts: settings.fonts,

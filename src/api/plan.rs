@@ -12,7 +12,7 @@ use crate::pipeline::{OutputFormat, Plan};
 pub struct PlanView {
     /// The image; null for a source that would be fetched.
     pub source: Option<SourceView>,
-    /// Size at which the source would be decoded, before orientation; null for a source that would be fetched.
+    /// Size at which the source would be decoded, before orientation; null for a source that would be fetched, and where no pixels are needed.
     pub decode: Option<SizeView>,
     /// The results, in the order of the specification.
     pub outputs: Vec<PlannedOutputView>,
@@ -55,7 +55,8 @@ impl PlanView {
         });
         PlanView {
             source: Some(SourceView::new(source)),
-            decode: Some(SizeView { width: plan.decode_width, height: plan.decode_height }),
+            decode: (plan.frames > 0)
+                .then_some(SizeView { width: plan.decode_width, height: plan.decode_height }),
             outputs: outputs.collect(),
             memory_bytes: Some(plan.memory_bytes),
             warnings: plan

@@ -34,8 +34,8 @@ const RESIZE: [&str; 8] =
     ["width", "height", "fit", "gravity", "enlarge", "dpr", "background", "shrink_on_load"];
 
 /// Fields of a specification that the query has.
-const JOB: [&str; 8] =
-    ["preset", "webhook", "tag", "priority", "run_at", "timeout", "max_attempts", "expires_in"];
+const JOB: [&str; 9] =
+    ["analyze", "preset", "webhook", "tag", "priority", "run_at", "timeout", "max_attempts", "expires_in"];
 
 /// A query as read: the specification's document and what concerns the request.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,7 +76,11 @@ pub fn read_raw(query: &str) -> Query {
     let mut document = Map::new();
     for name in JOB {
         if let Some(value) = flat.get(name) {
-            let value = if name == "webhook" { json!({"url": value}) } else { value.clone() };
+            let value = match (name, value.as_str()) {
+                ("webhook", _) => json!({"url": value}),
+                ("analyze", Some(words)) => words.split(',').map(str::trim).collect(),
+                _ => value.clone(),
+            };
             document.insert(name.to_owned(), value);
         }
     }
@@ -88,8 +92,9 @@ pub fn read_raw(query: &str) -> Query {
         resize.insert("op".to_owned(), Value::from("resize"));
         output.insert("operations".to_owned(), json!([resize]));
     }
-    // A preset's outputs stay unless the query says something about its own.
-    if !output.is_empty() || !document.contains_key("preset") {
+    // A preset's outputs stay unless the query says something about its own; who only wants to know gets none.
+    let needs_none = document.contains_key("preset") || document.contains_key("analyze");
+    if !output.is_empty() || !needs_none {
         document.insert("outputs".to_owned(), json!([output]));
     }
     read.document = Value::Object(document);

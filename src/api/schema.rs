@@ -6,7 +6,7 @@ use super::fields::{SOURCE, WEBHOOK};
 use super::spec::{FIELDS, METADATA_PAIRS_MAX};
 use crate::job::Event;
 use crate::pipeline::output::OUTPUT_PARAMS;
-use crate::pipeline::{ops, params};
+use crate::pipeline::{ANALYSES, ops, params};
 
 const DURATION_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
 
@@ -22,6 +22,7 @@ pub fn spec(operations_max: usize, outputs_max: usize) -> Value {
         &mut fields["outputs"],
         json!({"type": "array", "minItems": 1, "maxItems": outputs_max, "items": output}),
     );
+    put(&mut fields["analyze"], analyze());
     put(&mut fields["webhook"], webhook());
     put(&mut fields["run_at"], json!({"type": "string", "format": "date-time"}));
     put(&mut fields["timeout"], json!({"type": "string", "pattern": DURATION_PATTERN}));
@@ -38,6 +39,11 @@ pub fn output() -> Value {
 fn operations(most: usize) -> Value {
     let each: Vec<Value> = ops::REGISTRY.iter().map(ops::Registration::schema).collect();
     json!({"type": "array", "maxItems": most, "items": {"oneOf": each}})
+}
+
+fn analyze() -> Value {
+    let names: Vec<&str> = ANALYSES.iter().map(|item| item.name).collect();
+    json!({"type": "array", "uniqueItems": true, "items": {"type": "string", "enum": names}})
 }
 
 fn source() -> Value {

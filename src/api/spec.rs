@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::job::{JobSpec, SourceSpec};
 use crate::pipeline::ops::Operation;
 use crate::pipeline::params::{self, Kind, Param};
-use crate::pipeline::{Fonts, OutputSpec, Pipeline, Problem};
+use crate::pipeline::{Analysis, Fonts, OutputSpec, Pipeline, Problem};
 
 /// Most bytes of a specification as JSON.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;
@@ -43,6 +43,7 @@ pub const FIELDS: &[Param] = &[
     field("source", Kind::Any, None, "Where the image comes from; left out when it comes with the request."),
     field("operations", Kind::Any, None, "Run once, in order, before the operations of every output."),
     field("outputs", Kind::Any, None, "What is made: 1 to 20 results, all from one decode."),
+    field("analyze", Kind::Any, None, "What is told of the source; with it, outputs may be left out."),
     field("auto_orient", Kind::Boolean, Some("true"), "Whether the EXIF orientation is applied at decode."),
     field("preset", Kind::Text { bytes_max: 128 }, None, "Fields to start from; given ones replace them."),
     field("webhook", Kind::Any, None, "Whom to tell when the job has ended."),
@@ -245,8 +246,7 @@ fn pipeline(object: &Map<String, Value>, reader: &mut Reader<'_>) -> Pipeline {
     let count: usize = lists.iter().sum();
     let mut pipeline = Pipeline {
         auto_orient: object.get("auto_orient").and_then(Value::as_bool).unwrap_or(true),
-        operations: Vec::new(),
-        outputs: Vec::new(),
+        ..Pipeline::default()
     };
     if count > reader.rules.operations_max {
         let most = reader.rules.operations_max;
@@ -256,6 +256,16 @@ fn pipeline(object: &Map<String, Value>, reader: &mut Reader<'_>) -> Pipeline {
     }
     if let Some(operations) = operations {
         pipeline.operations = Operation::read_list(operations, "/operations", &mut reader.problems);
+    }
+    if let Some(items) = object.get("analyze").filter(|value| !value.is_null()) {
+        pipeline.analyze = Analysis::read_list(items, "/analyze", &mut reader.problems);
+    }
+    let analyzes = list_length(object.get("analyze")) > 0;
+    if analyzes && list_length(outputs) == 0 && outputs.is_none_or(Value::is_array) {
+        if list_length(operations) > 0 {
+            reader.problem("/operations", "do nothing without outputs: analyze looks at the source as it is");
+        }
+        return pipeline;
     }
     pipeline.outputs = read_outputs(outputs, reader);
     pipeline

@@ -285,7 +285,7 @@ impl JobView {
             source: job.source.as_ref().map(SourceView::new),
             assets: job.assets.iter().map(AssetView::new).collect(),
             outputs: outputs.collect(),
-            analysis: BTreeMap::new(),
+            analysis: job.analysis.clone(),
             warnings: warnings.collect(),
             error: job.error.as_ref().map(AttemptError::new),
             attempts: attempts(job),

@@ -7,6 +7,9 @@ use object_store::path::Path;
 
 use crate::job::JobId;
 
+/// The directories of blobs under the root.
+pub(super) const DIRECTORIES: [&str; 3] = ["sources", "assets", "results"];
+
 /// Names a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BlobKey {

@@ -7,6 +7,7 @@
 mod key;
 mod space;
 mod spool;
+mod staged;
 
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -87,19 +88,33 @@ pub type BlobReader = BoxStream<'static, Result<Bytes, BlobError>>;
 /// Where the bytes of images live. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Blobs {
-    store: Arc<LocalFileSystem>,
+    store: Arc<dyn ObjectStore>,
     root: Arc<Path>,
 }
 
 impl Blobs {
     /// Opens (or makes) the blobs under a directory and empties the spool that an earlier process left. Blocking.
     pub fn open(root: &Path) -> Result<Blobs, BlobError> {
+        Blobs::open_with(root, |store| store)
+    }
+
+    /// The same with something around the local store, such as one that fails on purpose.
+    pub fn open_with(
+        root: &Path,
+        wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+    ) -> Result<Blobs, BlobError> {
         std::fs::create_dir_all(root)?;
         let spool = root.join(spool::DIRECTORY);
         match std::fs::remove_dir_all(&spool) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => std::fs::create_dir_all(&spool)?,
         }
+        let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
+        Ok(Blobs { store: wrap(Arc::new(store)), root: root.canonicalize()?.into() })
+    }
+
+    /// Opens the blobs that are there and changes nothing: for who looks on while a server may be using them. Blocking.
+    pub fn existing(root: &Path) -> Result<Blobs, BlobError> {
         let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
         Ok(Blobs { store: Arc::new(store), root: root.canonicalize()?.into() })
     }
@@ -135,8 +150,9 @@ impl Blobs {
     }
 
     /// Where a blob can be opened as a file by a blocking thread.
-    pub fn local_path(&self, key: &BlobKey) -> Result<PathBuf, BlobError> {
-        Ok(self.store.path_to_filesystem(&key.path())?)
+    pub fn local_path(&self, key: &BlobKey) -> PathBuf {
+        // A key is made of hexadecimal digits, dots and names of lower-case letters: no character of it is escaped.
+        self.root.join(key.path().as_ref())
     }
 
     /// Removes the source, the assets and the outputs of a job. What is not there counts as removed.
@@ -173,6 +189,13 @@ impl Blobs {
                 Ok(BlobKey::parse(&meta.location).filter(|_| old).map(|key| (key.job(), key)))
             })
             .boxed()
+    }
+
+    /// Removes what puts that were killed have left behind before a moment; how many files.
+    pub async fn remove_staged(&self, before: Timestamp) -> Result<u64, BlobError> {
+        let root = Arc::clone(&self.root);
+        let since_epoch = std::time::Duration::from_millis(u64::try_from(before.as_millis()).unwrap_or(0));
+        off_loop(move || staged::remove(&root, std::time::UNIX_EPOCH + since_epoch)).await
     }
 
     /// How much room is left where the blobs lie.

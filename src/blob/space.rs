@@ -10,6 +10,9 @@ pub const RESERVE_BYTES_MAX: u64 = 64 << 20;
 /// At most this part of a file system is kept in reserve: 5 %.
 const RESERVE_DIVISOR: u64 = 20;
 
+/// The part of the reserve that is kept for what has begun.
+const RESERVE_TO_END: u64 = 4;
+
 /// A look at the file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -34,6 +37,12 @@ impl Space {
         RESERVE_BYTES_MAX.min(self.total_bytes / RESERVE_DIVISOR)
     }
 
+    /// Whether so little is left that even work that was taken already must wait: what has begun must still be ended and told about, and
+    /// what has expired be removed.
+    pub fn is_nearly_gone(&self) -> bool {
+        self.free_bytes < self.reserve_bytes() / RESERVE_TO_END
+    }
+
     /// Whether what is left belongs to the work that has been taken already.
     pub fn is_low(&self) -> bool {
         self.free_bytes < self.reserve_bytes()
@@ -52,6 +61,8 @@ mod tests {
         assert_eq!(space(0, 20 << 20).reserve_bytes(), 1 << 20);
         assert!(space((1 << 20) - 1, 20 << 20).is_low());
         assert!(!space(1 << 20, 20 << 20).is_low());
+        assert!(space((16 << 20) - 1, 1 << 40).is_nearly_gone());
+        assert!(!space(16 << 20, 1 << 40).is_nearly_gone());
         // A file system that does not tell its size is never called low.
         assert!(!space(0, 0).is_low());
     }

@@ -100,6 +100,11 @@ pub(super) fn headline(job: &JobView, screen: &Screen) -> String {
     format!("{}  {}{why}", clean(&job.id), screen.status(job.status)).trim_end().to_owned()
 }
 
+/// A text as it is, anything else as JSON.
+fn spelled(found: &serde_json::Value) -> String {
+    found.as_str().map_or_else(|| found.to_string(), str::to_owned)
+}
+
 /// Everything worth knowing about a job, one thing a line.
 fn block(job: &JobView, screen: &Screen) -> String {
     let mut lines =
@@ -122,6 +127,9 @@ fn block(job: &JobView, screen: &Screen) -> String {
         let dimensions = format!("{}×{}", output.width, output.height);
         let name = clean(&output.name);
         say("output", format!("{name}  {} {dimensions}, {}", clean(&output.format), size(output.bytes)));
+    }
+    for (item, found) in &job.analysis {
+        say("analysis", clean(&format!("{item}  {}", spelled(found))));
     }
     for warning in &job.warnings {
         say("warning", clean(&format!("{}: {}", warning.code, warning.detail)));

@@ -3,6 +3,8 @@
 //! Owns arguments, what is printed and exit codes. It speaks with a server only through `client` and starts one only through `app`.
 //! Called by `main`.
 
+mod backup;
+mod doctor;
 mod download;
 mod events;
 mod exit;
@@ -79,6 +81,10 @@ enum Command {
     Events(events::EventsArgs),
     /// Print the secret that signs webhooks
     WebhookSecret(webhook_secret::WebhookSecretArgs),
+    /// Check that a data directory holds what its jobs promise
+    Doctor(doctor::DoctorArgs),
+    /// Copy a data directory, also while a server is using it
+    Backup(backup::BackupArgs),
 }
 
 /// Runs the command that these arguments ask for, the program's name included, and returns the program's exit code.
@@ -96,6 +102,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(&serve, &screen),
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
+        Command::Doctor(args) => doctor::run(&args, &screen),
+        Command::Backup(args) => backup::run(&args, &screen),
         command => run_client(command, &arguments.common.server, &screen),
     };
     result.unwrap_or_else(|error| exit::report(&error, &screen)).into()
@@ -146,7 +154,9 @@ async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow:
         Command::Delete(ids) => jobs::delete(&ids, client, screen).await,
         Command::Download(args) => download::run(&args, client, screen).await,
         Command::Events(args) => events::run(&args, client, screen).await,
-        Command::Serve(_) | Command::WebhookSecret(_) => unreachable!("they speak with no server"),
+        Command::Serve(_) | Command::WebhookSecret(_) | Command::Doctor(_) | Command::Backup(_) => {
+            unreachable!("they speak with no server")
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The record of a job.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{AttemptRecord, Failure, JobId, JobSpec, Status, Suspicion, WebhookState};
 use crate::clock::Timestamp;
 use crate::pipeline::Format;
+
+/// What a record takes in memory beside its specification, about: with sixteen attempts and twenty outputs it is more, mostly less.
+const RECORD_BYTES: usize = 2048;
 
 /// Milliseconds spent in each part of the last attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,10 +194,37 @@ pub struct Job {
     pub assets: Vec<AssetInfo>,
     /// Published results; empty unless succeeded.
     pub outputs: Vec<Output>,
+    /// What `analyze` asked for, by item; empty unless succeeded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub analysis: BTreeMap<String, serde_json::Value>,
     /// What differs from what one may have expected.
     pub warnings: Vec<Warning>,
     /// Why it failed, or why the last attempt did.
     pub error: Option<Failure>,
     /// The last webhook delivery, if a webhook was asked for.
     pub webhook: Option<WebhookState>,
+}
+
+impl Job {
+    /// What it takes in memory, about: for bounds on how many are kept there. Costs what writing the specification as JSON costs.
+    pub fn bytes_estimated(&self) -> usize {
+        let mut spec = Length(0);
+        // Counting can't fail.
+        let _counted = serde_json::to_writer(&mut spec, &*self.spec);
+        RECORD_BYTES + 2 * spec.0
+    }
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@
 //! plus at most [`LIVE_VERSIONS`] − 1; therefore every change made to a running job adds [`LIVE_VERSIONS`], and what a client has
 //! seen never goes backwards, not even across a crash.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct Lease {
 pub struct Attempt {
     /// Where the time went.
     pub timings: Timings,
+    /// What the pipeline found out of the source.
+    pub analysis: BTreeMap<String, serde_json::Value>,
     /// What the pipeline remarked.
     pub warnings: Vec<Warning>,
 }
@@ -133,6 +136,7 @@ impl Job {
             source,
             assets: Vec::new(),
             outputs: Vec::new(),
+            analysis: BTreeMap::new(),
             warnings,
             error: None,
             webhook,
@@ -142,8 +146,12 @@ impl Job {
 
     /// Whether anything must be fetched before the pipeline can run: the source, or an image that an operation names by its URL.
     pub fn needs_fetch(&self) -> bool {
-        let is_unfetched = self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. });
-        is_unfetched || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
+        self.lacks_source() || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
+    }
+
+    /// Whether the source is still where its URL says: nothing has been decoded before it is stored here.
+    fn lacks_source(&self) -> bool {
+        self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. })
     }
 
     /// Whether this lease still holds.
@@ -216,6 +224,7 @@ impl Job {
             Outcome::Succeeded(outputs) => {
                 self.progress = 1.0;
                 self.outputs = outputs;
+                self.analysis = attempt.analysis;
                 self.error = None;
                 self.end(Status::Succeeded, retention, now);
             }
@@ -247,7 +256,7 @@ impl Job {
             Loss::Process => AttemptEnd::Died,
         };
         self.remember(end, None, now);
-        if loss == Loss::Process && !self.needs_fetch() {
+        if loss == Loss::Process && !self.lacks_source() {
             let suspicion = self.suspicion.get_or_insert_default();
             suspicion.deaths += u32::from(suspicion.is_alone);
         }

@@ -18,6 +18,8 @@ pub enum Stage {
     Decode,
     /// Running the operation with this name.
     Operation(&'static str),
+    /// Finding out what `analyze` asks for.
+    Analyze,
     /// Encoding one output.
     Encode(super::Format),
 }

@@ -237,14 +237,19 @@ impl Plane {
     /// Spreads a row of sums over the blocks of its row, and empties it.
     fn spread(&mut self, row: usize, sums: &mut [f32], across: usize, block: usize) {
         let (channels, length) = (self.channels, self.width * self.channels);
-        for column in self.positions(across, block) {
-            let (first, fraction) = self.neighbours(column, block);
-            let from = column.clamp(0, across as isize - 1) as usize * channels;
-            let pixel = &sums[from..from + channels];
-            let blocks = &mut self.samples[row * length + first * channels..][..4 * channels];
-            for (near, weight) in blocks.chunks_exact_mut(channels).zip(cubic(fraction)) {
-                let weight = weight / block as f32;
-                near.iter_mut().zip(pixel).for_each(|(sum, sample)| *sum += sample * weight);
+        let phases = phases(block);
+        let around = self.margin - 2;
+        let line = &mut self.samples[row * length..][..length];
+        for (index, near) in (0..self.width - 4).zip((0..length).step_by(channels)) {
+            for (phase, (before, weights)) in phases.iter().enumerate() {
+                // In a block that is drawn out of the image's edge, the outermost pixel.
+                let column = (index * block + phase).saturating_sub(around * block).min(across - 1);
+                let pixel = &sums[column * channels..][..channels];
+                let blocks = &mut line[near + before * channels..][..4 * channels];
+                for (sums, weight) in blocks.chunks_exact_mut(channels).zip(weights) {
+                    let weight = weight / block as f32;
+                    sums.iter_mut().zip(pixel).for_each(|(sum, sample)| *sum += sample * weight);
+                }
             }
         }
         sums.fill(0.0);
@@ -279,15 +284,11 @@ impl Plane {
 
     /// Interpolates along a row of blocks.
     fn draw_row(&self, row: usize, out: &mut [f32], block: usize) {
-        let (channels, length) = (self.channels, self.width * self.channels);
-        let line = &self.samples[row * length..][..length];
-        for (column, pixel) in out.chunks_exact_mut(channels).enumerate() {
-            let (first, fraction) = self.neighbours(column as isize, block);
-            let near = &line[first * channels..(first + 4) * channels];
-            let weights = cubic(fraction);
-            for (channel, sample) in pixel.iter_mut().enumerate() {
-                *sample = (0..4).map(|offset| near[offset * channels + channel] * weights[offset]).sum();
-            }
+        let line = &self.samples[row * self.width * self.channels..][..self.width * self.channels];
+        match self.channels {
+            1 => draw::<1>(line, out, self.margin, block),
+            3 => draw::<3>(line, out, self.margin, block),
+            _ => draw::<4>(line, out, self.margin, block),
         }
     }
 
@@ -296,6 +297,31 @@ impl Plane {
         let length = block as isize;
         let (before, fraction) = place(position.rem_euclid(length) as usize, block);
         (position.div_euclid(length).wrapping_add_unsigned(self.margin - 2 + before) as usize, fraction)
+    }
+}
+
+/// For every pixel of a block: the first of the four blocks around it, counted from the second before its own, and the weights of the four.
+fn phases(block: usize) -> Vec<(usize, [f32; 4])> {
+    let phase = |phase| {
+        let (before, fraction) = place(phase, block);
+        (before, cubic(fraction))
+    };
+    (0..block).map(phase).collect()
+}
+
+/// Interpolates a row of blocks of `N` channels.
+fn draw<const N: usize>(line: &[f32], out: &mut [f32], margin: usize, block: usize) {
+    let (blocks, phases) = (line.as_chunks::<N>().0, phases(block));
+    for (pixels, first) in out.as_chunks_mut::<N>().0.chunks_mut(block).zip(margin - 2..) {
+        for (pixel, (before, weights)) in pixels.iter_mut().zip(&phases) {
+            let Some([a, b, c, d]) = blocks[first + before..].first_chunk::<4>() else { continue };
+            *pixel = std::array::from_fn(|channel| {
+                a[channel] * weights[0]
+                    + b[channel] * weights[1]
+                    + c[channel] * weights[2]
+                    + d[channel] * weights[3]
+            });
+        }
     }
 }
 

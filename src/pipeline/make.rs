@@ -93,6 +93,9 @@ impl<'a> Making<'a> {
 
     /// Does everything that is to be done with one frame. `delay_ms` and `plays` concern animated outputs only.
     pub(super) fn frame(&mut self, image: Image, delay_ms: u32, plays: Option<u32>) -> Result<(), Error> {
+        if self.tracks.is_empty() {
+            return Ok(());
+        }
         let settle = self.tracks.iter().any(|track| matches!(track.target, Target::Animated(None)));
         let (bench, control) = (self.bench, self.control);
         let image = apply(image, &mut self.operations, 0, "/operations", settle, bench, control)?;

@@ -4,6 +4,7 @@
 //! tokio, no files, no network, no clock; a [`Control`] handed in answers "go on?" and is told which stage runs, and the caller keeps
 //! the time. Called by `worker` (to run), `server` (to probe and plan at submit) and `api` (to read operations and output options).
 
+mod analyze;
 mod attention;
 mod color_names;
 mod decode;
@@ -43,6 +44,7 @@ pub mod probe;
 
 use serde::{Deserialize, Serialize};
 
+pub use analyze::{ANALYSES, Analysis, AnalysisRegistration};
 pub use assets::{Asset, Assets, Bench, Input};
 pub use control::{Control, Interrupt, Stage, Unattended};
 pub use decode::baseline;
@@ -75,6 +77,15 @@ pub struct Pipeline {
     /// What is to be made.
     #[serde(default)]
     pub outputs: Vec<OutputSpec>,
+    /// What is to be told of the source; with this, there may be no outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub analyze: Vec<Analysis>,
+}
+
+impl Default for Pipeline {
+    fn default() -> Pipeline {
+        Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new(), analyze: Vec::new() }
+    }
 }
 
 impl Pipeline {

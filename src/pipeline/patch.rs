@@ -59,7 +59,7 @@ impl<'a> Patch<'a> {
             return;
         }
         for (to, from) in samples.as_chunks_mut::<4>().0.iter_mut().zip(row.as_chunks::<4>().0) {
-            let share = f32::from(from[3]) / 255.0;
+            let share = f32::from(from[3]) * (1.0 / 255.0);
             *to = [
                 f32::from(from[0]) * share,
                 f32::from(from[1]) * share,
@@ -79,15 +79,9 @@ impl<'a> Patch<'a> {
         }
         for (to, from) in row.as_chunks_mut::<4>().0.iter_mut().zip(samples.as_chunks::<4>().0) {
             let share = if from[3] > 0.0 { 255.0 / from[3] } else { 0.0 };
-            *to = [
-                rounded(from[0] * share),
-                rounded(from[1] * share),
-                rounded(from[2] * share),
-                rounded(from[3]),
-            ];
-            if to[3] == 0 {
-                *to = [0; 4];
-            }
+            let straight = [from[0] * share, from[1] * share, from[2] * share, from[3]];
+            let bytes = straight.map(rounded);
+            *to = if bytes[3] == 0 { [0; 4] } else { bytes };
         }
     }
 }

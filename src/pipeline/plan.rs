@@ -1,7 +1,7 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
 use super::{
-    Assets, Error, Format, FrameChoice, Input, Limits, OutputFormat, OutputSpec, Pipeline,
+    Assets, Error, Format, FrameChoice, Input, Limits, OutputFormat, OutputSpec, Pipeline, analyze,
     decode::frames,
     derive::Derivation,
     image::{Layout, Shape, Size},
@@ -72,7 +72,7 @@ pub struct Plan {
     pub decode_height: u32,
     /// Peak memory in bytes: source bytes are not counted, decoder state, pixels, intermediates and encoded outputs are.
     pub memory_bytes: u64,
-    /// Frames that are decoded: more than one only where an output keeps them.
+    /// Frames that are decoded: more than one only where an output keeps them, none where nobody asks for pixels.
     pub frames: u32,
     /// Stages that [`super::Control::stage`] will be told of.
     pub stages: u32,
@@ -121,7 +121,8 @@ pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limi
     warnings.append(&mut walk.warnings);
     let times = |output: &OutputSpec| if keeps_frames(header, output) { u64::from(frames) } else { 1 };
     let stages = pipeline.outputs.iter().map(|output| (output.operations.len() as u64 + 1) * times(output));
-    let common = (1 + pipeline.operations.len() as u64) * u64::from(frames);
+    let operations = if pipeline.outputs.is_empty() { 0 } else { pipeline.operations.len() as u64 };
+    let common = (1 + operations) * u64::from(frames) + u64::from(!pipeline.analyze.is_empty());
     Ok(Plan {
         decode_width: decoded.width,
         decode_height: decoded.height,
@@ -144,12 +145,16 @@ fn source_shape(header: &Header, pipeline: &Pipeline) -> Shape {
 
 /// How many frames are decoded: all of them if any output keeps them.
 fn frames_kept(header: &Header, pipeline: &Pipeline) -> u32 {
-    if pipeline.outputs.iter().any(|output| keeps_frames(header, output)) { header.frames } else { 1 }
+    let idle = pipeline.outputs.is_empty() && !analyze::needs_pixels(&pipeline.analyze);
+    match pipeline.outputs.iter().any(|output| keeps_frames(header, output)) {
+        true => header.frames,
+        false => u32::from(!idle),
+    }
 }
 
 /// The smallest scale, in eighths, that gives every output the detail it needs.
 pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline, limits: &Limits) -> u8 {
-    if !matches!(header.format, Format::Jpeg | Format::Svg) || pipeline.outputs.is_empty() {
+    if !matches!(header.format, Format::Jpeg | Format::Svg) {
         return 8;
     }
     let shape = source_shape(header, pipeline);
@@ -160,6 +165,9 @@ pub(super) fn decode_scale(header: &Header, pipeline: &Pipeline, limits: &Limits
             Some(detail) => needed = needed.max(detail),
             None => as_it_is = true,
         }
+    }
+    if analyze::needs_pixels(&pipeline.analyze) {
+        needed = needed.max(analyze::detail(shape.size));
     }
     match header.format {
         _ if as_it_is => 8,
@@ -264,9 +272,10 @@ impl<'a> Walk<'a> {
         limits: &'a Limits,
         eighths: u8,
     ) -> Walk<'a> {
-        let mut peak = memory::decoding(header, eighths);
+        let frames = frames_kept(header, pipeline);
+        let mut peak = if frames > 0 { memory::decoding(header, eighths) } else { memory::BASE_BYTES };
         let mut finished = 0;
-        if frames_kept(header, pipeline) > 1 {
+        if frames > 1 {
             finished = frames::working_bytes(Size::new(header.width, header.height));
             peak += finished;
         }
@@ -291,6 +300,12 @@ impl<'a> Walk<'a> {
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
         let mut live = Live { shape, stored, turn, kept: 0, shared: false, copy: false, at_most: 0 };
         let pipeline = self.pipeline;
+        if analyze::needs_pixels(&pipeline.analyze) {
+            self.note_peak(live.bytes() + analyze::working_bytes(live.shape.layout, live.stored));
+        }
+        if pipeline.outputs.is_empty() {
+            return Ok(());
+        }
         for (index, operation) in pipeline.operations.iter().enumerate() {
             live = self.step(operation, live, &format!("/operations/{index}"), None)?;
         }

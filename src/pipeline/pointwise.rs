@@ -74,12 +74,12 @@ pub(super) fn color_by_luma(
 }
 
 /// Widens samples by `enter` (0..255 as floating point), sends them through the matrices, each result cut to 0..255, and narrows them by
-/// `leave`, whose entries stand for equal steps from 0 to 255. The image must have colours.
+/// `leave`, whose entries stand for equal steps from 0 to 255, or by rounding to nearest. The image must have colours.
 pub(super) fn through_matrices(
     image: &mut Image,
     enter: &[f32; 256],
     matrices: &[Matrix],
-    leave: &[u8],
+    leave: Option<&[u8]>,
     control: &dyn Control,
 ) -> Result<(), Interrupt> {
     let alpha = image.layout() == Layout::Rgba;
@@ -89,26 +89,27 @@ pub(super) fn through_matrices(
     })
 }
 
-/// The table that only rounds: entry per whole value.
-pub(super) fn rounding() -> [u8; 256] {
-    std::array::from_fn(|value| value as u8)
-}
-
-fn blocks<const N: usize>(chunk: &mut [u8], enter: &[f32; 256], matrices: &[Matrix], leave: &[u8]) {
-    let step = (leave.len() - 1) as f32 / 255.0;
+fn blocks<const N: usize>(chunk: &mut [u8], enter: &[f32; 256], matrices: &[Matrix], leave: Option<&[u8]>) {
     let mut colors = [[0.0f32; BLOCK]; 3];
     for block in chunk.as_chunks_mut::<N>().0.chunks_mut(BLOCK) {
-        for (channel, plane) in colors.iter_mut().enumerate() {
-            for (value, pixel) in plane.iter_mut().zip(block.iter()) {
-                *value = enter[usize::from(pixel[channel])];
+        for (index, pixel) in block.iter().enumerate() {
+            for (channel, plane) in colors.iter_mut().enumerate() {
+                plane[index] = enter[usize::from(pixel[channel])];
             }
         }
         for matrix in matrices {
             multiply(&mut colors, matrix);
         }
-        for (channel, plane) in colors.iter().enumerate() {
-            for (value, pixel) in plane.iter().zip(block.iter_mut()) {
-                pixel[channel] = leave[(value * step + 0.5) as usize];
+        let narrow = colors.each_ref().map(|plane| match leave {
+            None => plane.map(|value| (value + 0.5) as i32 as u8),
+            Some(table) => {
+                let step = (table.len() - 1) as f32 / 255.0;
+                plane.map(|value| table[(value * step + 0.5) as i32 as usize])
+            }
+        });
+        for (index, pixel) in block.iter_mut().enumerate() {
+            for (channel, plane) in narrow.iter().enumerate() {
+                pixel[channel] = plane[index];
             }
         }
     }
@@ -138,7 +139,7 @@ mod tests {
         let mut swapped = image();
         let swap = [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]];
         let enter = std::array::from_fn(|value| value as f32);
-        through_matrices(&mut swapped, &enter, &[swap], &rounding(), &Unattended).unwrap();
+        through_matrices(&mut swapped, &enter, &[swap], None, &Unattended).unwrap();
         assert_eq!(swapped.pixels(), [3, 2, 1, 77]);
     }
 
@@ -148,7 +149,7 @@ mod tests {
         let double = [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]];
         for count in [1, 63, 64, 65, 200] {
             let mut image = Image::new(Size::new(count, 1), Layout::Rgb, vec![100; count as usize * 3]);
-            through_matrices(&mut image, &enter, &[double], &rounding(), &Unattended).unwrap();
+            through_matrices(&mut image, &enter, &[double], None, &Unattended).unwrap();
             assert!(image.pixels().iter().all(|sample| *sample == 200), "{count}");
         }
     }

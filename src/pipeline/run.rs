@@ -1,16 +1,20 @@
 //! The run: one decode, the common operations once, then every output.
 
 use std::{
+    collections::BTreeMap,
     io::Cursor,
     sync::{Mutex, PoisonError},
 };
 
+use serde_json::Value;
+
 use super::{
-    Assets, Bench, Control, Encoded, Error, Header, Interrupt, Limits, Pipeline, Stage, Warning,
+    Assets, Bench, Control, Encoded, Error, Header, Interrupt, Limits, Pipeline, Stage, Warning, analyze,
     decode::{
         self, Request,
         frames::{Frame, Frames},
     },
+    image::Image,
     limits,
     make::Making,
     plan, probe,
@@ -23,6 +27,8 @@ pub struct Made {
     pub header: Header,
     /// The outputs in the spec's order.
     pub outputs: Vec<Encoded>,
+    /// What `analyze` asked for, by item.
+    pub analysis: BTreeMap<String, Value>,
     /// What differs from what one may have expected: the plan's warnings, then what only the pixels told.
     pub warnings: Vec<Warning>,
 }
@@ -48,16 +54,34 @@ pub fn run(
     let bench = Bench::new(assets, planned.memory_bytes);
     let noting = Noting { control, notes: Mutex::default() };
     let mut making = Making::new(pipeline, &header, &bench, &noting);
-    if planned.frames > 1 {
-        animation(&request, pipeline, limits, &mut making)?;
-    } else {
-        control.stage(Stage::Decode);
-        making.frame(decode::decode(&request, pipeline.auto_orient)?, 0, None)?;
-    }
+    let analysis = match planned.frames {
+        0 => look(&request, pipeline, None)?,
+        1 => {
+            control.stage(Stage::Decode);
+            let image = decode::decode(&request, pipeline.auto_orient)?;
+            let analysis = look(&request, pipeline, Some(&image))?;
+            making.frame(image, 0, None)?;
+            analysis
+        }
+        _ => animation(&request, pipeline, limits, &mut making)?,
+    };
     let (outputs, notes) = making.finish()?;
     let mut warnings = planned.warnings;
     warnings.extend(notes);
-    Ok(Made { header, outputs, warnings })
+    Ok(Made { header, outputs, analysis, warnings })
+}
+
+/// What `analyze` asks for of the first frame.
+fn look(
+    request: &Request<'_>,
+    pipeline: &Pipeline,
+    decoded: Option<&Image>,
+) -> Result<BTreeMap<String, Value>, Error> {
+    if pipeline.analyze.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    request.control.stage(Stage::Analyze);
+    analyze::analyze(&pipeline.analyze, request.source, request.header, decoded, request.control)
 }
 
 /// Frame by frame. More of them may come than the header's bounded walk has counted.
@@ -66,16 +90,20 @@ fn animation(
     pipeline: &Pipeline,
     limits: &Limits,
     making: &mut Making<'_>,
-) -> Result<(), Error> {
+) -> Result<BTreeMap<String, Value>, Error> {
     let mut frames = Frames::open(request, pipeline.auto_orient)?;
     let mut count = 0;
+    let mut analysis = BTreeMap::new();
     loop {
         if count < request.header.frames {
             request.control.stage(Stage::Decode);
         }
-        let Some(Frame { image, delay_ms }) = frames.next()? else { return Ok(()) };
+        let Some(Frame { image, delay_ms }) = frames.next()? else { return Ok(analysis) };
         count += 1;
         limits::admit_frames(count, request.header, limits)?;
+        if count == 1 {
+            analysis = look(request, pipeline, Some(&image))?;
+        }
         making.frame(image, delay_ms, frames.plays())?;
     }
 }
@@ -113,10 +141,7 @@ impl Control for Noting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        Code, Format, OutputFormat, OutputSpec, Unattended, encode,
-        image::{Image, Layout},
-    };
+    use super::super::{Code, Format, OutputFormat, OutputSpec, Unattended, encode, image::Layout};
     use super::*;
     use serde_json::json;
 

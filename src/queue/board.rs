@@ -4,6 +4,7 @@
 //! dropped the store answers for. Versions decide: an older record never replaces a newer one.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dashmap::DashMap;
@@ -26,6 +27,8 @@ pub(super) enum Card {
 #[derive(Debug)]
 struct Slot {
     card: Card,
+    /// What the record takes in memory, about.
+    bytes: usize,
     /// Made when somebody starts to watch.
     watchers: Option<watch::Sender<Card>>,
 }
@@ -37,14 +40,17 @@ pub(super) struct Board {
     /// Ids in the order in which they came, for dropping the oldest.
     order: Mutex<VecDeque<JobId>>,
     jobs_max: usize,
+    bytes: AtomicUsize,
+    bytes_max: usize,
 }
 
 /// Slots looked at when one has to go; running and watched ones stay.
 const DROPS_TRIED_MAX: usize = 32;
 
 impl Board {
-    pub(super) fn new(jobs_max: usize) -> Board {
-        Board { slots: DashMap::new(), order: Mutex::default(), jobs_max }
+    pub(super) fn new(jobs_max: usize, bytes_max: usize) -> Board {
+        let (slots, order, bytes) = (DashMap::new(), Mutex::default(), AtomicUsize::new(0));
+        Board { slots, order, jobs_max, bytes, bytes_max }
     }
 
     /// Shows a record unless a newer one is shown; whether it did. If so, `spread` runs before anybody can show the next: who keeps a
@@ -88,7 +94,7 @@ impl Board {
         let mut is_new = false;
         let mut slot = self.slots.entry(id).or_insert_with(|| {
             is_new = true;
-            Slot { card: Card::Blank, watchers: None }
+            Slot { card: Card::Blank, bytes: 0, watchers: None }
         });
         let card = slot.card.clone();
         let receiver = slot.watchers.get_or_insert_with(|| watch::Sender::new(card)).subscribe();
@@ -115,11 +121,17 @@ impl Board {
                     watchers.send_replace(card.clone());
                 }
                 slot.card = card;
+                if slot.bytes == 0 {
+                    slot.bytes = slot.card.bytes();
+                    self.bytes.fetch_add(slot.bytes, Ordering::Relaxed);
+                }
                 spread();
                 false
             }
             Entry::Vacant(entry) => {
-                let _locked = entry.insert(Slot { card, watchers: None });
+                let bytes = card.bytes();
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+                let _locked = entry.insert(Slot { card, bytes, watchers: None });
                 spread();
                 true
             }
@@ -135,13 +147,18 @@ impl Board {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         order.push_back(id);
         let mut tries = DROPS_TRIED_MAX;
-        while order.len() > self.jobs_max && tries > 0 {
+        let is_over = |order: &VecDeque<JobId>| {
+            order.len() > self.jobs_max || self.bytes.load(Ordering::Relaxed) > self.bytes_max
+        };
+        while is_over(&order) && tries > 0 {
             tries -= 1;
             let Some(oldest) = order.pop_front() else { return };
-            if self.slots.remove_if(&oldest, |_, slot| !slot.is_needed()).is_none()
-                && self.slots.contains_key(&oldest)
-            {
-                order.push_back(oldest);
+            match self.slots.remove_if(&oldest, |_, slot| !slot.is_needed()) {
+                Some((_, slot)) => {
+                    self.bytes.fetch_sub(slot.bytes, Ordering::Relaxed);
+                }
+                None if self.slots.contains_key(&oldest) => order.push_back(oldest),
+                None => {}
             }
         }
     }
@@ -149,6 +166,15 @@ impl Board {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.slots.len()
+    }
+}
+
+impl Card {
+    fn bytes(&self) -> usize {
+        match self {
+            Card::Job(job) => job.bytes_estimated(),
+            Card::Gone | Card::Blank => 0,
+        }
     }
 }
 
@@ -226,7 +252,7 @@ mod tests {
     fn job() -> Job {
         let spec = JobSpec {
             source: SourceSpec::Upload,
-            pipeline: Pipeline { auto_orient: true, operations: vec![], outputs: vec![] },
+            pipeline: Pipeline::default(),
             preset: None,
             webhook: None,
             priority: 0,
@@ -242,7 +268,7 @@ mod tests {
 
     #[test]
     fn an_older_record_never_replaces_a_newer_one_and_gone_is_final() {
-        let board = Board::new(10);
+        let board = Board::new(10, usize::MAX);
         let old = job();
         let mut new = old.clone();
         new.claim(Timestamp::from_millis(5));
@@ -257,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_board_is_bounded_but_keeps_running_and_watched_jobs() {
-        let board = Board::new(10);
+        let board = Board::new(10, usize::MAX);
         let mut running = job();
         running.claim(Timestamp::from_millis(5));
         let watched = job();
@@ -277,9 +303,23 @@ mod tests {
         assert!(matches!(board.get(watched.id), Card::Blank));
     }
 
+    #[test]
+    fn the_board_is_bounded_in_bytes_too() {
+        let mut large = job();
+        Arc::make_mut(&mut large.spec).metadata.insert("a".to_owned(), "x".repeat(8000));
+        let bytes = large.bytes_estimated();
+        assert!((8000..40_000).contains(&bytes), "{bytes}");
+        let board = Board::new(1000, 10 * bytes);
+        for _ in 0..100 {
+            large.id = JobId::new();
+            board.put(&Arc::new(large.clone()), || {});
+        }
+        assert!((5..=10).contains(&board.len()), "{}", board.len());
+    }
+
     #[tokio::test]
     async fn a_watcher_sees_the_newest_record_and_then_the_end() {
-        let board = Board::new(10);
+        let board = Board::new(10, usize::MAX);
         let mut job = job();
         let mut watch = board.watch(job.id);
         board.put(&Arc::new(job.clone()), || {});
@@ -301,7 +341,7 @@ mod tests {
 
     #[test]
     fn news_is_spread_before_anybody_can_show_newer() {
-        let (board, mut job) = (Board::new(10), job());
+        let (board, mut job) = (Board::new(10, usize::MAX), job());
         let id = job.id;
         let spread = std::cell::Cell::new(0);
         let is_locked = || {

@@ -31,7 +31,8 @@ impl Queue {
     pub async fn cancel(&self, id: JobId) -> Result<Lookup, QueueError> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let found = shared.store.cancel(id, shared.config.retention, shared.render.clone(), now).await?;
+        let found = shared.store.cancel(id, shared.config.retention, shared.render.clone(), now).await;
+        let found = self.sure_of(id, found).await?;
         Ok(match found {
             // It had ended before: the board may have dropped it, so only the record tells.
             Some(Found::Job(job)) if job.status.is_terminal() && job.finished_at != Some(now) => {
@@ -56,7 +57,7 @@ impl Queue {
             Err(QueueError::Full { retry_after }) => return Ok(Retry::Full { retry_after }),
             Err(error) => return Err(error),
         }
-        Ok(match self.shared.store.retry(id, self.shared.clock.now()).await? {
+        Ok(match self.sure_of(id, self.shared.store.retry(id, self.shared.clock.now()).await).await? {
             Retried::Queued(job) => Retry::Queued(self.publish(*job)),
             Retried::WrongState(job) => Retry::WrongState(Arc::new(*job)),
             Retried::Gone => Retry::Gone,
@@ -66,11 +67,33 @@ impl Queue {
 
     /// Removes a job in any state, with its source and outputs; whether it was there. A running attempt notices and stops.
     pub async fn delete(&self, id: JobId) -> Result<bool, QueueError> {
-        let Some(removed) = self.shared.store.delete(id, self.shared.clock.now()).await? else {
-            return Ok(false);
-        };
+        let removed = self.shared.store.delete(id, self.shared.clock.now()).await;
+        let Some(removed) = self.sure_of(id, removed).await? else { return Ok(false) };
         self.forget(removed).await;
         Ok(true)
+    }
+
+    /// Passes on what the store answered to a change. After an error the change may have happened all the same, if only its answer was lost.
+    async fn sure_of<T>(&self, id: JobId, answer: crate::store::Result<T>) -> Result<T, QueueError> {
+        if answer.is_err() {
+            self.look_again(id).await;
+        }
+        Ok(answer?)
+    }
+
+    /// Shows a job as the store has it, where the live view may have missed a change: one whose answer was lost, or that somebody else made.
+    pub(super) async fn look_again(&self, id: JobId) {
+        match self.shared.store.get(id).await {
+            Ok(Some(Found::Job(job))) => {
+                self.publish(*job);
+            }
+            Ok(Some(Found::Gone) | None) => {
+                let Lookup::Job(shown) = self.shown(id) else { return };
+                self.shared.board.remove(id, || self.shared.line.leave(&shown));
+            }
+            // What follows will fail, too, and tell of it.
+            Err(_) => {}
+        }
     }
 
     /// What follows a removed row: the live view and the bytes. Bytes that can't be removed now are found by the sweep.
@@ -131,7 +154,7 @@ mod tests {
     fn submission() -> Submission {
         let spec = JobSpec {
             source: SourceSpec::Url { url: "https://a.test/".to_owned(), headers: vec![] },
-            pipeline: Pipeline { auto_orient: true, operations: vec![], outputs: vec![] },
+            pipeline: Pipeline::default(),
             preset: None,
             webhook: None,
             priority: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Queue, QueueError};
-use crate::job::{Delivery, DeliveryId, DeliveryResult, Job};
+use crate::job::{Delivery, DeliveryResult, Job};
 
 /// For how long a claimed delivery is given to nobody else: longer than an attempt may take.
 const DELIVERY_LEASE: Duration = Duration::from_secs(60);
@@ -33,12 +33,17 @@ impl Queue {
     /// Records an attempt. `None`: the job is gone, or the attempt is no longer the current one.
     pub async fn finish_delivery(
         &self,
-        id: DeliveryId,
-        attempt: u32,
+        delivery: &Delivery,
         result: DeliveryResult,
     ) -> Result<Option<Arc<Job>>, QueueError> {
         let now = self.shared.clock.now();
-        let job = self.shared.store.finish_delivery(id, attempt, result, now).await?;
-        Ok(job.map(|job| self.publish(job)))
+        let finished = self.shared.store.finish_delivery(delivery.id, delivery.attempt, result, now).await?;
+        match finished {
+            Some(job) => Ok(Some(self.publish(job))),
+            None => {
+                self.look_again(delivery.job).await;
+                Ok(None)
+            }
+        }
     }
 }

@@ -13,6 +13,8 @@ use crate::job::Job;
 
 /// Items kept for readers who are behind.
 const ITEMS_MAX: usize = 1024;
+/// Memory that they may take, about.
+const BYTES_MAX: usize = 16 << 20;
 
 /// What a reader gets.
 #[derive(Clone, Debug)]
@@ -32,7 +34,14 @@ pub enum FeedItem {
 }
 
 /// The items kept, with their numbers, oldest first.
-type Items = Arc<Mutex<VecDeque<(u64, Arc<Job>)>>>;
+type Items = Arc<Mutex<Kept>>;
+
+#[derive(Debug, Default)]
+struct Kept {
+    items: VecDeque<(u64, Arc<Job>)>,
+    /// What they take in memory, about.
+    bytes: usize,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -48,11 +57,14 @@ impl Ring {
     }
 
     pub(super) fn push(&self, job: &Arc<Job>) {
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = job.bytes_estimated();
+        let mut kept = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = *self.newest.borrow() + 1;
-        items.push_back((sequence, Arc::clone(job)));
-        if items.len() > ITEMS_MAX {
-            items.pop_front();
+        kept.items.push_back((sequence, Arc::clone(job)));
+        kept.bytes += bytes;
+        while kept.items.len() > ITEMS_MAX || (kept.bytes > BYTES_MAX && kept.items.len() > 1) {
+            let dropped = kept.items.pop_front().map_or(0, |(_, job)| job.bytes_estimated());
+            kept.bytes -= dropped.min(kept.bytes);
         }
         self.newest.send_replace(sequence);
     }
@@ -90,7 +102,7 @@ impl Feed {
     }
 
     fn take(&mut self, newest: u64) -> FeedItem {
-        let items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+        let items = &self.items.lock().unwrap_or_else(PoisonError::into_inner).items;
         let oldest = items.front().map_or(u64::MAX, |(sequence, _)| *sequence);
         let item = self.next.checked_sub(oldest).and_then(|offset| items.get(usize::try_from(offset).ok()?));
         match item {

@@ -9,6 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Status};
 
+/// Jobs moved into their line at a time.
+const PROMOTED_MAX: usize = 256;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -135,9 +138,12 @@ impl Places {
         }
     }
 
-    /// Moves what has become due into its line.
+    /// Moves what has become due into its line, some at a time: when many jobs come due at one moment, nobody may wait for all of them.
     fn promote(&mut self, now: Timestamp) {
-        while let Some(&(at, id, priority)) = self.later.first().filter(|(at, _, _)| *at <= now) {
+        for _ in 0..PROMOTED_MAX {
+            let Some(&(at, id, priority)) = self.later.first().filter(|(at, _, _)| *at <= now) else {
+                return;
+            };
             self.later.pop_first();
             self.insert_due(id, priority, at);
         }

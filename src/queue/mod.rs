@@ -16,6 +16,7 @@ mod throughput;
 pub mod upkeep;
 mod work;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted}
 
 pub use crate::store::{Claimed, Extended, Finish, InlineKey, ListFilter};
 
-use crate::blob::Blobs;
+use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;
 use crate::job::{Event, Job, Render, Retention};
 use crate::store::{Counts, JobStore, Reap, StoreError};
@@ -63,6 +64,9 @@ impl Default for Config {
         }
     }
 }
+
+/// Memory that the live view may take, about: jobs with large specifications push others off it.
+const BOARD_BYTES_MAX: usize = 64 << 20;
 
 /// Why a verb did not happen. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,9 +120,14 @@ struct Shared {
     submits_in_flight: AtomicUsize,
     /// As of the last look: new work would eat the room that is kept for what was taken already.
     is_space_low: AtomicBool,
+    /// As of the last look: what is left is kept for ending what has begun.
+    is_space_gone: AtomicBool,
     /// Bytes that submissions may take before the next look.
     space_bytes: AtomicI64,
     counts: std::sync::Mutex<Counts>,
+    reaper: std::sync::Mutex<upkeep::Turns>,
+    /// Blobs that no job knew at the last sweep.
+    orphans: std::sync::Mutex<HashSet<BlobKey>>,
     work_arrived: Notify,
     deliveries_arrived: Notify,
 }
@@ -146,15 +155,18 @@ impl Queue {
         });
         let queue = Queue {
             shared: Arc::new(Shared {
-                board: board::Board::new(config.board_jobs_max),
+                board: board::Board::new(config.board_jobs_max, BOARD_BYTES_MAX),
                 line: line::Line::default(),
                 feed: feed::Ring::new(clock.now()),
                 throughput: throughput::Throughput::default(),
                 keys_in_flight: Arc::default(),
                 submits_in_flight: AtomicUsize::new(0),
                 is_space_low: AtomicBool::new(false),
+                is_space_gone: AtomicBool::new(false),
                 space_bytes: AtomicI64::new(0),
                 counts: std::sync::Mutex::default(),
+                reaper: std::sync::Mutex::default(),
+                orphans: std::sync::Mutex::default(),
                 work_arrived: Notify::new(),
                 deliveries_arrived: Notify::new(),
                 worker: uuid::Uuid::new_v4(),

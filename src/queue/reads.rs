@@ -48,12 +48,20 @@ pub struct Stats {
 }
 
 impl Queue {
+    /// What the live view shows of a job; what it doesn't know of is unknown here.
+    pub(super) fn shown(&self, id: JobId) -> Lookup {
+        match self.shared.board.get(id) {
+            Card::Job(job) => Lookup::Job(job),
+            Card::Gone => Lookup::Gone,
+            Card::Blank => Lookup::Unknown,
+        }
+    }
+
     /// The newest record of a job.
     pub async fn get(&self, id: JobId) -> Result<Lookup, QueueError> {
-        match self.shared.board.get(id) {
-            Card::Job(job) => return Ok(Lookup::Job(job)),
-            Card::Gone => return Ok(Lookup::Gone),
-            Card::Blank => {}
+        match self.shown(id) {
+            Lookup::Unknown => {}
+            known => return Ok(known),
         }
         Ok(match self.shared.store.get(id).await? {
             Some(Found::Job(job)) => Lookup::Job(Arc::new(*job)),

@@ -1,6 +1,8 @@
 //! Housekeeping on a schedule: gauges, room on the disk, expired leases, expired jobs, orphaned blobs.
 
+use std::collections::HashSet;
 use std::future::Future;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use futures_util::TryStreamExt;
 use super::changes::refers_to;
 use super::{Lookup, Queue, QueueError};
 use crate::blob::{BlobError, BlobKey, Space};
+use crate::clock::Timestamp;
 use crate::store::Reap;
 
 /// Between two looks at the gauges.
@@ -27,6 +30,8 @@ const PURGE_JOBS_MAX_LOW: usize = 10;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// How old an unknown blob must be: its job may be about to be inserted.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most orphans remembered from one sweep to the next; of more, the rest waits its turn.
+const ORPHANS_MAX: usize = 100_000;
 
 /// Keeps house until told to stop. A failed chore is logged, once while it fails in the same way, and done again at its next turn.
 pub async fn run(queue: Queue, shutdown: impl Future<Output = ()>) {
@@ -64,10 +69,18 @@ async fn every<F: Future<Output = Result<(), QueueError>>>(
 }
 
 impl Queue {
-    /// Takes back running jobs whose lease has run out.
+    /// Takes back running jobs whose lease has run out. Not after a leap of the clock or a sleep of the machine: who holds a lease had no
+    /// chance to extend it then, and gets a whole lease's time to do so.
     pub async fn reap(&self) -> Result<(), QueueError> {
         let shared = &self.shared;
         let now = shared.clock.now();
+        let is_fair = {
+            let mut turns = shared.reaper.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.take(now, shared.config.lease_duration)
+        };
+        if !is_fair {
+            return Ok(());
+        }
         let retention = shared.config.retention;
         for job in shared.store.reap(Reap::Expired, retention, shared.render.clone(), now).await? {
             tracing::warn!(job.id = %job.id, job.attempt = job.attempt, "the lease of an attempt ran out");
@@ -117,6 +130,14 @@ impl Queue {
         let is_low = space.is_low();
         let left = space.free_bytes.saturating_sub(space.reserve_bytes());
         self.shared.space_bytes.store(i64::try_from(left).unwrap_or(i64::MAX), Ordering::Release);
+        if self.shared.is_space_gone.swap(space.is_nearly_gone(), Ordering::AcqRel) != space.is_nearly_gone()
+        {
+            tracing::warn!(
+                free_bytes = space.free_bytes,
+                begins_jobs = !space.is_nearly_gone(),
+                "the room on the disk decides whether queued jobs may begin"
+            );
+        }
         if self.shared.is_space_low.swap(is_low, Ordering::AcqRel) == is_low {
             return;
         }
@@ -132,9 +153,13 @@ impl Queue {
         }
     }
 
-    /// Removes old blobs that no job knows: left by a crash between storing bytes and storing the row.
+    /// Removes old blobs that no job knows: left by a crash between storing bytes and storing the row. Only what the last sweep met, too:
+    /// the age of a file is told by a clock that can be set, and a young one's job may be about to be inserted.
     pub async fn sweep(&self) -> Result<(), QueueError> {
         let before = self.shared.clock.now().minus(ORPHAN_AGE);
+        let suspected =
+            std::mem::take(&mut *self.shared.orphans.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut orphans = HashSet::new();
         let mut old = self.shared.blobs.older_than(before);
         while let Some((id, key)) = old.try_next().await.map_err(unavailable)? {
             let is_known = match self.get(id).await? {
@@ -145,12 +170,42 @@ impl Queue {
                         || matches!(&key, BlobKey::Output { attempt, .. } if is_running(*attempt))
                 }
             };
-            if !is_known {
+            if is_known {
+                continue;
+            }
+            if suspected.contains(&key) {
                 tracing::info!(job.id = %id, "an orphaned blob is removed");
                 self.shared.blobs.delete(&key).await.map_err(unavailable)?;
+            } else if orphans.len() < ORPHANS_MAX {
+                orphans.insert(key);
             }
         }
+        let staged = self.shared.blobs.remove_staged(before).await.map_err(unavailable)?;
+        if staged > 0 {
+            tracing::info!(files = staged, "what killed puts had left behind was removed");
+        }
+        *self.shared.orphans.lock().unwrap_or_else(PoisonError::into_inner) = orphans;
         Ok(())
+    }
+}
+
+/// When the reaper looked last, and whether it may act on what it sees.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    last: Option<Timestamp>,
+    not_before: Option<Timestamp>,
+}
+
+impl Turns {
+    /// Takes a turn; whether leases that have run out by now really were not extended.
+    fn take(&mut self, now: Timestamp, lease_duration: Duration) -> bool {
+        let leapt = self.last.is_some_and(|last| now < last || now.since(last) >= lease_duration);
+        self.last = Some(now);
+        if leapt {
+            tracing::info!("time has leapt: leases that seem to have run out are given another term");
+            self.not_before = Some(now.plus(lease_duration));
+        }
+        self.not_before.is_none_or(|not_before| now >= not_before)
     }
 }
 
@@ -183,7 +238,7 @@ mod tests {
             id: JobId::new(),
             spec: crate::job::JobSpec {
                 source: crate::job::SourceSpec::Upload,
-                pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+                pipeline: Pipeline::default(),
                 preset: None,
                 webhook: None,
                 priority: 0,
@@ -214,5 +269,11 @@ mod tests {
         queue.note_space(space((64 << 20) + 1));
         queue.submit(submission()).await.unwrap();
         assert!(queue.shared.space_bytes.load(Ordering::Acquire) > 1);
+        // What was taken is worked on while there is room to record its end.
+        queue.note_space(space(1 << 20));
+        assert!(queue.claim(9, 9, u64::MAX).await.unwrap().is_empty());
+        queue.note_space(space(32 << 20));
+        assert_eq!(queue.admit(), Err(QueueError::StorageFull));
+        assert_eq!(queue.claim(9, 9, u64::MAX).await.unwrap().len(), 2);
     }
 }

@@ -1,6 +1,7 @@
 //! What a worker does to jobs: claim, extend, tell progress, finish.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,8 @@ use crate::telemetry::StatusLabel;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Queue {
-    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others.
+    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others; none
+    /// while there is hardly room on the disk to record how they end.
     pub async fn claim(
         &self,
         ready_max: usize,
@@ -24,6 +26,9 @@ impl Queue {
         memory_bytes_max: u64,
     ) -> Result<Vec<Claimed>, QueueError> {
         let shared = &self.shared;
+        if shared.is_space_gone.load(Ordering::Acquire) {
+            return Ok(Vec::new());
+        }
         let request = ClaimRequest {
             worker: shared.worker,
             ready_max,
@@ -43,7 +48,7 @@ impl Queue {
     /// Whether a job waits that was running when the process died. Until all of them have cleared themselves, or have been found to be the
     /// cause, only one at a time may run, and nothing beside it: see [`Queue::claim_suspect`].
     pub fn has_suspects(&self) -> bool {
-        self.shared.line.has_suspects()
+        self.shared.line.has_suspects() && !self.shared.is_space_gone.load(Ordering::Acquire)
     }
 
     /// Hands out one job of which the process may have died. `is_alone`: no other image is being worked on, so that another death while it
@@ -121,10 +126,13 @@ impl Queue {
     /// Ends an attempt. `None`: the lease is lost, and what the attempt has stored must go.
     pub async fn finish(&self, finish: Finish) -> Result<Option<Arc<Job>>, QueueError> {
         let shared = &self.shared;
-        let now = shared.clock.now();
+        let (now, id) = (shared.clock.now(), finish.lease.job);
         let finished =
             shared.store.finish(finish, shared.config.retention, shared.render.clone(), now).await?;
-        let Some(job) = finished else { return Ok(None) };
+        let Some(job) = finished else {
+            self.look_again(id).await;
+            return Ok(None);
+        };
         let job = self.publish(job);
         if job.status.is_terminal() {
             self.count_end(&job);

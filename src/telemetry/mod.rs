@@ -3,7 +3,10 @@
 //! Owns names, labels and buckets; labels come from closed sets only. One [`Metrics`] is made by `app` and handed to every room; nothing
 //! here is global. Reading it never blocks writers.
 
+pub mod complaint;
 pub mod watchdog;
+
+pub use complaint::Complaint;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -20,7 +20,7 @@ use super::signature::sign_with_all;
 use crate::egress::{Answer, Egress, EgressError, Post};
 use crate::job::{Delivery, DeliveryResult, DeliveryStatus};
 use crate::queue::Queue;
-use crate::telemetry::{Metrics, OutcomeLabel};
+use crate::telemetry::{Complaint, Metrics, OutcomeLabel};
 
 /// Between two tries to record a result that the store could not commit.
 const FINISH_RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -34,6 +34,7 @@ const CLAIM_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Deliverer {
     shared: Arc<Shared>,
     attempts: JoinSet<()>,
+    trouble: Complaint,
 }
 
 #[derive(Debug)]
@@ -72,7 +73,7 @@ impl Deliverer {
     pub fn new(queue: Queue, egress: Egress, metrics: Arc<Metrics>, config: Config) -> Deliverer {
         let shared =
             Shared { queue, egress, metrics, config, receivers: Mutex::default(), freed: Notify::new() };
-        Deliverer { shared: Arc::new(shared), attempts: JoinSet::new() }
+        Deliverer { shared: Arc::new(shared), attempts: JoinSet::new(), trouble: Complaint::default() }
     }
 
     /// Delivers until `shutdown` resolves; attempts under way then end within the grace period.
@@ -129,6 +130,7 @@ impl Deliverer {
         let limit = room.min(tightest);
         match self.shared.queue.claim_deliveries(limit, full).await {
             Ok(deliveries) => {
+                self.trouble.is_over();
                 let is_more = deliveries.len() == limit;
                 for delivery in deliveries {
                     self.start(delivery);
@@ -136,7 +138,9 @@ impl Deliverer {
                 is_more
             }
             Err(error) => {
-                tracing::error!(%error, "no deliveries could be claimed");
+                if self.trouble.is_news(&error) {
+                    tracing::error!(%error, "no deliveries could be claimed");
+                }
                 tokio::time::sleep(CLAIM_RETRY_INTERVAL).await;
                 false
             }
@@ -181,7 +185,7 @@ impl Shared {
     /// The headers of Standard Webhooks 1.0, signed with the time of this attempt.
     fn headers(&self, delivery: &Delivery) -> HeaderMap {
         let id = delivery.id.to_string();
-        let timestamp = self.queue.clock().now().as_seconds();
+        let timestamp = self.queue.clock().wall().as_seconds();
         let signature = sign_with_all(&self.config.secrets, &id, timestamp, &delivery.body);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -208,10 +212,14 @@ impl Shared {
         if let Some(error) = &result.error {
             tracing::info!(outcome, error, "a webhook was not delivered");
         }
+        let mut trouble = Complaint::default();
         for _ in 0..FINISH_TRIES_MAX {
-            match self.queue.finish_delivery(delivery.id, delivery.attempt, result.clone()).await {
+            match self.queue.finish_delivery(delivery, result.clone()).await {
                 Ok(_) => return,
-                Err(error) => tracing::warn!(%error, "a delivery's result could not be recorded yet"),
+                Err(error) if trouble.is_news(&error) => {
+                    tracing::warn!(%error, "a delivery's result could not be recorded yet");
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(FINISH_RETRY_INTERVAL).await;
         }

@@ -61,7 +61,7 @@ pub(super) async fn gather(rooms: &Rooms, job: &Job) -> Result<Vec<Given>, WorkE
 async fn stored(rooms: &Rooms, job: &Job, asset: &AssetInfo) -> Result<Held, WorkError> {
     if !asset.inline {
         let key = BlobKey::Asset { job: job.id, name: asset.name.clone() };
-        return Ok(Held::Blob(rooms.blobs.local_path(&key).discard()?));
+        return Ok(Held::Blob(rooms.blobs.local_path(&key)));
     }
     let bytes = rooms.queue.inline_bytes(job.id, InlineKey::Asset(asset.name.clone())).await.retry()?;
     bytes.map(Held::Memory).ok_or_else(|| source_unreadable(BlobError::NotFound))

@@ -1,5 +1,6 @@
 //! One attempt from claim to finish: source, memory, thread, outputs, outcome.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::blob::{BlobKey, INLINE_BYTES_MAX};
 use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
 use crate::pipeline::{Encoded, Input};
 use crate::queue::{Claimed, Finish, QueueError};
+use crate::telemetry::Complaint;
 
 /// Between two looks whether a thread has started the clock.
 const CLOCK_LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -46,6 +48,7 @@ struct Prepared {
 struct Stored {
     outputs: Vec<Output>,
     inline: Vec<(String, Bytes)>,
+    analysis: BTreeMap<String, serde_json::Value>,
     warnings: Vec<Warning>,
 }
 
@@ -127,7 +130,7 @@ impl Run {
             None if job.source.as_ref().is_some_and(|source| source.inline) => {
                 Err(super::error::source_unreadable(crate::blob::BlobError::NotFound))
             }
-            None => Ok(Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?)),
+            None => Ok(Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)))),
         }
     }
 
@@ -172,7 +175,7 @@ impl Run {
         }
         let source = match fetched.inline {
             Some(bytes) => Source::Bytes(bytes),
-            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id)).discard()?),
+            None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id))),
         };
         Ok((source, memory_bytes))
     }
@@ -256,6 +259,7 @@ impl Run {
         let mut stored = Stored {
             outputs: Vec::new(),
             inline: Vec::new(),
+            analysis: made.analysis,
             warnings: made.warnings.into_iter().map(Warning::from).collect(),
         };
         for ((encoded, digest), spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
@@ -302,13 +306,14 @@ impl Run {
             store: millis(self.store_time),
             ..self.control.timings()
         };
-        let mut attempt = Attempt { timings, warnings: Vec::new() };
+        let mut attempt = Attempt { timings, ..Attempt::default() };
         let mut inline_outputs = Vec::new();
         let retry_outcome = |failure| {
             crate::queue::retry::outcome(job, failure, self.rooms.queue.clock().now(), rand::random())
         };
         let outcome = match result {
             Ok(stored) => {
+                attempt.analysis = stored.analysis;
                 attempt.warnings = stored.warnings;
                 inline_outputs = stored.inline;
                 Outcome::Succeeded(stored.outputs)
@@ -333,6 +338,7 @@ impl Run {
     }
 
     async fn finish(&self, finish: Finish) -> Option<Arc<Job>> {
+        let mut trouble = Complaint::default();
         loop {
             match self.rooms.queue.finish(finish.clone()).await {
                 Ok(job) => return job,
@@ -340,7 +346,10 @@ impl Run {
                     tracing::error!(detail, "the end of the attempt could not be recorded");
                     return None;
                 }
-                Err(error) => tracing::warn!(%error, "the end of the attempt could not be recorded yet"),
+                Err(error) if trouble.is_news(&error) => {
+                    tracing::warn!(%error, "the end of the attempt could not be recorded yet");
+                }
+                Err(_) => {}
             }
             if self.control.stop_reason() == Some(Stop::Lost) {
                 return None;

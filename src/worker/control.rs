@@ -119,6 +119,7 @@ impl AttemptControl {
         let (sum, op) = match stage {
             Stage::Decode => (0, "decode"),
             Stage::Operation(name) => (1, name),
+            Stage::Analyze => (1, "analyze"),
             Stage::Encode(_) => (2, "encode"),
         };
         stages.spent[sum] += spent;

@@ -23,17 +23,11 @@ pub(super) enum WorkError {
 pub(super) trait Judge<T> {
     /// The cause may pass: `storage_error`.
     fn retry(self) -> Result<T, WorkError>;
-    /// It will not pass: `storage_error`.
-    fn discard(self) -> Result<T, WorkError>;
 }
 
 impl<T, E: std::fmt::Display> Judge<T> for Result<T, E> {
     fn retry(self) -> Result<T, WorkError> {
         self.map_err(|error| WorkError::Retry(Failure::new(Code::StorageError, error.to_string(), true)))
-    }
-
-    fn discard(self) -> Result<T, WorkError> {
-        self.map_err(|error| WorkError::Discard(Failure::new(Code::StorageError, error.to_string(), false)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! How one attempt is executed on a pool thread. The seam: whatever runs the pipeline (this thread, or a process in its stead) does so
 //! behind [`execute`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub(super) struct Task {
 /// What the pipeline made, and the SHA-256 of each output: taken here, where CPU work belongs.
 pub(super) struct Executed {
     pub(super) outputs: Vec<(Encoded, [u8; 32])>,
+    pub(super) analysis: BTreeMap<String, serde_json::Value>,
     pub(super) warnings: Vec<pipeline::Warning>,
 }
 
@@ -67,7 +69,11 @@ pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<Executed, 
         let digest = Sha256::digest(&encoded.bytes).into();
         (encoded, digest)
     };
-    Ok(Executed { outputs: made.outputs.into_iter().map(hashed).collect(), warnings: made.warnings })
+    Ok(Executed {
+        outputs: made.outputs.into_iter().map(hashed).collect(),
+        analysis: made.analysis,
+        warnings: made.warnings,
+    })
 }
 
 /// The attempt has used up the time that its spec allows.

@@ -16,8 +16,8 @@ use super::{Config, Pool};
 use crate::blob::Blobs;
 use crate::egress::Egress;
 use crate::pipeline::Assets;
-use crate::queue::{Claimed, Queue};
-use crate::telemetry::Metrics;
+use crate::queue::{Claimed, Queue, QueueError};
+use crate::telemetry::{Complaint, Metrics};
 
 /// Attempts under way in all, those included whose threads are done and whose end is being committed.
 const ATTEMPTS_MAX: usize = 256;
@@ -32,6 +32,7 @@ pub struct Runner {
     controls: Vec<std::sync::Weak<AttemptControl>>,
     /// The attempt under way is a suspect's: nothing may run beside it.
     is_suspect_running: bool,
+    trouble: Complaint,
     _heartbeat: Heartbeat,
 }
 
@@ -63,6 +64,7 @@ impl Runner {
             attempts: JoinSet::new(),
             controls: Vec::new(),
             is_suspect_running: false,
+            trouble: Complaint::default(),
             _heartbeat: heartbeat,
         })
     }
@@ -132,17 +134,16 @@ impl Runner {
         }
         match claimed {
             Ok(claimed) => {
+                if self.trouble.is_over() {
+                    tracing::info!("jobs can be claimed again");
+                }
                 let is_more = claimed.len() >= ready.max(1) && self.has_room();
                 for claimed in claimed {
                     self.start(claimed);
                 }
                 is_more
             }
-            Err(error) => {
-                tracing::error!(%error, "no jobs could be claimed");
-                tokio::time::sleep(CLAIM_RETRY_INTERVAL).await;
-                false
-            }
+            Err(error) => self.pause_after(&error).await,
         }
     }
 
@@ -160,12 +161,17 @@ impl Runner {
                 false
             }
             Ok(None) => true,
-            Err(error) => {
-                tracing::error!(%error, "no jobs could be claimed");
-                tokio::time::sleep(CLAIM_RETRY_INTERVAL).await;
-                false
-            }
+            Err(error) => self.pause_after(&error).await,
         }
+    }
+
+    /// The store refused a claim: it is not worth claiming again at once.
+    async fn pause_after(&mut self, error: &QueueError) -> bool {
+        if self.trouble.is_news(error) {
+            tracing::error!(%error, "no jobs could be claimed");
+        }
+        tokio::time::sleep(CLAIM_RETRY_INTERVAL).await;
+        false
     }
 
     fn start(&mut self, claimed: Claimed) {

@@ -46,7 +46,7 @@ fn main() -> BenchResult {
 fn new_job() -> NewJob {
     let spec = JobSpec {
         source: SourceSpec::Upload,
-        pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+        pipeline: Pipeline::default(),
         preset: None,
         webhook: Some(WebhookSpec {
             url: "https://example.com/hook".to_owned(),

@@ -318,7 +318,10 @@ fn an_asset_without_its_job_is_swept_and_one_with_it_stays() {
     std::fs::copy(&kept, &stray).unwrap();
     clock.advance(Duration::from_secs(25 * 60 * 60));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(server.queue.sweep()).unwrap();
+    // What the first meets, the second removes.
+    for _ in 0..2 {
+        runtime.block_on(server.queue.sweep()).unwrap();
+    }
     assert_eq!(blobs(server.directory(), "assets"), [kept]);
 }
 

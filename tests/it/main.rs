@@ -3,12 +3,16 @@
 // A test's panic is its report.
 #![allow(clippy::unwrap_used)]
 
+mod analyze;
+mod anomaly;
 mod assets;
 mod cli_jobs;
 mod cli_serve;
 mod client;
+mod clock_jumps;
 mod config;
 mod crash;
+mod doctor;
 mod event_loop;
 mod examples;
 mod hostile;

@@ -128,7 +128,7 @@ fn every_mistake_is_told_at_once() {
         "source": {"url": "ftp://example.com/a", "headers": {"host": "x"}, "x": 1},
         "operations": [{"op": "develop"}, {"op": "resize", "width": 0}],
         "outputs": [{"name": "A"}, {"format": "heic"}, {"name": "b"}, {"name": "b"}],
-        "analyze": ["info"], "destination": {}, "preset": "nope", "webhook": {"url": 3, "events": ["job.done"]},
+        "analyze": ["nothing"], "destination": {}, "preset": "nope", "webhook": {"url": 3, "events": ["job.done"]},
         "priority": 101, "run_at": "soon", "timeout": "1y", "max_attempts": 0, "expires_in": "0s",
         "tag": "a\u{7}b", "metadata": {"a": 1},
     });
@@ -145,7 +145,7 @@ fn every_mistake_is_told_at_once() {
         "/outputs/0/name",
         "/outputs/1/format",
         "/outputs/3/name",
-        "/analyze",
+        "/analyze/0",
         "/destination",
         "/preset",
         "/webhook/url",

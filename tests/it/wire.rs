@@ -22,6 +22,7 @@ fn spec_document() -> Value {
              "format": "webp", "quality": 79},
             {"format": "same", "filename": "big.jpg"},
         ],
+        "analyze": ["info", "blurhash"],
         "webhook": {"url": "https://example.com/hook?secret=1", "events": ["job.succeeded", "job.failed"]},
         "priority": -3, "run_at": "2026-11-21T12:00:00Z", "timeout": "90s", "max_attempts": 2,
         "expires_in": "7d", "tag": "avatars", "metadata": {"user_id": "42"},
@@ -86,6 +87,7 @@ fn job() -> Job {
         attempt: 2,
         inline: true,
     }];
+    job.analysis = [("blurhash".to_owned(), json!("LGHVC*2@|aKOuvR%jsaZhTfifOfi"))].into();
     job.warnings =
         vec![Warning { code: "upscale_refused".to_owned(), detail: "Smaller.".to_owned(), output: None }];
     job

@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 import rows as table
+from oracles import array
 
 HERE = Path(__file__).resolve().parent
 LISTENING_WITHIN = 30.0
@@ -82,19 +83,11 @@ class Server:
             raise AssertionError(error.read().decode()) from None
         if job["status"] != "succeeded":
             raise AssertionError(f"{job['status']}: {job['error']}")
-        return samples(Image.open(io.BytesIO(self.get(f"/v1/jobs/{job['id']}/outputs/output"))))
-
-
-def samples(picture):
-    """An array of height × width × channels."""
-    if picture.mode not in ("L", "RGB", "RGBA"):
-        picture = picture.convert("RGBA" if "transparency" in picture.info or picture.mode in ("LA", "PA") else "RGB")
-    array = np.asarray(picture)
-    return array[:, :, None] if array.ndim == 2 else array
+        return array(Image.open(io.BytesIO(self.get(f"/v1/jobs/{job['id']}/outputs/output"))))
 
 
 def alike(ours, theirs):
-    """Both with as many channels as the wider has; colours under fully transparent pixels do not count."""
+    """Both with as many channels as the wider has; colours count as far as they are to be seen, weighed by alpha."""
     def widened(array, channels):
         if array.shape[2] == 1 and channels > 1:
             array = np.repeat(array, 3, axis=2)
@@ -105,8 +98,8 @@ def alike(ours, theirs):
     channels = max(ours.shape[2], theirs.shape[2])
     ours, theirs = widened(ours, channels), widened(theirs, channels)
     if channels == 4:
-        hidden = (ours[:, :, 3] == 0) & (theirs[:, :, 3] == 0)
-        ours[hidden] = theirs[hidden] = 0
+        for samples in (ours, theirs):
+            samples[:, :, :3] *= samples[:, :, 3:] / 255
     return ours, theirs
 
 

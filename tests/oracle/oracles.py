@@ -18,8 +18,10 @@ REGION = (60, 40, 180, 140)
 def array(result):
     """Samples, height × width × channels."""
     if isinstance(result, Image.Image):
-        if result.mode not in ("L", "RGB", "RGBA"):
-            result = result.convert("RGBA" if "transparency" in result.info or result.mode in ("LA", "PA") else "RGB")
+        if "transparency" in result.info or result.mode in ("LA", "PA"):
+            result = result.convert("RGBA")
+        elif result.mode not in ("L", "RGB", "RGBA"):
+            result = result.convert("RGB")
         result = np.asarray(result)
     return result[:, :, None] if result.ndim == 2 else result
 

@@ -55,6 +55,10 @@ pub(super) struct JobOptions {
     /// Preset of the server's configuration
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
+    /// What to find out: info, exif, sha256, blurhash, thumbhash, average, dominant, palette, phash; without options of a result
+    /// nothing else is made
+    #[arg(long, value_name = "ITEM,…", value_delimiter = ',')]
+    analyze: Vec<String>,
     /// URL to be told how the job ended
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
@@ -143,9 +147,9 @@ impl Plan {
             // Without a size nothing is resized, and the background is what a format without transparency puts behind.
             output.extend(resize.remove("background").map(|color| ("background".to_owned(), color)));
         }
-        let has_preset = self.job.iter().any(|(name, _)| *name == "preset");
+        let needs_none = self.job.iter().any(|(name, _)| matches!(*name, "preset" | "analyze"));
         let mut spec = Map::new();
-        if !output.is_empty() || !has_preset {
+        if !output.is_empty() || !needs_none {
             spec.insert("outputs".to_owned(), json!([output]));
         }
         match self.over(Value::Object(spec)) {
@@ -171,6 +175,9 @@ fn object<'a>(fields: impl Iterator<Item = &'a (&'static str, Value)>) -> Map<St
 }
 
 fn as_parameter(value: &Value) -> String {
+    if let Some(words) = value.as_array() {
+        return words.iter().map(as_parameter).collect::<Vec<_>>().join(",");
+    }
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
@@ -207,6 +214,7 @@ impl JobOptions {
     fn fields(&self) -> Vec<(&'static str, Value)> {
         let text = |value: &Option<String>| value.clone().map(Value::from);
         present([
+            ("analyze", (!self.analyze.is_empty()).then(|| self.analyze.clone().into())),
             ("preset", text(&self.preset)),
             ("webhook", text(&self.webhook)),
             ("tag", text(&self.tag)),

@@ -10,7 +10,7 @@ const LATER: Timestamp = Timestamp::from_millis(1_005_000);
 fn job(from: SourceSpec, webhook: Option<WebhookSpec>) -> Job {
     let spec = JobSpec {
         source: from,
-        pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+        pipeline: Pipeline::default(),
         preset: None,
         webhook,
         priority: 0,

@@ -25,7 +25,7 @@ pub(super) fn encode(image: &Image, control: &dyn Control) -> Result<Vec<u8>, Fa
     let size = image.size();
     let width = u16::try_from(size.width).map_err(Failure::because)?;
     let height = u16::try_from(size.height).map_err(Failure::because)?;
-    let palette = Palette::of(image, control)?;
+    let palette = Palette::of(image, false, control)?;
     let packed = compress(image, &palette, control)?;
     let mut out = Watched::new(control, packed.len() + packed.len() / BLOCK_BYTES + FRAMING_BYTES);
     let frame = Frame {

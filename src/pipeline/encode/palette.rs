@@ -66,10 +66,11 @@ fn rgba(color: u32) -> [u8; 4] {
 }
 
 impl Palette {
-    pub(super) fn of(image: &Image, control: &dyn Control) -> Result<Palette, Failure> {
-        match exact(image, control)? {
+    /// For the colours of this image; `clear` asks for a transparent entry even where no pixel has it.
+    pub(super) fn of(image: &Image, clear: bool, control: &dyn Control) -> Result<Palette, Failure> {
+        match exact(image, clear, control)? {
             Some(palette) => Ok(palette),
-            None => learned(image, control),
+            None => learned(image, clear, control),
         }
     }
 
@@ -150,8 +151,8 @@ impl Index<'_> {
 }
 
 /// The palette that holds every colour, unless there are too many.
-fn exact(image: &Image, control: &dyn Control) -> Result<Option<Palette>, Failure> {
-    let (mut colors, mut transparent, mut last) = (Vec::new(), false, None);
+fn exact(image: &Image, clear: bool, control: &dyn Control) -> Result<Option<Palette>, Failure> {
+    let (mut colors, mut transparent, mut last) = (Vec::new(), clear, None);
     for chunk in chunks(image) {
         control.check()?;
         for color in chunk {
@@ -176,13 +177,13 @@ fn exact(image: &Image, control: &dyn Control) -> Result<Option<Palette>, Failur
 }
 
 /// The palette that a sample of the opaque pixels teaches.
-fn learned(image: &Image, control: &dyn Control) -> Result<Palette, Failure> {
+fn learned(image: &Image, clear: bool, control: &dyn Control) -> Result<Palette, Failure> {
     let pixels = image.size().pixels();
     let opaque = match image.layout() {
         Layout::Rgba => opaque(image, control)?,
         _ => pixels,
     };
-    let transparent = opaque < pixels;
+    let transparent = clear || opaque < pixels;
     let sample = sample(image, opaque, control)?;
     let network = NeuQuant::new(SPEED, COLORS_MAX - usize::from(transparent), &sample);
     Ok(Palette { colors: Colors::Learned(network), transparent })

@@ -127,11 +127,9 @@ impl Op for Adjust {
             return Ok(image);
         }
         let enter = std::array::from_fn(|value| self.toned(value as f64) as f32);
-        let leave: Vec<u8> = match self.gamma == 1.0 {
-            true => pointwise::rounding().to_vec(),
-            false => (0..=GAMMA_STEPS).map(|step| self.curved(step as f64 * 255.0 / GAMMA_STEPS as f64)).collect(),
-        };
-        pointwise::through_matrices(&mut image, &enter, &matrices, &leave, control)?;
+        let curve = |step| self.curved(step as f64 * 255.0 / GAMMA_STEPS as f64);
+        let leave: Option<Vec<u8>> = (self.gamma != 1.0).then(|| (0..=GAMMA_STEPS).map(curve).collect());
+        pointwise::through_matrices(&mut image, &enter, &matrices, leave.as_deref(), control)?;
         Ok(image)
     }
 

@@ -21,6 +21,9 @@ use crate::pipeline::{
 /// Pixels between two looks at [`Control::check`] while they are counted: less than 10 ms.
 const PIXELS_PER_CHECK: usize = 1 << 21;
 
+/// Pixels that are shifted together.
+const BLOCK: usize = 64;
+
 /// Share of the pixels that is cut off at either end.
 const CUT: f64 = 0.01;
 
@@ -97,6 +100,19 @@ fn shift(sample: u8, by: i16) -> u8 {
     (i16::from(sample) + by).clamp(0, 255) as u8
 }
 
+/// Shifts the colours of pixels of `N` channels: first by how much each sample moves, then all samples at once.
+fn shift_colors<const N: usize>(chunk: &mut [u8], shifts: &[i16; 256]) {
+    let mut by = [[0i16; N]; BLOCK];
+    for block in chunk.as_chunks_mut::<N>().0.chunks_mut(BLOCK) {
+        for (by, pixel) in by.iter_mut().zip(block.iter()) {
+            let shift = shifts[usize::from(luma(pixel[0], pixel[1], pixel[2]))];
+            by[..3].fill(shift);
+        }
+        let (samples, by) = (block.as_flattened_mut(), by.as_flattened());
+        samples.iter_mut().zip(by).for_each(|(sample, by)| *sample = shift(*sample, *by));
+    }
+}
+
 impl Op for Normalize {
     fn plan(&self, shape: Shape) -> Result<Step, OpError> {
         Ok(Step::to(shape))
@@ -108,24 +124,13 @@ impl Op for Normalize {
             return Ok(image);
         }
         let shifts = shifts(levels);
-        let by = |red: u8, green: u8, blue: u8| shifts[usize::from(luma(red, green, blue))];
         let layout = image.layout();
         pointwise::in_chunks(&mut image, control, |chunk| match layout {
             Layout::Grey => {
                 chunk.iter_mut().for_each(|grey| *grey = shift(*grey, shifts[usize::from(*grey)]));
             }
-            Layout::Rgb => {
-                for pixel in chunk.as_chunks_mut::<3>().0 {
-                    let by = by(pixel[0], pixel[1], pixel[2]);
-                    *pixel = pixel.map(|sample| shift(sample, by));
-                }
-            }
-            Layout::Rgba => {
-                for [red, green, blue, _] in chunk.as_chunks_mut::<4>().0 {
-                    let by = by(*red, *green, *blue);
-                    [*red, *green, *blue] = [*red, *green, *blue].map(|sample| shift(sample, by));
-                }
-            }
+            Layout::Rgb => shift_colors::<3>(chunk, &shifts),
+            Layout::Rgba => shift_colors::<4>(chunk, &shifts),
         })?;
         Ok(image)
     }

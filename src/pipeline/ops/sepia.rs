@@ -64,7 +64,7 @@ impl Op for Sepia {
         let layout = image.layout().max(Layout::Rgb);
         let mut image = image.with_layout(layout);
         let enter = std::array::from_fn(|value| value as f32);
-        pointwise::through_matrices(&mut image, &enter, &[self.matrix()], &pointwise::rounding(), control)?;
+        pointwise::through_matrices(&mut image, &enter, &[self.matrix()], None, control)?;
         Ok(image)
     }
 

@@ -57,7 +57,10 @@ pub(super) const ABOUT: About = About {
 
 /// One way of telling border from picture, for each layout.
 struct Border {
+    /// The colour, weighed by its alpha where there is one.
     pixel: Rgba,
+    /// The colour as it stands in the image.
+    plain: Rgba,
     threshold: u8,
 }
 
@@ -77,10 +80,14 @@ impl Border {
 
     /// Whether a row has anything of the picture.
     fn in_row<const N: usize>(&self, row: &[[u8; N]]) -> bool {
-        if N == 4 {
-            return row.iter().any(|pixel| self.differs(pixel));
-        }
         // A whole run of pixels at a time, without a branch for each.
+        if N == 4 {
+            let unlike = |found: u8, pixel: &[u8; N]| {
+                (0..N).fold(found, |found, channel| found | (pixel[channel] ^ self.plain[channel]))
+            };
+            let any = |run: &[[u8; N]]| run.iter().fold(0, unlike) != 0 && run.iter().any(|pixel| self.differs(pixel));
+            return row.chunks(64).any(any);
+        }
         row.chunks(64).any(|run| {
             let beyond = |found: u8, pixel: &[u8; N]| {
                 let worst = (0..N).fold(0, |worst: u8, channel| worst.max(pixel[channel].abs_diff(self.pixel[channel])));
@@ -100,16 +107,14 @@ impl Border {
             if index % per_check == 0 {
                 control.check()?;
             }
-            // Inside of the columns found so far only whether there is anything matters.
-            let from_left = row[..left].iter().position(|pixel| self.differs(pixel));
-            let from_right = row[right..].iter().rposition(|pixel| self.differs(pixel)).map(|at| right + at + 1);
-            let anything = from_left.is_some() || from_right.is_some() || (left < right && self.in_row(&row[left..right]));
-            left = from_left.unwrap_or(left);
-            right = from_right.unwrap_or(right);
-            if anything {
-                top.get_or_insert(index);
-                bottom = index + 1;
+            if !self.in_row(row) {
+                continue;
             }
+            let differs = |pixel: &[u8; N]| self.differs(pixel);
+            left = row[..left].iter().position(differs).unwrap_or(left);
+            right = row[right..].iter().rposition(differs).map_or(right, |at| right + at + 1);
+            top.get_or_insert(index);
+            bottom = index + 1;
         }
         Ok(top.map(|top| Rectangle {
             left: left as u32,
@@ -128,9 +133,9 @@ impl Trim {
             pixel[..layout.channels()].copy_from_slice(&image.pixels()[..layout.channels()]);
             pixel
         };
-        let pixel = self.color.map_or_else(corner, |color| layout.pixel(color));
-        let pixel = if layout == Layout::Rgba { weighed(pixel) } else { pixel };
-        let border = Border { pixel, threshold: self.threshold };
+        let plain = self.color.map_or_else(corner, |color| layout.pixel(color));
+        let pixel = if layout == Layout::Rgba { weighed(plain) } else { plain };
+        let border = Border { pixel, plain, threshold: self.threshold };
         let found = match layout {
             Layout::Grey => border.picture::<1>(image, control)?,
             Layout::Rgb => border.picture::<3>(image, control)?,

@@ -9,7 +9,7 @@ use super::super::body::Body;
 use super::super::call::Call;
 use super::super::error::ApiError;
 use super::super::respond;
-use crate::api::JobList;
+use crate::api::{JobList, JobView};
 use crate::job::{JobId, Status};
 use crate::queue::ListFilter;
 
@@ -25,10 +25,18 @@ pub(in crate::server) async fn list(call: &Call) -> Result<Response<Body>, ApiEr
     let mut jobs = call.state.services.queue.list(filter).await?;
     let more = jobs.len() > limit;
     jobs.truncate(limit);
-    let page = JobList { jobs: jobs.iter().map(|job| call.view(job)).collect() };
-    let mut response = respond::json(StatusCode::OK, &page);
-    if let Some(last) = jobs.last().filter(|_| more) {
-        let target = next_page(call.query(), last.id);
+    let last = jobs.last().map(|job| job.id).filter(|_| more);
+    let queue = &call.state.services.queue;
+    let placed: Vec<_> = jobs.into_iter().map(|job| (queue.position(&job), job)).collect();
+    // Two hundred jobs with all the metadata they may have are megabytes: too much for the event loop.
+    let write = move || {
+        let views = placed.iter().map(|(position, job)| JobView::new(job, *position, ""));
+        serde_json::to_vec(&JobList { jobs: views.collect() })
+    };
+    let page = tokio::task::spawn_blocking(write).await.map_err(ApiError::internal)?;
+    let mut response = respond::text(StatusCode::OK, "application/json", page.map_err(ApiError::internal)?);
+    if let Some(last) = last {
+        let target = next_page(call.query(), last);
         respond::set(&mut response, header::LINK, format!("<{target}>; rel=\"next\""));
     }
     Ok(response)

@@ -14,10 +14,69 @@ use super::writer::Transaction;
 use crate::clock::Timestamp;
 use crate::job::{Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, Job, JobId, NewDelivery};
 
-/// Due deliveries, from the index alone until one is chosen. The receivers to leave out come as a JSON array.
-pub(super) const DUE: &str = "SELECT id FROM deliveries INDEXED BY deliveries_due \
-     WHERE status = 'pending' AND next_attempt_at <= ?1 AND receiver NOT IN (SELECT value FROM json_each(?2)) \
-     ORDER BY next_attempt_at, id LIMIT ?3";
+/// Due deliveries with their receivers, from the index alone.
+pub(super) const DUE: &str = "SELECT next_attempt_at, id, receiver FROM deliveries INDEXED BY deliveries_due \
+     WHERE status = 'pending' AND next_attempt_at <= ?1 ORDER BY next_attempt_at, id";
+/// Due deliveries of one receiver.
+pub(super) const DUE_OF_RECEIVER: &str = "SELECT next_attempt_at, id FROM deliveries INDEXED BY deliveries_by_receiver \
+     WHERE status = 'pending' AND receiver = ?1 AND next_attempt_at <= ?2 ORDER BY next_attempt_at, id LIMIT ?3";
+/// The next receiver in the alphabet to whom something is owed.
+pub(super) const NEXT_RECEIVER: &str = "SELECT receiver FROM deliveries INDEXED BY deliveries_by_receiver \
+     WHERE status = 'pending' AND receiver > ?1 ORDER BY receiver LIMIT 1";
+/// Due deliveries passed over, because their receivers are to be left out, before each other receiver is looked up by name.
+const PASSED_OVER_MAX: usize = 512;
+
+/// When a delivery is due, and its id: the order of claiming.
+type Due = (i64, [u8; 16]);
+
+/// The due deliveries to hand out, oldest due first.
+fn due(
+    tx: &Transaction<'_>,
+    limit: usize,
+    except_receivers: &[String],
+    now: Timestamp,
+) -> Result<Vec<Due>, Fault> {
+    let mut chosen: Vec<Due> = Vec::new();
+    let mut passed_over = 0;
+    let mut statement = tx.prepare(DUE)?;
+    let mut rows = statement.query([now.as_millis()])?;
+    while chosen.len() < limit {
+        let Some(row) = rows.next()? else { return Ok(chosen) };
+        let receiver = row.get_ref(2)?.as_str().unwrap_or_default();
+        if !except_receivers.iter().any(|except| except == receiver) {
+            chosen.push((row.get(0)?, row.get(1)?));
+            continue;
+        }
+        passed_over += 1;
+        if passed_over > PASSED_OVER_MAX {
+            return due_by_receiver(tx, limit, except_receivers, now);
+        }
+    }
+    Ok(chosen)
+}
+
+/// The same whatever is owed to those who are left out: as many steps as there are receivers.
+fn due_by_receiver(
+    tx: &Transaction<'_>,
+    limit: usize,
+    except_receivers: &[String],
+    now: Timestamp,
+) -> Result<Vec<Due>, Fault> {
+    let mut chosen: Vec<Due> = Vec::new();
+    let (mut next, mut due) = (tx.prepare(NEXT_RECEIVER)?, tx.prepare(DUE_OF_RECEIVER)?);
+    let mut last = String::new();
+    while let Some(receiver) = next.query_row([&last], |row| row.get::<_, String>(0)).optional()? {
+        if !except_receivers.contains(&receiver) {
+            let params = params![receiver, now.as_millis(), rows::signed(limit as u64)];
+            let rows = due.query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            chosen.extend(rows.collect::<rusqlite::Result<Vec<Due>>>()?);
+        }
+        last = receiver;
+    }
+    chosen.sort_unstable();
+    chosen.truncate(limit);
+    Ok(chosen)
+}
 
 /// Stores a delivery that is due at once.
 pub(super) fn insert(
@@ -51,13 +110,8 @@ pub(super) fn claim(
     lease_duration: Duration,
     now: Timestamp,
 ) -> Result<Vec<Delivery>, Fault> {
-    let except = serde_json::Value::from(except_receivers).to_string();
-    let ids = tx
-        .prepare(DUE)?
-        .query_map(params![now.as_millis(), except, rows::signed(limit as u64)], |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<[u8; 16]>>>()?;
     let mut claimed = Vec::new();
-    for id in ids {
+    for (_, id) in due(tx, limit, except_receivers, now)? {
         match claim_one(tx, id, now.plus(lease_duration)) {
             Ok(delivery) => claimed.push(delivery),
             Err(fault) if fault.is_damage() => {

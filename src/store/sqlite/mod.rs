@@ -8,6 +8,7 @@
 mod ballast;
 mod deliveries;
 mod fault;
+pub mod inspect;
 mod jobs;
 mod lock;
 mod readers;

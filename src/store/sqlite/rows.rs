@@ -4,6 +4,7 @@
 //! engine; never decides what a verb means.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::Type;
@@ -53,9 +54,15 @@ struct State<'a> {
     #[serde(default, skip_serializing_if = "<[AssetInfo]>::is_empty")]
     assets: Cow<'a, [AssetInfo]>,
     outputs: Cow<'a, [Output]>,
+    #[serde(default, skip_serializing_if = "has_none")]
+    analysis: Cow<'a, BTreeMap<String, serde_json::Value>>,
     warnings: Cow<'a, [Warning]>,
     error: Cow<'a, Option<Failure>>,
     webhook: Cow<'a, Option<WebhookState>>,
+}
+
+fn has_none(analysis: &BTreeMap<String, serde_json::Value>) -> bool {
+    analysis.is_empty()
 }
 
 fn is_empty(attempts: &[AttemptRecord]) -> bool {
@@ -67,13 +74,14 @@ fn place(status: Status) -> usize {
     status as usize
 }
 
-/// Adds a job that was not there before.
-pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
+/// Adds a job unless it is there, or was; whether it did. One statement, because every job goes through it.
+pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<bool, Fault> {
     let spec = serde_json::to_string(&*job.spec).map_err(unwritable)?;
-    tx.prepare(
+    let inserted = tx.prepare(
         "INSERT INTO jobs (id, status, version, attempt, priority, tag, memory_bytes, needs_fetch, cancel_requested, \
          run_at, due, expires_at, pending_deliveries, state, spec) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14 \
+         WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE job = ?1) ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
         job.id.as_bytes(),
@@ -91,8 +99,8 @@ pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<(), Fault> {
         state(job)?,
         spec,
     ])?;
-    tx.counts.jobs[place(job.status)] += 1;
-    Ok(())
+    tx.counts.jobs[place(job.status)] += inserted as u64;
+    Ok(inserted > 0)
 }
 
 /// The job with this id.
@@ -184,7 +192,7 @@ pub(super) fn set_aside(tx: &mut Transaction<'_>, damaged: &[Vec<u8>]) -> Result
 }
 
 /// Reads a row of [`COLUMNS`].
-fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
+pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
     let read = || {
         let id = JobId::from_bytes(row.get(0)?);
         let status = row.get_ref(1)?.as_str()?;
@@ -217,6 +225,7 @@ fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             source: state.source.into_owned(),
             assets: state.assets.into_owned(),
             outputs: state.outputs.into_owned(),
+            analysis: state.analysis.into_owned(),
             warnings: state.warnings.into_owned(),
             error: state.error.into_owned(),
             webhook: state.webhook.into_owned(),
@@ -247,6 +256,7 @@ fn state(job: &Job) -> Result<String, Fault> {
         source: Cow::Borrowed(&job.source),
         assets: Cow::Borrowed(&job.assets),
         outputs: Cow::Borrowed(&job.outputs),
+        analysis: Cow::Borrowed(&job.analysis),
         warnings: Cow::Borrowed(&job.warnings),
         error: Cow::Borrowed(&job.error),
         webhook: Cow::Borrowed(&job.webhook),

@@ -76,8 +76,20 @@ fn prepare_writer(connection: &Connection, page_cache_bytes: usize) -> rusqlite:
     connection.pragma_update(None, "secure_delete", "FAST")
 }
 
-/// Takes the steps that are missing, each in a transaction of its own.
-fn migrate(connection: &Connection, file: &Path) -> Result<()> {
+/// Refuses a database whose tables are not those of this version: for who only reads, and brings nothing up to date.
+pub(super) fn check_version(connection: &Connection, file: &Path) -> Result<()> {
+    match version(connection, file)? {
+        version if version < MIGRATIONS.len() => Err(StoreError::Open(format!(
+            "{} was written by an older version of this program (schema {version}, this one has {}); start this version's server on it once",
+            file.display(),
+            MIGRATIONS.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// How many steps the database has taken; more than are known is an error.
+fn version(connection: &Connection, file: &Path) -> Result<usize> {
     let version: usize = connection
         .pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
         .map_err(|error| cannot_open(file, &error))? as usize;
@@ -88,6 +100,12 @@ fn migrate(connection: &Connection, file: &Path) -> Result<()> {
             MIGRATIONS.len()
         )));
     }
+    Ok(version)
+}
+
+/// Takes the steps that are missing, each in a transaction of its own.
+fn migrate(connection: &Connection, file: &Path) -> Result<()> {
+    let version = version(connection, file)?;
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
         let step = step + 1;
         connection

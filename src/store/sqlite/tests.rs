@@ -25,7 +25,7 @@ fn opened() -> (SqliteStore, TempDir) {
 fn new_job(inline_bytes: usize) -> NewJob {
     let spec = JobSpec {
         source: SourceSpec::Upload,
-        pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+        pipeline: Pipeline::default(),
         preset: None,
         webhook: None,
         priority: 0,
@@ -69,6 +69,9 @@ fn every_query_follows_an_index_and_sorts_nothing() {
         (upkeep::PURGE_TOMBSTONES.to_owned(), "tombstones_by_age (removed_at<?)"),
         (upkeep::PURGE_KEYS.to_owned(), "idempotency_keys_by_age (created_at<?)"),
         (deliveries::DUE.to_owned(), "COVERING INDEX deliveries_due (next_attempt_at<?)"),
+        (jobs::suspects_query(), "jobs_suspects"),
+        (deliveries::DUE_OF_RECEIVER.to_owned(), "deliveries_by_receiver (receiver=? AND next_attempt_at<?)"),
+        (deliveries::NEXT_RECEIVER.to_owned(), "deliveries_by_receiver (receiver>?)"),
         (deliveries::PURGE.to_owned(), "deliveries_ended (ended_at"),
         (reads::NEXT_JOB.to_owned(), "jobs_scheduled (run_at>?)"),
         (reads::NEXT_DELIVERY.to_owned(), "deliveries_due (next_attempt_at>?)"),
@@ -260,6 +263,74 @@ fn the_gauges_are_the_rows() {
         assert_eq!(kept.jobs, [18, 10, 0, 0, 1]);
         let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
         assert_eq!(reads::count(&connection).unwrap(), kept);
+    });
+}
+
+#[test]
+fn a_receiver_that_is_left_out_is_passed_over_with_all_its_backlog() {
+    run(async {
+        let (store, _directory) = opened();
+        let owe = |receiver: &'static str, count: u32, at: i64| {
+            store.writer.call(move |tx| {
+                for _ in 0..count {
+                    let new = crate::job::NewDelivery {
+                        id: DeliveryId::new(),
+                        event: crate::job::Event::Succeeded,
+                        url: format!("{receiver}/hook"),
+                        receiver: receiver.to_owned(),
+                        body: Bytes::new(),
+                    };
+                    deliveries::insert(tx, JobId::new(), &new, Timestamp::from_millis(at))?;
+                }
+                Ok(())
+            })
+        };
+        owe("https://slow.test", 3000, 10).await.unwrap();
+        owe("https://b.test", 2, 30).await.unwrap();
+        owe("https://a.test", 2, 20).await.unwrap();
+        owe("https://z.test", 2, 5).await.unwrap();
+        let except = vec!["https://slow.test".to_owned()];
+        let claimed = store.claim_deliveries(5, except.clone(), Duration::from_secs(30), NOW).await.unwrap();
+        let receivers: Vec<&str> = claimed.iter().map(|delivery| delivery.receiver.as_str()).collect();
+        let expected =
+            ["https://z.test", "https://z.test", "https://a.test", "https://a.test", "https://b.test"];
+        assert_eq!(receivers, expected);
+        let rest = store.claim_deliveries(5, except, Duration::from_secs(30), NOW).await.unwrap();
+        assert_eq!(rest.len(), 1);
+        let slow = store.claim_deliveries(5, Vec::new(), Duration::from_secs(30), NOW).await.unwrap();
+        assert!(slow.len() == 5 && slow.iter().all(|delivery| delivery.receiver == "https://slow.test"));
+    });
+}
+
+#[test]
+fn jobs_that_come_due_together_are_promoted_bit_by_bit() {
+    run(async {
+        let (store, _directory) = opened();
+        let scheduled: Vec<NewJob> = (0..1300)
+            .map(|_| {
+                let mut new = new_job(0);
+                new.job.run_at = NOW.plus(Duration::from_secs(1));
+                new
+            })
+            .collect();
+        futures_util::future::join_all(scheduled.into_iter().map(|new| store.insert(new))).await;
+        let request = ClaimRequest {
+            worker: uuid::Uuid::from_u128(1),
+            ready_max: 1,
+            fetch_max: 0,
+            memory_bytes_max: u64::MAX,
+            lease_duration: Duration::from_secs(30),
+        };
+        let due = || {
+            store.writer.call(|tx| {
+                let sql = "SELECT count(*) FROM jobs WHERE status = 'queued' AND due = 1";
+                Ok(tx.connection().query_row(sql, [], |row| row.get::<_, i64>(0))?)
+            })
+        };
+        for left in [511, 1022, 1297] {
+            assert_eq!(store.claim(request, NOW.plus(Duration::from_secs(1))).await.unwrap().len(), 1);
+            assert_eq!(due().await.unwrap(), left);
+        }
     });
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn at(millis: u64) -> Timestamp {
 pub(crate) fn spec() -> JobSpec {
     JobSpec {
         source: SourceSpec::Upload,
-        pipeline: Pipeline { auto_orient: true, operations: Vec::new(), outputs: Vec::new() },
+        pipeline: Pipeline::default(),
         preset: None,
         webhook: None,
         priority: 0,

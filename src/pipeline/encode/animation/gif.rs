@@ -117,7 +117,8 @@ impl Writer {
             }
         }
         let image = Image::new(size, Layout::Rgba, painted);
-        let palette = Palette::of(&image, control)?;
+        // Some readers clear a frame to the background colour unless it names a transparent one.
+        let palette = Palette::of(&image, cleared.is_some(), control)?;
         let frame = Frame {
             delay,
             dispose: if cleared.is_some() { DisposalMethod::Background } else { DisposalMethod::Keep },
