@@ -15,6 +15,7 @@ use super::{
     decode::{self, Request},
     image::{Image, Shape, Size},
     memory,
+    metadata::Carried,
     ops::OpError,
     orient::Orientation,
     probe,
@@ -186,15 +187,17 @@ impl<'a> Bench<'a> {
             return Ok(image.clone());
         }
         let (name, asset) = self.assets.images.get_key_value(input).ok_or_else(|| missing(input))?;
+        let carried = Carried::of(&asset.bytes, &asset.header, &[]);
         let request = Request {
             source: &asset.bytes,
             header: &asset.header,
             eighths: 8,
             memory_bytes: self.memory_bytes,
+            inks: carried.inks(),
             control,
         };
         let image = match decode::decode(&request, true) {
-            Ok(image) => image.upright(),
+            Ok(image) => carried.decoded(image, control)?.upright(),
             Err(Error::Interrupted(interrupt)) => return Err(OpError::Interrupted(interrupt)),
             Err(error) => return Err(unusable(input, &error)),
         };

@@ -19,6 +19,8 @@ mod layer;
 mod length;
 mod make;
 mod memory;
+mod metadata;
+mod profile;
 
 mod patch;
 mod pointwise;
@@ -57,7 +59,10 @@ pub use image::Size;
 pub use length::{AspectRatio, Length};
 pub use limits::Limits;
 pub use ops::{Operation, REGISTRY, Registration, registration};
-pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
+pub use output::{
+    ChromaSubsampling, ColorProfile, Encoded, FrameChoice, KeepMetadata, OUTPUT_PARAMS, OutputFormat,
+    OutputSpec,
+};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;
