@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::egress::{Egress, EgressError};
 use crate::job::Probe;
-use crate::pipeline::{Asset, Assets, Input, Limits};
+use crate::pipeline::{Asset, Assets, Fonts, Input};
 use crate::queue::{Queue, QueueError, upkeep};
 use crate::server;
 use crate::store::StoreError;
@@ -76,7 +76,7 @@ pub enum AppError {
         /// What is wrong with it.
         why: String,
     },
-    /// Assets of the settings that can't be used; every mistake of each.
+    /// Assets or fonts of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Assets(Vec<String>),
     /// A room ended although nobody had asked it to.
@@ -135,11 +135,11 @@ impl App {
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
             .await
             .map_err(|error| AppError::Thread(error.into()))??;
-        let mistakes = server::preset_mistakes(&settings.server, &egress, clock.now());
+        let assets = load_assets(&settings.assets, &settings.fonts, &settings.worker).await?;
+        let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, clock.now());
         if !mistakes.is_empty() {
             return Err(AppError::Presets(mistakes));
         }
-        let assets = load_assets(&settings.assets, &settings.worker).await?;
         let queue =
             Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
                 .await?;
@@ -255,34 +255,50 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), App
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
 }
 
-/// Reads and judges the images of the settings, off the event loop; every mistake is told at once.
+/// Largest font of the settings, in bytes.
+const FONT_BYTES_MAX: u64 = 32 << 20;
+
+/// Reads and judges the images and fonts of the settings, off the event loop; every mistake is told at once.
 async fn load_assets(
-    paths: &BTreeMap<String, PathBuf>,
+    images: &BTreeMap<String, PathBuf>,
+    fonts: &BTreeMap<String, PathBuf>,
     config: &worker::Config,
 ) -> Result<Arc<Assets>, AppError> {
-    let (paths, limits, bytes_max) = (paths.clone(), config.limits, config.source.asset_bytes_max);
+    let (images, fonts) = (images.clone(), fonts.clone());
+    let (limits, bytes_max) = (config.limits, config.source.asset_bytes_max);
     let load = move || {
-        let (mut assets, mut mistakes) = (Assets::none(), Vec::new());
-        for (name, path) in paths {
-            match load_asset(&path, bytes_max, &limits) {
+        let (mut assets, mut all_fonts, mut mistakes) = (Assets::none(), Fonts::bundled(), Vec::new());
+        let mut mistaken = |kind: &str, name: &str, path: &Path, reason: String| {
+            mistakes.push(format!("{kind}.{name}: {} can't be used: {reason}", path.display()));
+        };
+        for (name, path) in images {
+            let asset = load_file(&path, bytes_max, "limits.asset")
+                .and_then(|file| Asset::new(file, &limits).map_err(|error| error.to_string()));
+            match asset {
                 Ok(asset) => assets.insert(Input::Named(name), asset),
-                Err(reason) => {
-                    mistakes.push(format!("assets.{name}: {} can't be used: {reason}", path.display()))
-                }
+                Err(reason) => mistaken("assets", &name, &path, reason),
             }
         }
-        if mistakes.is_empty() { Ok(Arc::new(assets)) } else { Err(AppError::Assets(mistakes)) }
+        for (name, path) in fonts {
+            let file = load_file(&path, FONT_BYTES_MAX, "fixed");
+            if let Err(reason) = file.and_then(|file| all_fonts.insert(name.clone(), file)) {
+                mistaken("fonts", &name, &path, reason);
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(AppError::Assets(mistakes));
+        }
+        Ok(Arc::new(assets.with_fonts(Arc::new(all_fonts))))
     };
     tokio::task::spawn_blocking(load).await.map_err(|error| AppError::Thread(error.into()))?
 }
 
-fn load_asset(path: &Path, bytes_max: u64, limits: &Limits) -> Result<Asset, String> {
+fn load_file(path: &Path, bytes_max: u64, limit: &str) -> Result<bytes::Bytes, String> {
     let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
     if length > bytes_max {
-        return Err(format!("it has {length} bytes; the limit is {bytes_max} (setting limits.asset)"));
+        return Err(format!("it has {length} bytes; the limit is {bytes_max} ({limit})"));
     }
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    Asset::new(bytes.into(), limits).map_err(|error| error.to_string())
+    std::fs::read(path).map(bytes::Bytes::from).map_err(|error| error.to_string())
 }
 
 /// Resolves once the flag is set, or its owner is gone.

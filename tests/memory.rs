@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use minilab::pipeline::{Assets, Limits, Pipeline, Unattended, plan, probe, run};
+use minilab::pipeline::{Asset, Assets, Input, Limits, Pipeline, Unattended, plan, probe, run};
 use serde_json::json;
 
 /// The system's allocator, with a count of bytes in use and their peak.
@@ -77,13 +77,13 @@ fn noise(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// Runs a job and returns what was planned and what was taken at the worst moment, in bytes.
-fn measure(source: &[u8], pipeline: &Pipeline) -> (u64, u64) {
+fn measure(source: &[u8], pipeline: &Pipeline, assets: &Assets) -> (u64, u64) {
     let limits = Limits::default();
     let header = probe(Cursor::new(source), &limits).unwrap();
-    let planned = plan(&header, pipeline, &Assets::none(), &limits).unwrap().memory_bytes;
+    let planned = plan(&header, pipeline, assets, &limits).unwrap().memory_bytes;
     let before = IN_USE.load(Relaxed);
     PEAK.store(before, Relaxed);
-    let made = run(source, pipeline, &Assets::none(), &limits, &Unattended).unwrap();
+    let made = run(source, pipeline, assets, &limits, &Unattended).unwrap();
     let taken = PEAK.load(Relaxed) - before;
     drop(made);
     (planned, taken)
@@ -138,6 +138,19 @@ fn no_run_takes_more_than_its_plan_says() {
         json!([{"op": "resize", "width": 200, "height": 200, "fit": "cover", "gravity": "smart"}]),
         json!([{"op": "crop", "width": "50%", "height": "50%", "gravity": "entropy"}]),
     ];
+    let with_layers = [
+        json!([{"op": "overlay", "input": "logo"}]),
+        json!([{"op": "overlay", "input": "logo", "scale": 1.5, "rotate": 20, "blend": "screen"}]),
+        json!([{"op": "overlay", "input": "clear", "scale": 0.1, "tile": true}, {"op": "overlay", "input": "logo"}]),
+        json!([{"op": "text", "text": "The quick brown fox", "size": 90, "stroke_width": 3, "rotate": 10}]),
+        json!([{"op": "text", "text": "many small words ".repeat(200), "size": 8, "background": "white"}]),
+    ];
+    let mut jobs = Vec::new();
+    for operations in &with_layers {
+        for (name, source) in [&sources[0], &sources[5], &sources[3]] {
+            jobs.push((name, source, "bmp", operations));
+        }
+    }
     // Formats that are read only, or that cost too much to be tried with everything.
     let mut rare: Vec<(&str, Vec<u8>)> =
         ["leaf.avif", "leaf.jxl", "leaf-lossless.jxl"].map(|name| (name, read(name))).into();
@@ -171,7 +184,6 @@ fn no_run_takes_more_than_its_plan_says() {
         )),
     ));
     rare.push(("svg with a filter", drawing("<filter id='f'><feGaussianBlur stdDeviation='9'/><feOffset dx='3'/></filter><circle r='300' filter='url(#f)'/>")));
-    let mut jobs = Vec::new();
     for (name, source) in &rare {
         for operations in &operations[..2] {
             jobs.push((name, source, "bmp", operations));
@@ -201,6 +213,14 @@ fn no_run_takes_more_than_its_plan_says() {
             jobs.push((&sources[0].0, &sources[0].1, format, operations));
         }
     }
+    let mut assets = Assets::none();
+    for (name, output) in [
+        ("logo", json!({"name": "a", "format": "webp"})),
+        ("clear", json!({"name": "a", "format": "png", "operations": clear})),
+    ] {
+        let file = converted(&noise, output);
+        assets.insert(Input::Named(name.to_owned()), Asset::new(file.into(), &Limits::default()).unwrap());
+    }
     let mut closest = f64::INFINITY;
     let mut broken = Vec::new();
     for (name, source, format, operations) in jobs {
@@ -208,11 +228,40 @@ fn no_run_takes_more_than_its_plan_says() {
         let large = json!({"name": "a", "format": format, "quality": 100, "operations": operations});
         for outputs in [json!([large]), json!([large, small])] {
             let pipeline: Pipeline = serde_json::from_value(json!({"outputs": outputs})).unwrap();
-            let (planned, taken) = measure(source, &pipeline);
+            let (planned, taken) = measure(source, &pipeline, &assets);
             if taken > planned {
                 broken.push(format!("{name} to {outputs}: planned {planned}, took {taken}"));
             }
             closest = closest.min(planned as f64 / taken as f64);
+        }
+    }
+    // What options make of the encoders.
+    for (format, options) in [
+        ("png", json!({"effort": 3})),
+        ("png", json!({"effort": 6})),
+        ("png", json!({"effort": 7})),
+        ("png", json!({"effort": 8})),
+        ("png", json!({"effort": 9})),
+        ("jpeg", json!({"effort": 9})),
+        ("jpeg", json!({"progressive": true})),
+        ("jpeg", json!({"chroma_subsampling": "4:4:4"})),
+        ("jpeg", json!({"progressive": true, "chroma_subsampling": "4:4:4"})),
+        ("jpeg", json!({"max_bytes": 300_000})),
+        ("tiff", json!({"effort": 9})),
+        ("tiff", json!({"keep_metadata": "all", "color_profile": "keep"})),
+    ] {
+        for operations in [json!([]), clear.clone(), grey.clone()] {
+            let mut output = json!({"name": "a", "format": format, "quality": 100, "operations": operations});
+            output.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+            if options["effort"] == 9 && format == "png" {
+                let small = json!({"op": "resize", "width": 400});
+                output["operations"].as_array_mut().unwrap().insert(0, small);
+            }
+            let pipeline: Pipeline = serde_json::from_value(json!({"outputs": [output]})).unwrap();
+            let (planned, taken) = measure(&sources[0].1, &pipeline, &assets);
+            if taken > planned {
+                broken.push(format!("bmp to {output}: planned {planned}, took {taken}"));
+            }
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));

@@ -26,6 +26,8 @@ pub struct Capabilities {
     pub presets: Vec<String>,
     /// Names of the assets that every job's `overlay` may use.
     pub assets: Vec<String>,
+    /// Names of the fonts that `text` writes in.
+    pub fonts: Vec<String>,
     /// What a request and an image may cost.
     pub limits: LimitsView,
 }
@@ -108,6 +110,8 @@ pub struct Settings {
     pub asset_bytes_max: u64,
     /// Names of the assets.
     pub assets: Vec<String>,
+    /// Names of the fonts.
+    pub fonts: Vec<String>,
     /// Names of the presets.
     pub presets: Vec<String>,
     /// Limits of images.
@@ -136,6 +140,7 @@ impl Capabilities {
             analyses: analyses.collect(),
             presets: settings.presets,
             assets: settings.assets,
+            fonts: settings.fonts,
             limits: LimitsView {
                 body_bytes_max: settings.body_bytes_max,
                 pixels_max: settings.image.pixels_max,

@@ -36,7 +36,7 @@ pub struct SizeView {
 pub struct PlannedOutputView {
     /// Name from the specification.
     pub name: String,
-    /// Format; null when it is the source's and the source would be fetched.
+    /// Format; null when it is the source's and the source would be fetched. Of `auto` the likely one: the finished pixels decide.
     pub format: Option<String>,
     /// Pixels; null for a source that would be fetched.
     pub width: Option<u32>,
@@ -72,7 +72,7 @@ impl PlanView {
         let outputs = spec.pipeline.outputs.iter().map(|output| PlannedOutputView {
             name: output.name.clone(),
             format: match output.format {
-                OutputFormat::Same => None,
+                OutputFormat::Same | OutputFormat::Auto => None,
                 OutputFormat::Fixed(format) => Some(format.name().to_owned()),
             },
             width: None,

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::job::{JobSpec, SourceSpec};
 use crate::pipeline::ops::Operation;
 use crate::pipeline::params::{self, Kind, Param};
-use crate::pipeline::{Analysis, OutputSpec, Pipeline, Problem};
+use crate::pipeline::{Analysis, Fonts, OutputSpec, Pipeline, Problem};
 
 /// Most bytes of a specification as JSON.
 pub const SPEC_BYTES_MAX: usize = 256 * 1024;
@@ -104,6 +104,8 @@ pub struct Rules<'a> {
     pub max_attempts_default: u32,
     /// Presets by name: a spec's fields.
     pub presets: &'a BTreeMap<String, Value>,
+    /// Fonts that may be named.
+    pub fonts: &'a Fonts,
     /// Judges the text of a URL, without any lookup.
     pub vet_url: &'a VetUrl<'a>,
     /// Judges headers for fetching a source.

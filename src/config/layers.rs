@@ -41,6 +41,7 @@ pub(super) struct Layers {
     pub(super) origins: BTreeMap<&'static str, Origin>,
     pub(super) presets: BTreeMap<String, serde_json::Value>,
     pub(super) assets: BTreeMap<String, PathBuf>,
+    pub(super) fonts: BTreeMap<String, PathBuf>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) notices: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -133,7 +134,12 @@ impl Layers {
                     }
                 },
                 (None, toml::Value::Table(presets)) if name == "presets" => self.read_presets(presets, path),
-                (None, toml::Value::Table(assets)) if name == "assets" => self.read_assets(assets, path),
+                (None, toml::Value::Table(files)) if name == "assets" => {
+                    self.assets = self.read_files("assets", "logo.png", files, path);
+                }
+                (None, toml::Value::Table(files)) if name == "fonts" => {
+                    self.fonts = self.read_files("fonts", "brand.ttf", files, path);
+                }
                 (None, toml::Value::Table(section)) if is_section => self.read_table(&name, section, path),
                 (None, _) => self.unknown_key(&name, path),
             }
@@ -153,20 +159,29 @@ impl Layers {
         }
     }
 
-    fn read_assets(&mut self, assets: toml::Table, path: &Path) {
-        for (name, value) in assets {
+    /// Names with the files that they stand for.
+    fn read_files(
+        &mut self,
+        kind: &str,
+        example: &str,
+        files: toml::Table,
+        path: &Path,
+    ) -> BTreeMap<String, PathBuf> {
+        let mut read = BTreeMap::new();
+        for (name, value) in files {
             match value.as_str() {
-                Some(file) if is_name(&name) => drop(self.assets.insert(name, PathBuf::from(file))),
+                Some(file) if is_name(&name) => drop(read.insert(name, PathBuf::from(file))),
                 Some(_) => self.mistakes.push(Mistake::new(
-                    format!("assets.{name} in {} can't be named by a job", path.display()),
+                    format!("{kind}.{name} in {} can't be named by a job", path.display()),
                     "call it by a to z, 0 to 9, _ and -, at most 64 of them",
                 )),
                 None => self.mistakes.push(Mistake::new(
-                    format!("assets.{name} in {} is not the path of an image", path.display()),
-                    format!("write assets.{name} = \"logo.png\""),
+                    format!("{kind}.{name} in {} is not the path of a file", path.display()),
+                    format!("write {kind}.{name} = \"{example}\""),
                 )),
             }
         }
+        read
     }
 
     fn unknown_key(&mut self, name: &str, path: &Path) {

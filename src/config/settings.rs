@@ -32,6 +32,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Images that every job may use, by name; read when the server starts.
     pub assets: BTreeMap<String, PathBuf>,
+    /// Fonts that every job may write in beside the bundled ones, by name; read when the server starts.
+    pub fonts: BTreeMap<String, PathBuf>,
     /// Inbound HTTP, with the presets: fields of a JobSpec by name, which `app` has judged before anything is served.
     pub server: server::Config,
     /// Processing and fetching.
@@ -176,6 +178,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         log: values.text("log").unwrap_or_default(),
         grace: values.duration("grace"),
         assets: layers.assets.clone(),
+        fonts: layers.fonts.clone(),
         server: server::Config {
             public_url: public_url_of_server,
             header_timeout: values.duration("timeouts.header"),

@@ -103,7 +103,7 @@ const ANY: Kind = Kind::Duration { min_ms: 0 };
 const MILLI: Kind = Kind::Duration { min_ms: 1 };
 const COUNT: Kind = Kind::Integer { min: 1, max: u32::MAX as u64 };
 
-/// Every setting, in the order of help and README. `presets.*` and `assets.*` are not among them: they are tables of their own in the file.
+/// Every setting, in the order of help and README. `presets.*`, `assets.*` and `fonts.*` are not among them: they are tables of their own in the file.
 pub const SETTINGS: &[Setting] = &[
     row(
         "listen",

@@ -27,6 +27,8 @@ pub enum Code {
     InvalidSpec,
     /// An output could not be encoded.
     EncodeFailed,
+    /// An output does not fit into its `max_bytes` even at the lowest quality.
+    MaxBytesUnreachable,
     /// The attempt took longer than `timeout`.
     Timeout,
     /// The image code panicked; the server caught it.
@@ -39,7 +41,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for documentation pages and tests.
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 14] = [
         Code::SourceNotFound,
         Code::SourceTimeout,
         Code::SourceHttpError,
@@ -49,6 +51,7 @@ impl Code {
         Code::ImageTooLarge,
         Code::InvalidSpec,
         Code::EncodeFailed,
+        Code::MaxBytesUnreachable,
         Code::Timeout,
         Code::Panic,
         Code::Crashed,
@@ -67,6 +70,7 @@ impl Code {
             Code::ImageTooLarge => "image_too_large",
             Code::InvalidSpec => "invalid_spec",
             Code::EncodeFailed => "encode_failed",
+            Code::MaxBytesUnreachable => "max_bytes_unreachable",
             Code::Timeout => "timeout",
             Code::Panic => "panic",
             Code::Crashed => "crashed",

@@ -1,20 +1,21 @@
-//! What a pipeline may use besides its source: the images that `overlay` lays on, by the name a specification calls them.
+//! What a pipeline may use besides its source: the images that `overlay` lays on, by the name a specification calls them, and fonts.
 //!
 //! Owns how an input is named and what is known of it before and during a run; a run decodes each input once, however many outputs use it.
 //! Holds bytes that somebody else has fetched or read: never reads a file, never asks the network. Filled by `server` and `worker`,
 //! asked by the operations.
 
-use std::{cell::RefCell, collections::BTreeMap, io::Cursor};
+use std::{cell::RefCell, collections::BTreeMap, io::Cursor, sync::Arc};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
 
 use super::{
-    Control, Error, Header, Limits,
+    Control, Error, Fonts, Header, Limits,
     decode::{self, Request},
     image::{Image, Shape, Size},
     memory,
+    metadata::Carried,
     ops::OpError,
     orient::Orientation,
     probe,
@@ -118,16 +119,28 @@ impl Asset {
     }
 }
 
-/// The inputs of a job by name. Cheap to clone: bytes are shared.
+/// The inputs of a job by name, and the fonts. Cheap to clone: bytes are shared.
 #[derive(Clone, Debug, Default)]
 pub struct Assets {
     images: BTreeMap<Input, Asset>,
+    fonts: Arc<Fonts>,
 }
 
 impl Assets {
-    /// None.
+    /// No image, and the bundled fonts.
     pub fn none() -> Assets {
         Assets::default()
+    }
+
+    /// The same with these fonts.
+    #[must_use]
+    pub fn with_fonts(self, fonts: Arc<Fonts>) -> Assets {
+        Assets { fonts, ..self }
+    }
+
+    /// What texts are written in.
+    pub fn fonts(&self) -> &Fonts {
+        &self.fonts
     }
 
     /// Adds an input; one that was there under this name gives way.
@@ -163,21 +176,28 @@ impl<'a> Bench<'a> {
         Bench { assets, memory_bytes, decoded: RefCell::default() }
     }
 
+    /// What there is.
+    pub(super) fn assets(&self) -> &'a Assets {
+        self.assets
+    }
+
     /// The pixels of an input, upright.
     pub(super) fn image(&self, input: &Input, control: &dyn Control) -> Result<Image, OpError> {
         if let Some(image) = self.decoded.borrow().get(input) {
             return Ok(image.clone());
         }
         let (name, asset) = self.assets.images.get_key_value(input).ok_or_else(|| missing(input))?;
+        let carried = Carried::of(&asset.bytes, &asset.header, &[]);
         let request = Request {
             source: &asset.bytes,
             header: &asset.header,
             eighths: 8,
             memory_bytes: self.memory_bytes,
+            inks: carried.inks(),
             control,
         };
         let image = match decode::decode(&request, true) {
-            Ok(image) => image.upright(),
+            Ok(image) => carried.decoded(image, control)?.upright(),
             Err(Error::Interrupted(interrupt)) => return Err(OpError::Interrupted(interrupt)),
             Err(error) => return Err(unusable(input, &error)),
         };

@@ -49,8 +49,11 @@ impl Derivation {
                 f64::from(size.width) >= needed * f64::from(shape.size.width)
                     && f64::from(size.height) >= needed * f64::from(shape.size.height)
             };
-            let serving =
-                copies.iter().filter(|(index, size)| serves(*size) && (keeps[*index] || !keeps_all));
+            // A copy has the colours of the output that it was made for.
+            let colors = |index: usize| outputs[index].color_profile == output.color_profile;
+            let serving = copies
+                .iter()
+                .filter(|(index, size)| serves(*size) && (keeps[*index] || !keeps_all) && colors(*index));
             serving.min_by_key(|(_, size)| size.pixels()).map(|(index, _)| *index)
         };
         let from: Vec<Option<usize>> = outputs.iter().zip(keeps).map(source).collect();

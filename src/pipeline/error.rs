@@ -13,6 +13,8 @@ pub enum Code {
     CorruptImage,
     /// An output could not be written.
     EncodeFailed,
+    /// An output stays larger than its `max_bytes`.
+    MaxBytesUnreachable,
     /// A parameter does not fit this image (a crop outside of it, for instance).
     InvalidSpec,
     /// Stopped from outside.
@@ -46,6 +48,14 @@ pub enum Error {
         /// What the encoder said.
         detail: String,
     },
+    /// The smallest file that may be made is too large.
+    #[error("output {output:?} does not fit into max_bytes: {detail}")]
+    MaxBytes {
+        /// Name of the output.
+        output: String,
+        /// How small it got, and what to do.
+        detail: String,
+    },
     /// A parameter that can't be applied to this image.
     #[error("{pointer}: {detail}")]
     Parameter {
@@ -67,6 +77,7 @@ impl Error {
             Error::TooLarge(_) => Code::ImageTooLarge,
             Error::Corrupt { .. } => Code::CorruptImage,
             Error::Encode { .. } => Code::EncodeFailed,
+            Error::MaxBytes { .. } => Code::MaxBytesUnreachable,
             Error::Parameter { .. } => Code::InvalidSpec,
             Error::Interrupted(_) => Code::Interrupted,
         }

@@ -4,7 +4,7 @@
 //! Owns these two checks; called by `make` before every operation and every encoder. For any other job they can't fail.
 
 use super::{
-    Bench, Error, Format,
+    Bench, Error, Format, OutputSpec,
     image::{Image, Shape},
     memory,
     ops::Operation,
@@ -35,10 +35,10 @@ pub(super) fn step(
 pub(super) fn encoding(
     image: &Image,
     format: Format,
-    lossless: bool,
+    spec: &OutputSpec,
     bench: &Bench<'_>,
 ) -> Result<(), Error> {
-    let needed = shape(image).bytes() + memory::encoding(shape(image), format, lossless);
+    let needed = shape(image).bytes() + memory::encoding(shape(image), format, spec);
     match image.stored().pixels() < image.size().pixels() {
         true => Ok(()),
         false => refuse_above(bench.memory_bytes, needed, &format!("the output has {}", image.size())),
@@ -63,7 +63,8 @@ fn refuse_above(planned: u64, needed: u64, what: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        Assets, Code, Limits, OutputFormat, OutputSpec, Pipeline, Unattended, encode, image::Layout, run,
+        Assets, Code, Limits, OutputFormat, OutputSpec, Pipeline, Unattended, encode, image::Layout,
+        metadata::Extras, run,
     };
     use super::*;
     use crate::pipeline::Size;
@@ -78,7 +79,7 @@ mod tests {
             200 - height / 2,
         );
         let spec = OutputSpec::plain("page", OutputFormat::Fixed(Format::Png));
-        encode::encode(page, &spec, Format::Png, &Unattended).unwrap().bytes
+        encode::encode(page, &spec, Format::Png, &Extras::default(), &Unattended).unwrap().bytes
     }
 
     fn trimmed_and(operation: serde_json::Value, source: &[u8]) -> Result<Size, Error> {

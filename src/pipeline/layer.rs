@@ -74,6 +74,13 @@ pub(super) struct Layer {
     pub(super) blend: Blend,
 }
 
+/// A rule of `overlay` and `text`: where something is to lie is no matter of the pixels.
+pub(super) fn mistakes(gravity: Gravity) -> Option<(&'static str, String)> {
+    let detail =
+        "smart and entropy choose what is kept of an image; here give a compass word or a focal point";
+    gravity.looks_at_pixels().then(|| ("gravity", detail.to_owned()))
+}
+
 /// The layout of an image of layout `under` once a layer of layout `layer` lies on it: grey stays grey only under grey.
 pub(super) fn layout(under: Layout, layer: Layout) -> Layout {
     match (under, layer) {

@@ -4,19 +4,21 @@
 //! [`super::derive`] allows. Only the frame in hand is in memory, beside what the encoders keep. Called by `run` only.
 
 use super::{
-    Bench, Control, Encoded, Error, Format, FrameChoice, Header, OutputSpec, Pipeline, Stage, Warning,
+    Bench, Control, Encoded, Error, Format, FrameChoice, Header, OutputFormat, OutputSpec, Pipeline, Stage,
+    Warning,
     decode::frames,
     derive::Derivation,
     encode::{self, Animation},
     holding,
     image::{Image, Shape},
+    metadata::{Carried, Extras},
     ops::Operation,
     run::Noting,
 };
 
 /// Whether this output takes every frame of a source with this header.
 pub(super) fn keeps_frames(header: &Header, output: &OutputSpec) -> bool {
-    let default = match output.format.resolve(header) {
+    let default = match format(header, output) {
         Format::Gif | Format::Webp => FrameChoice::All,
         Format::Png => FrameChoice::First,
         _ => return false,
@@ -24,9 +26,20 @@ pub(super) fn keeps_frames(header: &Header, output: &OutputSpec) -> bool {
     frames::animated(header) && output.frames.unwrap_or(default) == FrameChoice::All
 }
 
+/// The format of this output, as far as it is known before the pixels are: of `auto` the likely one for a still picture, and WebP for an
+/// animation that keeps its frames.
+pub(super) fn format(header: &Header, output: &OutputSpec) -> Format {
+    let frames = frames::animated(header) && output.frames != Some(FrameChoice::First);
+    match output.format {
+        OutputFormat::Auto if frames => Format::Webp,
+        other => other.resolve(header),
+    }
+}
+
 /// All outputs of a job in the making.
 pub(super) struct Making<'a> {
     pipeline: &'a Pipeline,
+    carried: &'a Carried<'a>,
     bench: &'a Bench<'a>,
     control: &'a Noting<'a>,
     /// The common operations; from the second frame on settled.
@@ -49,7 +62,7 @@ enum Target<'a> {
     /// Takes the first frame.
     Still(Option<Encoded>),
     /// Takes every frame; opened by the first.
-    Animated(Option<Animation<'a>>),
+    Animated(Option<Box<(Animation<'a>, Extras)>>),
 }
 
 impl Target<'_> {
@@ -76,19 +89,29 @@ impl<'a> Making<'a> {
     pub(super) fn new(
         pipeline: &'a Pipeline,
         header: &'a Header,
+        carried: &'a Carried<'a>,
         bench: &'a Bench<'a>,
         control: &'a Noting<'a>,
     ) -> Making<'a> {
         let track = |(index, spec): (usize, &'a OutputSpec)| Track {
             spec,
             pointer: format!("/outputs/{index}/operations"),
-            format: spec.format.resolve(header),
+            format: format(header, spec),
             operations: spec.operations.clone(),
             target: if keeps_frames(header, spec) { Target::Animated(None) } else { Target::Still(None) },
         };
         let tracks = pipeline.outputs.iter().enumerate().map(track).collect();
         let operations = pipeline.operations.clone();
-        Making { pipeline, bench, control, operations, tracks, derivation: None, warnings: Vec::new() }
+        Making {
+            pipeline,
+            carried,
+            bench,
+            control,
+            operations,
+            tracks,
+            derivation: None,
+            warnings: Vec::new(),
+        }
     }
 
     /// Does everything that is to be done with one frame. `delay_ms` and `plays` concern animated outputs only.
@@ -97,7 +120,7 @@ impl<'a> Making<'a> {
             return Ok(());
         }
         let settle = self.tracks.iter().any(|track| matches!(track.target, Target::Animated(None)));
-        let (bench, control) = (self.bench, self.control);
+        let (bench, control, carried) = (self.bench, self.control, self.carried);
         let image = apply(image, &mut self.operations, 0, "/operations", settle, bench, control)?;
         self.note(None);
         let size = image.size();
@@ -117,7 +140,7 @@ impl<'a> Making<'a> {
                 continue;
             }
             let mut image = match derivation.from[*index] {
-                None => common.take(),
+                None => carried.for_output(common.take(), track.spec, control)?,
                 Some(source) => copies[source].take(),
             };
             let mut done = 0;
@@ -129,8 +152,8 @@ impl<'a> Making<'a> {
             }
             let rest = &mut track.operations[done..];
             let image = apply(image, rest, done, &track.pointer, settle, bench, control)?;
-            holding::encoding(&image, track.format, track.spec.lossless, bench)?;
-            track.take(image, delay_ms, plays, control)?;
+            holding::encoding(&image, track.format, track.spec, bench)?;
+            track.take(image, delay_ms, plays, carried, control)?;
             let name = track.spec.name.as_str();
             self.note(Some(name));
         }
@@ -142,7 +165,10 @@ impl<'a> Making<'a> {
     pub(super) fn finish(self) -> Result<(Vec<Encoded>, Vec<Warning>), Error> {
         let finished = self.tracks.into_iter().map(|track| match track.target {
             Target::Still(made) => Ok(made.expect("every source has a first frame")),
-            Target::Animated(animation) => animation.expect("every source has a first frame").finish(),
+            Target::Animated(open) => {
+                let (animation, extras) = *open.expect("every source has a first frame");
+                animation.finish(&extras)
+            }
         });
         Ok((finished.collect::<Result<_, Error>>()?, self.warnings))
     }
@@ -169,16 +195,19 @@ impl<'a> Track<'a> {
         image: Image,
         delay_ms: u32,
         plays: Option<u32>,
+        carried: &Carried<'_>,
         control: &'a Noting<'a>,
     ) -> Result<(), Error> {
         control.check()?;
-        control.stage(Stage::Encode(self.format));
+        let still = matches!(self.target, Target::Still(_));
+        let format = if still { encode::format(&image, self.spec, self.format) } else { self.format };
+        control.stage(Stage::Encode(format));
+        let (image, extras) = carried.finish(image, self.spec, format, control)?;
         match &mut self.target {
-            Target::Still(made) => *made = Some(encode::encode(image, self.spec, self.format, control)?),
+            Target::Still(made) => *made = Some(encode::encode(image, self.spec, format, &extras, control)?),
             Target::Animated(open) => {
-                let animation =
-                    open.get_or_insert_with(|| Animation::new(self.spec, self.format, plays, control));
-                animation.push(image, delay_ms)?;
+                let begin = || Box::new((Animation::new(self.spec, format, plays, control), extras));
+                open.get_or_insert_with(begin).0.push(image, delay_ms)?;
             }
         }
         Ok(())

@@ -3,13 +3,18 @@
 //! Owns the cost of each codec; how the stages add up is `plan`'s. Pure arithmetic on headers and shapes.
 
 use super::{
-    Format, Header, decode,
+    ColorProfile, Format, Header, KeepMetadata, OutputFormat, OutputSpec, decode,
     image::{Layout, Shape, Size},
 };
 
 /// Bytes that any codec or operation may need beside what grows with the image: tables, buffers, small chunks.
 pub(super) const BASE_BYTES: u64 = 1 << 20;
 
+/// Bytes of an embedded profile as it was read, understood and made into tables.
+const PROFILE_BYTES: u64 = 8 << 20;
+
+/// Bytes of the profile and the metadata that an output keeps, and of the copies made while they are written.
+const CARRIED_BYTES: u64 = 12 << 20;
 /// Most bytes of an animated output: as much as a request's body may have by default. What would be more fails when it gets there.
 pub(super) const ANIMATION_BYTES_MAX: u64 = 64 << 20;
 
@@ -30,7 +35,9 @@ pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
     let channels = u64::from(header.channels.max(1));
     let in_file = pixels * channels * u64::from(header.depth.max(8)).div_ceil(8);
     let narrowed = if header.depth > 8 { out } else { 0 };
+    let profile = if header.has_icc { PROFILE_BYTES } else { 0 };
     BASE_BYTES
+        + profile
         + match header.format {
             // Planes at the scale asked for beside the pixels (four channels of CMYK become three in place), twice where chroma is widened;
             // of progressive files all coefficients, two bytes each and as if chroma were not halved, because the header does not tell.
@@ -68,9 +75,9 @@ pub(super) fn layers(size: Size) -> u64 {
 
 /// Bytes that an animated output holds from its first frame to its last, beside the frame in hand: the picture before, what is drawn of the
 /// next, and the file so far, whose buffer may be half empty.
-pub(super) fn animating(shape: Shape, format: Format, lossless: bool, frames: u32) -> u64 {
+pub(super) fn animating(shape: Shape, format: Format, spec: &OutputSpec, frames: u32) -> u64 {
     let pixels = shape.size.pixels();
-    let file = encoded(shape, format, lossless).saturating_mul(u64::from(frames)).min(ANIMATION_BYTES_MAX);
+    let file = encoded(shape, format, spec).saturating_mul(u64::from(frames)).min(ANIMATION_BYTES_MAX);
     pixels * 20 + 2 * file
 }
 
@@ -80,41 +87,73 @@ fn block_slack(full: Size, channels: u64) -> u64 {
 }
 
 /// Peak bytes while encoding an image of this shape, beside its own pixels; the encoded file included, whose buffer may be half empty.
-pub(super) fn encoding(shape: Shape, format: Format, lossless: bool) -> u64 {
-    let pixels = shape.size.pixels();
+pub(super) fn encoding(shape: Shape, format: Format, spec: &OutputSpec) -> u64 {
     let alpha = shape.layout == Layout::Rgba;
     let flat = if alpha && !format.keeps_alpha() { Shape { layout: Layout::Rgb, ..shape } } else { shape };
     let flattened = if flat == shape { 0 } else { flat.bytes() };
-    let widened = if flat.layout == Layout::Grey { pixels * 3 } else { 0 };
-    BASE_BYTES
-        + flattened
-        + match format {
-            // Grey goes through planes of its own in the library.
-            Format::Jpeg if flat.layout == Layout::Grey => pixels * 9,
-            Format::Jpeg => pixels * 7,
-            Format::Png => 2 * encoded(flat, format, lossless),
-            // libwebp's hash chains and histograms, for the pixels of a lossless image or for a lossy image's alpha.
-            Format::Webp if lossless || alpha => widened + pixels * 40,
-            Format::Webp => widened + pixels * 8,
-            // The compressed data, whose buffer may be half empty, and the file around it; before that a sample of four bytes a pixel.
-            Format::Gif => 3 * encoded(flat, format, lossless),
-            // Strips on their way to the buffer.
-            Format::Tiff => 2 * encoded(flat, format, lossless) + flat.bytes().min(4 << 20),
-            Format::Bmp => encoded(flat, format, lossless),
-            // rav1e's frames, their half and quarter copies, what it keeps of each block, and much that does not grow with the image; all
-            // that once more for alpha, whose frame has three planes too while it is made.
-            Format::Avif if alpha => pixels * 160 + (12 << 20),
-            Format::Avif => pixels * 100 + (10 << 20),
-            Format::Jxl | Format::Svg => 0,
-            // The crate's own buffer for the worst case, then a copy of what was used of it.
-            Format::Qoi => widened + pixels * 5 + 2 * encoded(flat, format, lossless),
-        }
+    // While a smaller quality is tried, the best file so far is kept.
+    let best = if spec.max_bytes.is_some() { encoded(flat, format, spec) } else { 0 };
+    let carried = if keeps(spec) { CARRIED_BYTES } else { 0 };
+    let coding = codings(format, spec).map(|(format, lossless)| coding(flat, format, lossless, spec));
+    BASE_BYTES + flattened + best + carried + coding.max().unwrap_or(0)
 }
 
-/// Bytes of the encoded file that stay until the end: what noise at the highest quality needs.
-pub(super) fn encoded(shape: Shape, format: Format, lossless: bool) -> u64 {
+/// The codings that may be tried: of `auto` every one that it may choose.
+fn codings(format: Format, spec: &OutputSpec) -> impl Iterator<Item = (Format, bool)> {
+    let auto = spec.format == OutputFormat::Auto;
+    let others = [(Format::Webp, false), (Format::Webp, true), (Format::Png, true)];
+    std::iter::once((format, spec.lossless)).chain(others.into_iter().filter(move |_| auto))
+}
+
+/// Whether the file gets more than pixels.
+fn keeps(spec: &OutputSpec) -> bool {
+    spec.color_profile == ColorProfile::Keep || spec.keep_metadata != KeepMetadata::None
+}
+
+/// What one encoder needs for an image of channels that its format has.
+fn coding(shape: Shape, format: Format, lossless: bool, spec: &OutputSpec) -> u64 {
+    let pixels = shape.size.pixels();
+    let alpha = shape.layout == Layout::Rgba;
+    let widened = if shape.layout == Layout::Grey { pixels * 3 } else { 0 };
+    let file = file(shape, format, lossless);
+    match format {
+        // All coefficients, two bytes each, and their planes where tables are made for them.
+        Format::Jpeg if spec.progressive || spec.effort.is_some() => {
+            pixels * if spec.chroma_subsampling.is_some() { 20 } else { 15 }
+        }
+        // Grey goes through planes of its own in the library; chroma that is not halved takes planes of full size.
+        Format::Jpeg if shape.layout == Layout::Grey || spec.chroma_subsampling.is_some() => pixels * 10,
+        Format::Jpeg => pixels * 7,
+        Format::Png => 2 * file + super::encode::png_working_bytes(shape, spec.effort),
+        // libwebp's hash chains and histograms, for the pixels of a lossless image or for a lossy image's alpha.
+        Format::Webp if lossless || alpha => widened + pixels * 40,
+        Format::Webp => widened + pixels * 8,
+        // The compressed data, whose buffer may be half empty, and the file around it; before that a sample of four bytes a pixel.
+        Format::Gif => 3 * file,
+        // Strips on their way to the buffer.
+        Format::Tiff => 2 * file + shape.bytes().min(4 << 20),
+        Format::Bmp => file,
+        // rav1e's frames, their half and quarter copies, what it keeps of each block, and much that does not grow with the image; all that
+        // once more for alpha, whose frame has three planes too while it is made.
+        Format::Avif if alpha => pixels * 160 + (12 << 20),
+        Format::Avif => pixels * 100 + (10 << 20),
+        Format::Jxl | Format::Svg => 0,
+        // The crate's own buffer for the worst case, then a copy of what was used of it.
+        Format::Qoi => widened + pixels * 5 + 2 * file,
+    }
+}
+
+/// Bytes of the encoded file that stay until the end: what noise at the highest quality needs, and what else the file keeps.
+pub(super) fn encoded(shape: Shape, format: Format, spec: &OutputSpec) -> u64 {
+    let largest = codings(format, spec).map(|(format, lossless)| file(shape, format, lossless)).max();
+    let most = largest.unwrap_or(0).min(spec.max_bytes.unwrap_or(u64::MAX));
+    most + if keeps(spec) { CARRIED_BYTES / 2 } else { 0 }
+}
+
+fn file(shape: Shape, format: Format, lossless: bool) -> u64 {
     let pixels = shape.size.pixels();
     4096 + match format {
+        // Half as much again where chroma is whole.
         Format::Jpeg => pixels * 2,
         Format::Webp if !lossless => pixels * 3 / 2,
         Format::Gif => pixels * 3 / 2,

@@ -19,17 +19,21 @@ mod layer;
 mod length;
 mod make;
 mod memory;
+mod metadata;
+mod profile;
 
 mod patch;
 mod pointwise;
 mod region;
 mod resample;
 mod run;
+mod typeset;
 
 pub mod assets;
 pub mod color;
 pub mod control;
 pub mod error;
+pub mod fonts;
 pub mod format;
 pub mod image;
 pub mod limits;
@@ -47,6 +51,7 @@ pub use assets::{Asset, Assets, Bench, Input};
 pub use control::{Control, Interrupt, Stage, Unattended};
 pub use decode::baseline;
 pub use error::{Code, Error};
+pub use fonts::Fonts;
 pub use format::Format;
 pub use geometry::Fit;
 pub use gravity::Gravity;
@@ -54,7 +59,10 @@ pub use image::Size;
 pub use length::{AspectRatio, Length};
 pub use limits::Limits;
 pub use ops::{Operation, REGISTRY, Registration, registration};
-pub use output::{Encoded, FrameChoice, OUTPUT_PARAMS, OutputFormat, OutputSpec};
+pub use output::{
+    ChromaSubsampling, ColorProfile, Encoded, FrameChoice, KeepMetadata, OUTPUT_PARAMS, OutputFormat,
+    OutputSpec,
+};
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
 pub use probe::probe;

@@ -1,25 +1,22 @@
 //! What is asked of one output, and what comes out.
+//!
+//! Owns the specification of an output, the rules between its options, and which of them a format has no use for. Reads JSON, knows no
+//! codec. Called by `api` to read specs, by `plan` and by the encoders.
+
+mod ignored;
+mod options;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Format, Kind, Param, Problem, color,
+    Format, Problem, color,
     ops::Operation,
     params::{self, escape_pointer_token},
 };
 
-/// Format asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OutputFormat {
-    /// The source's own format.
-    #[default]
-    Same,
-    /// This one.
-    #[serde(untagged)]
-    Fixed(Format),
-}
+pub(super) use ignored::ignored;
+pub use options::{ChromaSubsampling, ColorProfile, FLAT_PERCENT, KeepMetadata, OUTPUT_PARAMS, OutputFormat};
 
 /// One output of a job: operations of its own, then an encoder. Already valid; reading JSON is [`OutputSpec::read`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,6 +35,27 @@ pub struct OutputSpec {
     /// Lossless coding where the format has both (WebP).
     #[serde(default)]
     pub lossless: bool,
+    /// Time spent on a smaller file, 0..9; `None` takes the format's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<u8>,
+    /// Progressive coding where the format has it (JPEG).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub progressive: bool,
+    /// Resolution of colour; `None` takes the format's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chroma_subsampling: Option<ChromaSubsampling>,
+    /// Most bytes of the file; lossy formats lower their quality to get there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// Lowest quality for the sake of `max_bytes`; `None` means 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_quality: Option<u8>,
+    /// What of the source's metadata the file keeps.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keep_metadata: KeepMetadata,
+    /// Whether colours become sRGB or stay beside their profile.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub color_profile: ColorProfile,
     /// Colour under transparent pixels where the format has no alpha, as RGBA.
     #[serde(default = "color::white", with = "color::text")]
     pub background: [u8; 4],
@@ -59,69 +77,8 @@ pub enum FrameChoice {
     First,
 }
 
-impl OutputFormat {
-    /// The words of all choices, `same` first.
-    pub const NAMES: &[&str] = &["same", "jpeg", "png", "webp", "avif", "gif", "tiff", "bmp", "qoi"];
-
-    /// The word in specs, rows and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            OutputFormat::Same => "same",
-            OutputFormat::Fixed(format) => format.name(),
-        }
-    }
-
-    /// The choice with this name, if there is one.
-    pub fn from_name(name: &str) -> Option<OutputFormat> {
-        match name {
-            "same" => Some(OutputFormat::Same),
-            other => Format::from_name(other).filter(|format| format.is_written()).map(OutputFormat::Fixed),
-        }
-    }
-}
-
 /// Most bytes of an output's name.
 const NAME_BYTES_MAX: usize = 64;
-
-/// The scalar options of an output; its name and its operations are read apart.
-pub const OUTPUT_PARAMS: &[Param] = &[
-    Param {
-        name: "format",
-        kind: Kind::Choice(OutputFormat::NAMES),
-        default: Some("\"same\""),
-        doc: "Format of the output; same keeps the source's (jxl, which is only read, becomes jpeg, or png with alpha; svg becomes png).",
-    },
-    Param {
-        name: "quality",
-        kind: Kind::Integer { min: 1, max: 100 },
-        default: None,
-        doc: "Quality of lossy formats; 80 for jpeg, 79 for webp and 63 for avif if left out.",
-    },
-    Param {
-        name: "lossless",
-        kind: Kind::Boolean,
-        default: Some("false"),
-        doc: "Lossless coding in formats that have both (webp).",
-    },
-    Param {
-        name: "background",
-        kind: Kind::Color,
-        default: Some("\"#ffffff\""),
-        doc: "Colour under transparent pixels where the format has no alpha.",
-    },
-    Param {
-        name: "frames",
-        kind: Kind::Choice(&["all", "first"]),
-        default: None,
-        doc: "Frames of an animation that are kept; left out, gif and webp keep all and other formats the first. png can keep all too.",
-    },
-    Param {
-        name: "filename",
-        kind: Kind::Text { bytes_max: 255 },
-        default: None,
-        doc: "File name offered when the output is downloaded.",
-    },
-];
 
 impl OutputSpec {
     /// An output that only changes the format: no operations, every option at its default.
@@ -132,6 +89,13 @@ impl OutputSpec {
             format,
             quality: None,
             lossless: false,
+            effort: None,
+            progressive: false,
+            chroma_subsampling: None,
+            max_bytes: None,
+            min_quality: None,
+            keep_metadata: KeepMetadata::None,
+            color_profile: ColorProfile::Srgb,
             background: color::WHITE,
             frames: None,
             filename: None,
@@ -164,6 +128,7 @@ impl OutputSpec {
             problems
                 .push(Problem { pointer: format!("{pointer}/{}", escape_pointer_token("filename")), detail });
         }
+        contradictions(object, pointer, problems);
         if problems.len() > before {
             return None;
         }
@@ -178,6 +143,32 @@ impl OutputSpec {
             }
         }
     }
+}
+
+/// Options that cannot both be meant.
+fn contradictions(object: &Map<String, Value>, pointer: &str, problems: &mut Vec<Problem>) {
+    let given = |name: &str| object.get(name).filter(|value| !value.is_null());
+    let number = |name: &str| given(name).and_then(Value::as_f64);
+    let mut refuse = |name: &str, detail: String| {
+        problems.push(Problem { pointer: format!("{pointer}/{name}"), detail });
+    };
+    let lossless = given("lossless").and_then(Value::as_bool) == Some(true);
+    if lossless && let Some(format @ ("jpeg" | "gif" | "avif")) = given("format").and_then(Value::as_str) {
+        refuse("lossless", format!("{format} can't be lossless here; take png, webp or tiff"));
+    }
+    if given("min_quality").is_some() && given("max_bytes").is_none() {
+        refuse("min_quality", "is the lower bound of max_bytes, which is not given".to_owned());
+    }
+    if let (Some(least), Some(quality)) = (number("min_quality"), number("quality"))
+        && least > quality
+    {
+        refuse("min_quality", format!("must not be above the quality, {quality}"));
+    }
+}
+
+/// Whether an option need not be stored.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The name given, or the default of this place in the list.
@@ -251,7 +242,8 @@ mod tests {
         assert_eq!(read(json!({}), 0).0, Some(OutputSpec::plain("output", OutputFormat::Same)));
         assert_eq!(read(json!({}), 1).0.unwrap().name, "output-2");
         let full = json!({"name": "a", "operations": [{"op": "grayscale"}], "format": "webp", "quality": 50.0, "lossless": true,
-            "background": "#000", "frames": "first", "filename": "a.webp"});
+            "background": "#000", "frames": "first", "filename": "a.webp", "effort": 3, "progressive": true,
+            "chroma_subsampling": "4:4:4", "max_bytes": 1000, "min_quality": 20, "keep_metadata": "no_gps", "color_profile": "keep"});
         let spec = read(full, 0).0.unwrap();
         assert_eq!(
             (spec.quality, spec.format, spec.operations.len()),
@@ -271,25 +263,37 @@ mod tests {
     #[test]
     fn every_mistake_is_reported() {
         let wrong = json!({"name": "A", "operations": [{"op": "develop"}, {"op": "resize", "width": 0}], "format": "svg", "quality": 0,
-            "max_bytes": 3, "filename": "a/b"});
+            "max_byte": 3, "filename": "a/b"});
         let (spec, problems) = read(wrong, 0);
         assert_eq!(spec, None);
         let pointers: Vec<&str> =
             problems.iter().map(|problem| &problem.pointer["/outputs/0/".len()..]).collect();
         let expected =
-            ["format", "quality", "max_bytes", "name", "operations/0/op", "operations/1/width", "filename"];
+            ["format", "quality", "max_byte", "name", "operations/0/op", "operations/1/width", "filename"];
         assert_eq!(pointers, expected);
-        assert!(problems[0].detail.contains("same, jpeg, png"), "{}", problems[0].detail);
+        assert!(problems[0].detail.contains("same, auto, jpeg"), "{}", problems[0].detail);
         assert_eq!(read(json!([]), 0).1[0].pointer, "/outputs/0");
     }
 
     #[test]
-    fn format_names_go_both_ways() {
-        for name in OutputFormat::NAMES {
-            let format = OutputFormat::from_name(name).unwrap();
-            assert_eq!(format.name(), *name);
-            assert_eq!(serde_json::to_value(format).unwrap(), json!(name));
-            assert_eq!(serde_json::from_value::<OutputFormat>(json!(name)).unwrap(), format);
+    fn contradictions_are_refused() {
+        for (value, pointer) in [
+            (json!({"format": "jpeg", "lossless": true}), "lossless"),
+            (json!({"format": "gif", "lossless": true}), "lossless"),
+            (json!({"min_quality": 5}), "min_quality"),
+            (json!({"min_quality": 50, "quality": 40, "max_bytes": 1}), "min_quality"),
+        ] {
+            let problems = read(value.clone(), 0).1;
+            assert_eq!(problems.len(), 1, "{value}: {problems:?}");
+            assert_eq!(problems[0].pointer, format!("/outputs/0/{pointer}"));
+        }
+        for value in [
+            json!({"format": "jpeg", "lossless": false}),
+            json!({"lossless": true}),
+            json!({"format": "webp", "lossless": true}),
+            json!({"min_quality": 40, "quality": 40, "max_bytes": 1}),
+        ] {
+            assert_eq!(read(value.clone(), 0).1, [], "{value}");
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     derive::Derivation,
     image::{Layout, Shape, Size},
     limits,
-    make::keeps_frames,
+    make::{self, keeps_frames},
     memory,
     ops::{Detail, Operation},
     orient::Orientation,
@@ -55,7 +55,7 @@ pub struct Warning {
 pub struct PlannedOutput {
     /// Name from the spec.
     pub name: String,
-    /// Format asked for; `Same` is resolved.
+    /// Format asked for; `Same` is resolved, of `Auto` it is the likely one.
     pub format: Format,
     /// Width in pixels; after an operation whose outcome the pixels decide (`trim`), what an image without a border gives.
     pub width: u32,
@@ -83,10 +83,15 @@ pub struct Plan {
 }
 
 impl OutputFormat {
-    /// The concrete format for a source with this header.
+    /// The concrete format for a source with this header; of `auto` the likely one.
     pub fn resolve(self, source: &Header) -> Format {
         match self {
             OutputFormat::Same => source.format.same(source.alpha),
+            // What `auto` takes shows on the finished pixels only.
+            OutputFormat::Auto => match source.format {
+                Format::Jpeg | Format::Webp | Format::Avif | Format::Jxl => Format::Webp,
+                _ => Format::Png,
+            },
             OutputFormat::Fixed(format) => format,
         }
     }
@@ -117,8 +122,6 @@ pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limi
             limits.memory_bytes_max >> 20
         )));
     }
-    let mut warnings = of_source(header);
-    warnings.append(&mut walk.warnings);
     let times = |output: &OutputSpec| if keeps_frames(header, output) { u64::from(frames) } else { 1 };
     let stages = pipeline.outputs.iter().map(|output| (output.operations.len() as u64 + 1) * times(output));
     let operations = if pipeline.outputs.is_empty() { 0 } else { pipeline.operations.len() as u64 };
@@ -130,7 +133,7 @@ pub fn plan(header: &Header, pipeline: &Pipeline, assets: &Assets, limits: &Limi
         frames,
         stages: u32::try_from(common + stages.sum::<u64>()).unwrap_or(u32::MAX),
         outputs: walk.planned.into_iter().map(|(_, output)| output).collect(),
-        warnings,
+        warnings: walk.warnings,
     })
 }
 
@@ -196,19 +199,6 @@ fn detail_needed<'a>(mut shape: Shape, operations: impl Iterator<Item = &'a Oper
         }
     }
     None
-}
-
-/// Warnings that concern the source as a whole.
-fn of_source(header: &Header) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let mut warn = |code, detail: String| warnings.push(Warning { code, detail, output: None });
-    if header.has_icc {
-        warn(
-            "color_profile_dropped",
-            "the embedded colour profile is dropped; colours are taken as sRGB".to_owned(),
-        );
-    }
-    warnings
 }
 
 /// One walk over the operations on paper, adding up what is alive at the worst moment.
@@ -348,14 +338,25 @@ impl<'a> Walk<'a> {
             first = first.or(Some(live));
         }
         let shape = live.shape;
-        let format = output.format.resolve(self.header);
+        let mut format = make::format(self.header, output);
+        let mut warn = |code, detail| {
+            self.warnings.push(Warning { code, detail, output: Some(output.name.clone()) });
+        };
         if output.format == OutputFormat::Same && format != self.header.format {
-            let detail = format!("{} is read but not written; this output is {format}", self.header.format);
-            self.warnings.push(Warning {
-                code: "format_replaced",
-                detail,
-                output: Some(output.name.clone()),
-            });
+            let source = self.header.format;
+            warn("format_replaced", format!("{source} is read but not written; this output is {format}"));
+        }
+        let animated = keeps_frames(self.header, output);
+        if output.format == OutputFormat::Auto && !animated {
+            let small = shape.size.width.max(shape.size.height) <= Format::Webp.side_max();
+            format = match (small, shape.layout) {
+                (false, _) => Format::Png,
+                (true, Layout::Rgba) => Format::Webp,
+                (true, _) => format,
+            };
+        }
+        for (_, detail) in super::output::ignored(output, format, animated) {
+            warn("option_ignored", detail);
         }
         if shape.size.width.max(shape.size.height) > format.side_max() {
             return Err(Error::Parameter {
@@ -371,9 +372,9 @@ impl<'a> Walk<'a> {
         self.note_peak(
             live.kept
                 + live.own_bytes()
-                + turned.max(memory::encoding(shape, format, output.lossless) * live.growth()),
+                + turned.max(memory::encoding(shape, format, output) * live.growth()),
         );
-        self.finished += memory::encoded(shape, format, output.lossless) * live.growth();
+        self.finished += memory::encoded(shape, format, output) * live.growth();
         self.of_frames(output, format, shape);
         let Size { width, height } = shape.size;
         self.planned.push((index, PlannedOutput { name: output.name.clone(), format, width, height }));
@@ -384,7 +385,7 @@ impl<'a> Walk<'a> {
     fn of_frames(&mut self, output: &OutputSpec, format: Format, shape: Shape) {
         let frames = self.header.frames;
         if keeps_frames(self.header, output) {
-            let bytes = memory::animating(shape, format, output.lossless, frames);
+            let bytes = memory::animating(shape, format, output, frames);
             self.finished += bytes;
             self.peak += bytes;
         } else if frames > 1 && output.frames != Some(FrameChoice::First) {

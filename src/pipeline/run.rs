@@ -17,6 +17,7 @@ use super::{
     image::Image,
     limits,
     make::Making,
+    metadata::Carried,
     plan, probe,
 };
 
@@ -50,23 +51,27 @@ pub fn run(
     control.planned(planned.stages);
     control.check()?;
     let eighths = plan::decode_scale(&header, pipeline, limits);
-    let request = Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, control };
+    let carried = Carried::of(source, &header, &pipeline.outputs);
+    let inks = carried.inks();
+    let request =
+        Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, inks, control };
     let bench = Bench::new(assets, planned.memory_bytes);
     let noting = Noting { control, notes: Mutex::default() };
-    let mut making = Making::new(pipeline, &header, &bench, &noting);
+    let mut making = Making::new(pipeline, &header, &carried, &bench, &noting);
     let analysis = match planned.frames {
-        0 => look(&request, pipeline, None)?,
+        0 => look(&request, pipeline, &carried, None)?,
         1 => {
             control.stage(Stage::Decode);
-            let image = decode::decode(&request, pipeline.auto_orient)?;
-            let analysis = look(&request, pipeline, Some(&image))?;
+            let image = carried.decoded(decode::decode(&request, pipeline.auto_orient)?, control)?;
+            let analysis = look(&request, pipeline, &carried, Some(&image))?;
             making.frame(image, 0, None)?;
             analysis
         }
-        _ => animation(&request, pipeline, limits, &mut making)?,
+        _ => animation(&request, pipeline, limits, &carried, &mut making)?,
     };
     let (outputs, notes) = making.finish()?;
     let mut warnings = planned.warnings;
+    warnings.extend(carried.warning());
     warnings.extend(notes);
     Ok(Made { header, outputs, analysis, warnings })
 }
@@ -75,13 +80,15 @@ pub fn run(
 fn look(
     request: &Request<'_>,
     pipeline: &Pipeline,
+    carried: &Carried<'_>,
     decoded: Option<&Image>,
 ) -> Result<BTreeMap<String, Value>, Error> {
     if pipeline.analyze.is_empty() {
         return Ok(BTreeMap::new());
     }
     request.control.stage(Stage::Analyze);
-    analyze::analyze(&pipeline.analyze, request.source, request.header, decoded, request.control)
+    let seen = decoded.map(|image| carried.seen(image.clone(), request.control)).transpose()?;
+    analyze::analyze(&pipeline.analyze, request.source, request.header, seen.as_ref(), request.control)
 }
 
 /// Frame by frame. More of them may come than the header's bounded walk has counted.
@@ -89,6 +96,7 @@ fn animation(
     request: &Request<'_>,
     pipeline: &Pipeline,
     limits: &Limits,
+    carried: &Carried<'_>,
     making: &mut Making<'_>,
 ) -> Result<BTreeMap<String, Value>, Error> {
     let mut frames = Frames::open(request, pipeline.auto_orient)?;
@@ -101,8 +109,9 @@ fn animation(
         let Some(Frame { image, delay_ms }) = frames.next()? else { return Ok(analysis) };
         count += 1;
         limits::admit_frames(count, request.header, limits)?;
+        let image = carried.decoded(image, request.control)?;
         if count == 1 {
-            analysis = look(request, pipeline, Some(&image))?;
+            analysis = look(request, pipeline, carried, Some(&image))?;
         }
         making.frame(image, delay_ms, frames.plays())?;
     }
@@ -141,6 +150,7 @@ impl Control for Noting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::metadata::Extras;
     use super::super::{Code, Format, OutputFormat, OutputSpec, Unattended, encode, image::Layout};
     use super::*;
     use serde_json::json;
@@ -160,7 +170,7 @@ mod tests {
     fn file(layout: Layout, format: Format) -> Vec<u8> {
         let mut spec = OutputSpec::plain("file", OutputFormat::Fixed(format));
         spec.lossless = true;
-        encode::encode(picture(64, 48, layout), &spec, format, &Unattended).unwrap().bytes
+        encode::encode(picture(64, 48, layout), &spec, format, &Extras::default(), &Unattended).unwrap().bytes
     }
 
     fn pipeline(value: serde_json::Value) -> Pipeline {
@@ -206,6 +216,7 @@ mod tests {
                     header: &header,
                     eighths: 8,
                     memory_bytes: 1 << 30,
+                    inks: None,
                     control: &Unattended,
                 };
                 let decoded = decode::decode(&request, true).unwrap().with_layout(layout);

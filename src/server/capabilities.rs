@@ -30,6 +30,7 @@ impl Prepared {
             timeout: config.timeout_default,
             presets: config.presets.keys().cloned().collect(),
             assets: services.assets.names().map(str::to_owned).collect(),
+            fonts: services.assets.fonts().names().map(str::to_owned).collect(),
             assets_max: config.assets_max,
             asset_bytes_max: config.asset_bytes_max,
             image: services.image_limits,

@@ -338,7 +338,9 @@ impl From<pipeline::Error> for ApiError {
             pipeline::Code::ImageTooLarge => Code::ImageTooLarge,
             pipeline::Code::CorruptImage => Code::CorruptImage,
             pipeline::Code::InvalidSpec => Code::InvalidSpec,
-            pipeline::Code::EncodeFailed | pipeline::Code::Interrupted => return ApiError::internal(error),
+            pipeline::Code::EncodeFailed
+            | pipeline::Code::MaxBytesUnreachable
+            | pipeline::Code::Interrupted => return ApiError::internal(error),
         };
         let mut api = ApiError::new(code, error.to_string());
         if let pipeline::Error::Parameter { pointer, detail } = error {

@@ -5,11 +5,11 @@ use super::jobs::receive::with_rules_of;
 use crate::api::spec::check_preset;
 use crate::clock::Timestamp;
 use crate::egress::Egress;
-use crate::pipeline::Problem;
+use crate::pipeline::{Assets, Problem};
 
 /// Every mistake of every preset, one sentence each, naming its place in the settings.
-pub fn preset_mistakes(config: &Config, egress: &Egress, now: Timestamp) -> Vec<String> {
-    with_rules_of(config, egress, now, |rules| {
+pub fn preset_mistakes(config: &Config, egress: &Egress, assets: &Assets, now: Timestamp) -> Vec<String> {
+    with_rules_of(config, egress, assets, now, |rules| {
         let mut mistakes = Vec::new();
         for (name, fields) in &config.presets {
             let problems = check_preset(name, fields, rules);

@@ -141,6 +141,10 @@ fn explanation(name: &str) -> &'static str {
         }
         "source_http_error" => "The source's server answered with an error, or the connection to it failed.",
         "encode_failed" => "An output could not be encoded; `output` names it.",
+        "max_bytes_unreachable" => {
+            "An output does not fit into its `max_bytes`, not even at the lowest quality allowed (`min_quality`); `output` names it. \
+             Ask for fewer pixels, a lower `min_quality`, more bytes, or, for a lossless format, for a lossy one."
+        }
         "timeout" => "An attempt took longer than the job's `timeout`.",
         "panic" => "The image code failed on this image in a way it should not. The server caught it.",
         "crashed" => "The process died while this job was running, too often to try again.",

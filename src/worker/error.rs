@@ -50,12 +50,15 @@ pub(super) fn failure_of(error: &pipeline::Error) -> Failure {
         pipeline::Code::ImageTooLarge => Code::ImageTooLarge,
         pipeline::Code::CorruptImage => Code::CorruptImage,
         pipeline::Code::EncodeFailed => Code::EncodeFailed,
+        pipeline::Code::MaxBytesUnreachable => Code::MaxBytesUnreachable,
         pipeline::Code::InvalidSpec => Code::InvalidSpec,
         pipeline::Code::Interrupted => Code::Timeout,
     };
     let failure = Failure::new(code, error.to_string(), false);
     match error {
-        pipeline::Error::Encode { output, .. } => failure.of_output(output.clone()),
+        pipeline::Error::Encode { output, .. } | pipeline::Error::MaxBytes { output, .. } => {
+            failure.of_output(output.clone())
+        }
         _ => failure,
     }
 }

@@ -227,6 +227,29 @@ fn assets_of_the_settings_serve_every_job_and_give_way_to_its_own_parts() {
     assert_eq!(corner(&server, &id), [0, 255, 0]);
 }
 
+#[test]
+fn fonts_of_the_settings_are_written_in_and_others_listed() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("brand.ttf");
+    std::fs::write(&path, minilab::pipeline::fonts::SANS_BOLD).unwrap();
+    let server = TestServer::with(|settings| {
+        settings.fonts.insert("brand".to_owned(), path.clone());
+        let text = json!({"op": "text", "text": "W漢", "size": 30, "font": "brand", "background": "red"});
+        settings.server.presets.insert("titled".to_owned(), job(json!([text])));
+    });
+    assert_eq!(server.get("/v1/capabilities").json()["fonts"], json!(["brand", "sans", "sans-bold"]));
+    let titled = server.succeeded("preset=titled", &picture(ImageFormat::Png, 200, 100, 1));
+    assert_eq!(titled["warnings"][0]["code"], "glyphs_missing");
+    for spec in [
+        json!({"source": {"url": "http://127.0.0.1:9/a.png"}, "operations": [{"op": "text", "text": "a", "font": "sanz"}], "outputs": [{}]}),
+        json!({"source": {"url": "http://127.0.0.1:9/a.png"}, "outputs": [{}, {"operations": [{"op": "text", "text": "a", "font": "sanz"}]}]}),
+    ] {
+        let refused = errors(&server.post_json("/v1/jobs", &spec));
+        assert!(refused[0].0.ends_with("operations/0/font"), "{refused:?}");
+        assert!(refused[0].1.contains("did you mean \"sans\"? Valid: brand, sans, sans-bold"), "{refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_asset_of_the_settings_that_is_no_image_is_told_at_start() {
     let files = tempfile::tempdir().unwrap();
@@ -235,8 +258,10 @@ async fn an_asset_of_the_settings_that_is_no_image_is_told_at_start() {
     settings.ensure_webhook_secret().unwrap();
     settings.assets.insert("brand".to_owned(), files.path().join("brand.png"));
     settings.assets.insert("gone".to_owned(), files.path().join("gone.png"));
+    settings.fonts.insert("odd".to_owned(), files.path().join("brand.png"));
     let error = minilab::app::App::start(settings).await.unwrap_err().to_string();
     assert!(error.contains("assets.brand: ") && error.contains("assets.gone: "), "{error}");
+    assert!(error.contains("fonts.odd: "), "{error}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ fn spec_document() -> Value {
             {"name": "thumb", "operations": [{"op": "resize", "width": 320, "height": 320, "fit": "cover", "gravity": "north"}],
              "format": "webp", "quality": 79},
             {"format": "same", "filename": "big.jpg"},
+            {"name": "rich", "format": "jpeg", "effort": 4, "progressive": true, "chroma_subsampling": "4:4:4", "max_bytes": 200_000,
+             "min_quality": 30, "keep_metadata": "no_gps", "color_profile": "keep"},
         ],
         "analyze": ["info", "blurhash"],
         "webhook": {"url": "https://example.com/hook?secret=1", "events": ["job.succeeded", "job.failed"]},
@@ -37,6 +39,7 @@ fn spec() -> JobSpec {
         timeout_default: Duration::from_secs(60),
         max_attempts_default: 8,
         presets: &BTreeMap::new(),
+        fonts: &minilab::pipeline::Fonts::bundled(),
         vet_url: &|_| Ok(()),
         vet_headers: &|_| Ok(()),
     };

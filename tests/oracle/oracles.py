@@ -265,3 +265,23 @@ def sixteen_bits(data):
 
 def cmyk(data):
     return pictures.opened(data).convert("RGB")
+
+
+def written(text, face, size, origin):
+    """White text with its baseline at `origin`, shaped by HarfBuzz and drawn by FreeType so large that no hinting matters."""
+    from pathlib import Path
+
+    from PIL import ImageDraw, ImageFont
+
+    times = 16
+    path = Path(__file__).resolve().parents[2] / f"src/pipeline/fonts/NotoSans-{face}.ttf"
+
+    def oracle(picture):
+        font = ImageFont.truetype(str(path), size * times, layout_engine=ImageFont.Layout.RAQM)
+        mask = Image.new("L", (picture.width * times, picture.height * times), 0)
+        ImageDraw.Draw(mask).text((origin[0] * times, origin[1] * times), text, fill=255, font=font, anchor="ls")
+        picture = picture.convert("RGB")
+        picture.paste((255, 255, 255), (0, 0), mask.reduce(times))
+        return picture
+
+    return oracle

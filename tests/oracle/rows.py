@@ -167,6 +167,21 @@ def overlays():
     ]
 
 
+def texts():
+    # At this size the ascent is 64 pixels, so that the oracle's baseline falls on a whole one.
+    size = 64 / 1.069
+    line = "HaAV fi\u0436\u03ac"
+
+    def op(**parameters):
+        return {"op": "text", "text": line, "size": size, "gravity": "northwest", "x": 10, "y": 8, "color": "white", "max_width": 16384, **parameters}
+
+    oracle = "Pillow with libraqm (HarfBuzz), 16 × supersampled"
+    return [
+        row("text", "photo", op(), oracle, oracles.written(line, "Regular", size, (10, 72)), (64, 0.6)),
+        row("text in bold", "photo", op(font="sans-bold"), oracle, oracles.written(line, "Bold", size, (10, 72)), (64, 0.6)),
+    ]
+
+
 def decoding():
     rows = [
         row(f"EXIF orientation {number}", f"orient-{number}.jpg", [], "Pillow exif_transpose", lambda data: ImageOps.exif_transpose(pictures.opened(data)), (2, 0.1))
@@ -184,4 +199,4 @@ def decoding():
 
 
 def rows():
-    return resizes() + geometry() + neighbourhoods() + colours() + overlays() + decoding()
+    return resizes() + geometry() + neighbourhoods() + colours() + overlays() + texts() + decoding()

@@ -103,6 +103,10 @@ fn to_rgb((size, mut bytes): Raw, request: &Request<'_>) -> Pixels {
     let layout = match request.header.channels {
         1 => Layout::Grey,
         3 => Layout::Rgb,
+        // Inks in the file are light: 255 for none.
+        _ if request.inks.and_then(|inks| inks.inks_to_srgb(&mut bytes, |light| 255 - light)).is_some() => {
+            Layout::Rgb
+        }
         _ => {
             let count = bytes.len() / 4;
             for index in 0..count {

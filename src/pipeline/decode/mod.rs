@@ -17,6 +17,7 @@ use super::{
     Control, Error, Format, Header,
     image::{Image, Layout, Size},
     orient::Orientation,
+    profile::Profile,
 };
 
 /// What a decoder is asked for.
@@ -30,6 +31,8 @@ pub(super) struct Request<'a> {
     pub(super) eighths: u8,
     /// Bytes that the plan allows for the whole run.
     pub(super) memory_bytes: u64,
+    /// What the four inks of a CMYK image look like, if the file says so.
+    pub(super) inks: Option<&'a Profile>,
     /// Asked from time to time.
     pub(super) control: &'a dyn Control,
 }

@@ -16,12 +16,11 @@ const EFFORT_DEFAULT: u8 = 1;
 
 /// Encodes at a quality of 1..100 with an effort of 0 (fastest) to 9.
 pub(super) fn encode(
-    image: Image,
+    image: &Image,
     quality: u8,
     effort: Option<u8>,
     control: &dyn Control,
 ) -> Result<Vec<u8>, Failure> {
-    let image = if image.layout() == Layout::Grey { image.with_layout(Layout::Rgb) } else { image };
     control.check()?;
     // rav1e counts the other way: 10 is fastest, 1 slowest.
     let speed = 10 - effort.unwrap_or(EFFORT_DEFAULT).min(9);
@@ -37,13 +36,11 @@ pub(super) fn encode(
         Layout::Rgba => {
             let pixels = image.pixels().as_chunks::<4>().0;
             let pixels: Vec<RGBA8> = pixels.iter().map(|[r, g, b, a]| RGBA8::new(*r, *g, *b, *a)).collect();
-            drop(image);
             encoder.encode_rgba(Img::new(&pixels, width, height))
         }
         _ => {
             let pixels = image.pixels().as_chunks::<3>().0;
             let pixels: Vec<RGB8> = pixels.iter().map(|[r, g, b]| RGB8::new(*r, *g, *b)).collect();
-            drop(image);
             encoder.encode_rgb(Img::new(&pixels, width, height))
         }
     };

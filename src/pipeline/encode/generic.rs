@@ -12,19 +12,14 @@ use crate::pipeline::{
     image::{Image, Layout},
 };
 
-pub(super) fn encode(image: Image, format: Format, control: &dyn Control) -> Result<Vec<u8>, Failure> {
-    let image = match (format, image.layout()) {
-        // QOI knows no grey.
-        (Format::Qoi, Layout::Grey) => image.with_layout(Layout::Rgb),
-        _ => image,
-    };
+pub(super) fn encode(image: &Image, format: Format, control: &dyn Control) -> Result<Vec<u8>, Failure> {
     let (size, pixels) = (image.size(), image.pixels());
     let color = match image.layout() {
         Layout::Grey => ExtendedColorType::L8,
         Layout::Rgb => ExtendedColorType::Rgb8,
         Layout::Rgba => ExtendedColorType::Rgba8,
     };
-    let mut out = Watched::new(control, bytes_hint(&image, format));
+    let mut out = Watched::new(control, bytes_hint(image, format));
     let written = match format {
         Format::Bmp => BmpEncoder::new(&mut out).write_image(pixels, size.width, size.height, color),
         _ => QoiEncoder::new(&mut out).write_image(pixels, size.width, size.height, color),

@@ -1,12 +1,15 @@
 //! Pixels to bytes.
 //!
-//! Owns the choice of encoder and its settings, and the flattening of alpha where a format has none. Outputs carry no metadata. Called by
-//! `run` only.
+//! Owns the choice of encoder and its settings, the flattening of alpha where a format has none, and the search for a quality that fits
+//! into so many bytes. What of the source's profile and metadata goes into the file is decided by `metadata`. Called by `run` only.
 
 mod animation;
+mod auto;
 mod avif;
+mod fit;
 mod generic;
 mod gif;
+mod indexed;
 mod jpeg;
 mod palette;
 mod png;
@@ -17,10 +20,13 @@ mod writer;
 use super::{
     Control, Encoded, Error, Format, Interrupt, OutputSpec,
     image::{Image, Layout},
+    metadata::Extras,
     ops::Operation,
 };
 
 pub(super) use animation::Animation;
+pub(super) use auto::format;
+pub(super) use png::working_bytes as png_working_bytes;
 
 /// Why an encoder gave up.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +34,9 @@ enum Failure {
     /// What the encoder said.
     #[error("{0}")]
     Failed(String),
+    /// Nothing small enough can be made.
+    #[error("{0}")]
+    TooLarge(String),
     /// Stopped from outside.
     #[error(transparent)]
     Interrupted(#[from] Interrupt),
@@ -39,14 +48,27 @@ impl Failure {
     }
 }
 
-/// Writes an image as this output asks; `format` is the output's, resolved.
+/// How an image is to be written, all defaults filled in.
+#[derive(Clone, Copy)]
+struct Settings<'a> {
+    spec: &'a OutputSpec,
+    format: Format,
+    /// The highest quality that may be used; `None` for lossless coding.
+    quality: Option<u8>,
+    extras: &'a Extras,
+    control: &'a dyn Control,
+}
+
+/// Writes an image as this output asks; `format` is the output's as [`format`] gave it, `extras` is what goes into the file beside the
+/// pixels.
 ///
 /// # Errors
-/// [`Error::Encode`] and [`Error::Interrupted`].
+/// [`Error::Encode`], [`Error::MaxBytes`] and [`Error::Interrupted`].
 pub(super) fn encode(
     image: Image,
     spec: &OutputSpec,
     format: Format,
+    extras: &Extras,
     control: &dyn Control,
 ) -> Result<Encoded, Error> {
     let fail = |failure| failed(failure, spec, format);
@@ -55,29 +77,42 @@ pub(super) fn encode(
         let flatten = Operation::Flatten(super::ops::Flatten { background: spec.background });
         image = flatten.op().apply(image, control).map_err(|error| fail(Failure::because(error)))?;
     }
+    if image.layout() == Layout::Grey && matches!(format, Format::Webp | Format::Qoi | Format::Avif) {
+        image = image.with_layout(Layout::Rgb);
+    }
     control.check()?;
-    let quality = quality(spec, format);
+    let lossless = format == Format::Webp && auto::lossless(&image, spec);
+    let quality = quality(spec, format).filter(|_| !lossless);
+    let settings = Settings { spec, format, quality, extras, control };
     let size = image.size();
-    let bytes = match format {
-        Format::Jpeg => jpeg::encode(&image, quality.unwrap_or(80)),
-        Format::Png => png::encode(&image, control),
-        Format::Webp => webp::encode(image, quality, control),
-        Format::Tiff => tiff::encode(&image, control),
-        Format::Gif => gif::encode(&image, control),
-        Format::Avif => avif::encode(image, quality.unwrap_or(63), None, control),
-        Format::Bmp | Format::Qoi => generic::encode(image, format, control),
-        Format::Jxl | Format::Svg => Err(Failure::Failed(format!("{format} is only read"))),
-    };
+    let made = fit::encode(&image, &settings);
     control.check()?;
-    let mut bytes = bytes.map_err(fail)?;
+    let (mut bytes, quality) = made.map_err(fail)?;
     bytes.shrink_to_fit();
     Ok(Encoded { name: spec.name.clone(), format, width: size.width, height: size.height, quality, bytes })
+}
+
+/// One file at one quality, metadata included.
+fn once(image: &Image, settings: &Settings<'_>, quality: Option<u8>) -> Result<Vec<u8>, Failure> {
+    let Settings { spec, format, extras, control, .. } = *settings;
+    let bytes = match format {
+        Format::Jpeg => jpeg::encode(image, spec, quality.unwrap_or(80), control),
+        Format::Png => png::encode(image, spec.effort, control),
+        Format::Webp => webp::encode(image, quality, spec.effort, control),
+        Format::Tiff => tiff::encode(image, spec.effort, control),
+        Format::Gif => gif::encode(image, control),
+        Format::Bmp | Format::Qoi => generic::encode(image, format, control),
+        Format::Avif => avif::encode(image, quality.unwrap_or(63), spec.effort, control),
+        Format::Jxl | Format::Svg => Err(Failure::Failed(format!("{format} is only read"))),
+    }?;
+    Ok(extras.attach(format, bytes, image.layout() == Layout::Rgba))
 }
 
 /// The pipeline's error for what an encoder said.
 fn failed(failure: Failure, spec: &OutputSpec, format: Format) -> Error {
     match failure {
         Failure::Failed(detail) => Error::Encode { output: spec.name.clone(), format, detail },
+        Failure::TooLarge(detail) => Error::MaxBytes { output: spec.name.clone(), detail },
         Failure::Interrupted(interrupt) => Error::Interrupted(interrupt),
     }
 }
@@ -87,3 +122,6 @@ fn quality(spec: &OutputSpec, format: Format) -> Option<u8> {
     let lossy = !(spec.lossless && format == Format::Webp);
     format.quality_default().filter(|_| lossy).map(|default| spec.quality.unwrap_or(default))
 }
+
+#[cfg(test)]
+mod tests;

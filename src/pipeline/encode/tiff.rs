@@ -19,24 +19,34 @@ use crate::pipeline::{
 /// Value of the ExtraSamples tag for straight alpha (TIFF 6.0, p. 31).
 const UNASSOCIATED_ALPHA: u16 = 2;
 
-pub(super) fn encode(image: &Image, control: &dyn Control) -> Result<Vec<u8>, Failure> {
+pub(super) fn encode(image: &Image, effort: Option<u8>, control: &dyn Control) -> Result<Vec<u8>, Failure> {
     let mut out = Watched::new(control, 0);
+    let level = match effort {
+        None | Some(..=3) => DeflateLevel::Fast,
+        Some(4..=6) => DeflateLevel::Balanced,
+        Some(_) => DeflateLevel::Best,
+    };
     let written = match image.layout() {
-        Layout::Grey => write::<Gray8>(&mut out, image, &[]),
-        Layout::Rgb => write::<RGB8>(&mut out, image, &[]),
-        Layout::Rgba => write::<RGBA8>(&mut out, image, &[UNASSOCIATED_ALPHA]),
+        Layout::Grey => write::<Gray8>(&mut out, image, level, &[]),
+        Layout::Rgb => write::<RGB8>(&mut out, image, level, &[]),
+        Layout::Rgba => write::<RGBA8>(&mut out, image, level, &[UNASSOCIATED_ALPHA]),
     };
     written.map_err(Failure::because)?;
     Ok(out.into_bytes())
 }
 
-fn write<C: ColorType<Inner = u8>>(out: &mut Watched<'_>, image: &Image, extra: &[u16]) -> TiffResult<()>
+fn write<C: ColorType<Inner = u8>>(
+    out: &mut Watched<'_>,
+    image: &Image,
+    level: DeflateLevel,
+    extra: &[u16],
+) -> TiffResult<()>
 where
     [u8]: TiffValue,
 {
     let size = image.size();
     let mut encoder = TiffEncoder::new(out)?
-        .with_compression(Compression::Deflate(DeflateLevel::Fast))
+        .with_compression(Compression::Deflate(level))
         .with_predictor(Predictor::Horizontal);
     let mut page = encoder.new_image::<C>(size.width, size.height)?;
     if !extra.is_empty() {

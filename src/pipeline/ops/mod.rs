@@ -202,6 +202,7 @@ operations! {
     flatten::Flatten,
     round::Round,
     overlay::Overlay,
+    text::Text,
 }
 
 pub use resize::ShrinkOnLoad;

@@ -181,6 +181,10 @@ impl Op for Overlay {
         own.bytes() + decoding.max(scaling + laying)
     }
 
+    fn mistakes(&self) -> Vec<(&'static str, String)> {
+        layer::mistakes(self.gravity).into_iter().collect()
+    }
+
     fn input(&self) -> Option<&Input> {
         Some(&self.input)
     }
@@ -188,14 +192,16 @@ impl Op for Overlay {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Format, Limits, OutputFormat, OutputSpec, Unattended, encode};
+    use super::super::super::{
+        Format, Limits, OutputFormat, OutputSpec, Unattended, encode, metadata::Extras,
+    };
     use super::*;
     use serde_json::{Value, json};
 
     /// An image as a PNG file under the name "logo".
     fn assets(image: Image) -> Assets {
         let spec = OutputSpec::plain("logo", OutputFormat::Fixed(Format::Png));
-        let file = encode::encode(image, &spec, Format::Png, &Unattended).unwrap().bytes;
+        let file = encode::encode(image, &spec, Format::Png, &Extras::default(), &Unattended).unwrap().bytes;
         let mut assets = Assets::none();
         let asset = Asset::new(file.into(), &Limits::default()).unwrap();
         assets.insert(Input::Named("logo".to_owned()), asset);

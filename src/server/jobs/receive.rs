@@ -20,6 +20,7 @@ use crate::api::spec::{self, Refusal, Rejected, Rules, SPEC_BYTES_MAX, Verdict};
 use crate::clock::Timestamp;
 use crate::egress::{self, Egress, Refused, RefusedKind};
 use crate::job::JobSpec;
+use crate::pipeline::Assets;
 
 /// How a submit spells its specification and its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,13 +184,15 @@ fn unreadable(bytes: &[u8], error: &serde_json::Error) -> ApiError {
 
 /// Judges under this server's settings.
 fn with_rules<T>(state: &State, judge: impl FnOnce(&Rules<'_>) -> T) -> T {
-    with_rules_of(&state.config, &state.services.egress, state.services.clock.now(), judge)
+    let services = &state.services;
+    with_rules_of(&state.config, &services.egress, &services.assets, services.clock.now(), judge)
 }
 
 /// The same for a server that is not running yet.
 pub(in crate::server) fn with_rules_of<T>(
     config: &Config,
     egress: &Egress,
+    assets: &Assets,
     now: Timestamp,
     judge: impl FnOnce(&Rules<'_>) -> T,
 ) -> T {
@@ -200,6 +203,7 @@ pub(in crate::server) fn with_rules_of<T>(
         timeout_default: config.timeout_default,
         max_attempts_default: config.max_attempts_default,
         presets: &config.presets,
+        fonts: assets.fonts(),
         vet_url: &|url| egress.vet_url(url).map(drop).map_err(refusal),
         vet_headers: &|headers| egress::vet_headers(headers).map(drop).map_err(refusal),
     })

@@ -13,6 +13,7 @@ use crate::pipeline::{
     Control, Encoded, Error, Format, OutputSpec,
     image::{Image, Size},
     memory::ANIMATION_BYTES_MAX,
+    metadata::Extras,
 };
 
 /// An animated output in the making.
@@ -73,7 +74,9 @@ impl<'a> Animation<'a> {
         }
         match writer {
             Writer::Gif(writer) => writer.push(&image, delay_ms, self.control)?,
-            Writer::Webp(writer) => writer.push(image, delay_ms, self.quality, self.control)?,
+            Writer::Webp(writer) => {
+                writer.push(image, delay_ms, self.quality, self.spec.effort, self.control)?
+            }
             Writer::Png(writer) => writer.push(image, delay_ms)?,
         }
         if writer.bytes() as u64 > ANIMATION_BYTES_MAX {
@@ -93,11 +96,11 @@ impl<'a> Animation<'a> {
         })
     }
 
-    /// The file.
+    /// The file, with what it keeps beside its frames.
     ///
     /// # Errors
-    /// [`Error::Encode`] and [`Error::Interrupted`].
-    pub(in crate::pipeline) fn finish(mut self) -> Result<Encoded, Error> {
+    /// [`Error::Encode`], [`Error::MaxBytes`] and [`Error::Interrupted`].
+    pub(in crate::pipeline) fn finish(mut self, extras: &Extras) -> Result<Encoded, Error> {
         let finished = match self.open.take() {
             None => Err(Failure::because("it has no frames")),
             Some((size, Writer::Gif(writer))) => writer.finish(self.control).map(|bytes| (size, bytes)),
@@ -105,6 +108,13 @@ impl<'a> Animation<'a> {
             Some((size, Writer::Png(writer))) => Ok((size, writer.finish())),
         };
         let (size, mut bytes) = finished.map_err(|failure| self.failed(failure))?;
+        // Whether there is an alpha channel the file says by itself.
+        bytes = extras.attach(self.format, bytes, false);
+        if let Some(limit) = self.spec.max_bytes.filter(|limit| bytes.len() as u64 > *limit) {
+            let detail =
+                format!("the animation takes {} of {limit} bytes; ask for fewer pixels", bytes.len());
+            return Err(self.failed(Failure::TooLarge(detail)));
+        }
         bytes.shrink_to_fit();
         let Size { width, height } = size;
         let (name, format, quality) = (self.spec.name.clone(), self.format, self.quality);

@@ -53,6 +53,7 @@ impl Writer {
         image: Image,
         delay_ms: u32,
         quality: Option<u8>,
+        effort: Option<u8>,
         control: &dyn Control,
     ) -> Result<(), Failure> {
         let image = image.with_layout(Layout::Rgba);
@@ -69,7 +70,7 @@ impl Writer {
         if !opaque {
             self.file[FLAGS_AT] |= ALPHA;
         }
-        let still = encode(part, quality, control)?;
+        let still = encode(&part, quality, effort, control)?;
         self.frame(rectangle, delay_ms.min(DELAY_MAX), &still)?;
         self.before = Some(image);
         Ok(())

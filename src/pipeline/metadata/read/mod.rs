@@ -1,0 +1,22 @@
+//! Finding the blocks in each container. Walks are bounded by the file itself, blocks by limits; a walk that meets damage keeps what it has.
+
+mod jpeg;
+mod png;
+mod tiff;
+mod webp;
+
+use super::Embedded;
+use crate::pipeline::Format;
+
+/// The blocks of a file.
+pub(super) fn read(source: &[u8], format: Format) -> Embedded<'_> {
+    let mut embedded = Embedded::default();
+    match format {
+        Format::Jpeg => jpeg::read(source, &mut embedded),
+        Format::Png => png::read(source, &mut embedded),
+        Format::Webp => webp::read(source, &mut embedded),
+        Format::Tiff => tiff::read(source, &mut embedded),
+        Format::Gif | Format::Bmp | Format::Qoi | Format::Avif | Format::Jxl | Format::Svg => {}
+    }
+    embedded
+}

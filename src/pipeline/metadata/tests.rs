@@ -1,0 +1,277 @@
+//! What reaches an output and what does not, over every pair of formats, read by decoders that are not ours.
+
+use std::io::Cursor;
+
+use image::{
+    ImageDecoder,
+    codecs::{png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder},
+};
+use moxcms::ColorProfile as Moxcms;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::pipeline::{Assets, Code, Limits, Made, OutputFormat, Unattended, encode, probe, run};
+
+const XMP: &str = r#"<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:a="b" exif:GPSLatitude="SECRET-XMP-GPS" a:b="SECRET-XMP"/>
+</rdf:RDF></x:xmpmeta>"#;
+
+const HOLDING: [Format; 4] = [Format::Jpeg, Format::Png, Format::Webp, Format::Tiff];
+
+/// A block as a camera writes it: turned by a quarter, with position, maker's note and a thumbnail.
+fn camera() -> Vec<u8> {
+    let long =
+        |tag: u16, value: u32| [&tag.to_le_bytes()[..], &[4, 0, 1, 0, 0, 0], &value.to_le_bytes()].concat();
+    let text = |tag: u16, kind: u8, length: u32, at: u32| {
+        [&tag.to_le_bytes()[..], &[kind, 0], &length.to_le_bytes(), &at.to_le_bytes()].concat()
+    };
+    let turned = [&274u16.to_le_bytes()[..], &[3, 0, 1, 0, 0, 0, 6, 0, 0, 0]].concat();
+    // Header 8, first directory 2 + 5·12 + 4 = 66 (to 74), photographic 2 + 2·12 + 4 = 30 (to 104), GPS 18 (to 122), thumbnail's 18 (to 140).
+    let first =
+        [turned, text(315, 2, 14, 140), text(33_432, 2, 10, 154), long(34_665, 74), long(34_853, 104)]
+            .concat();
+    let photo = [text(0x927c, 7, 12, 164), long(0xa002, 4000)].concat();
+    let gps = text(29, 2, 10, 176);
+    let thumbnail = text(270, 2, 14, 186);
+    let directory = |entries: &[u8], next: u32| {
+        [&((entries.len() / 12) as u16).to_le_bytes()[..], entries, &next.to_le_bytes()].concat()
+    };
+    [
+        &b"II\x2a\0\x08\0\0\0"[..],
+        &directory(&first, 122),
+        &directory(&photo, 0),
+        &directory(&gps, 0),
+        &directory(&thumbnail, 0),
+        b"SECRET-ARTIST\0SECRET-CC\0SECRET-MAKERSECRETGPS\0SECRET-THUMB\0\0",
+    ]
+    .concat()
+}
+
+fn picture() -> Image {
+    let pixels = (0..40u32).flat_map(|y| (0..60u32).flat_map(move |x| [x as u8 * 4, y as u8 * 6, 90]));
+    Image::new(Size::new(60, 40), Layout::Rgb, pixels.collect())
+}
+
+/// A file of this format with everything that it can hold, and bytes behind its end.
+fn laden(format: Format, icc: Option<Vec<u8>>) -> Vec<u8> {
+    let mut spec = OutputSpec::plain("a", OutputFormat::Fixed(format));
+    spec.lossless = true;
+    let plain = encode::encode(picture(), &spec, format, &Extras::default(), &Unattended).unwrap().bytes;
+    let extras = Extras {
+        icc,
+        xmp: Some(XMP.into()),
+        iptc: Some(b"\x1c\x02\x78\0\x0bSECRET-IPTC".to_vec()),
+        exif: None,
+    };
+    let mut file = extras.attach(format, plain, false);
+    let segment = |marker: u8, content: &[u8]| {
+        [&[0xff, marker][..], &(content.len() as u16 + 2).to_be_bytes(), content].concat()
+    };
+    match format {
+        Format::Jpeg => {
+            let exif = segment(0xe1, &[b"Exif\0\0", &camera()[..]].concat());
+            file.splice(2..2, [exif, segment(0xfe, b"SECRET-COMMENT")].concat());
+        }
+        Format::Png => {
+            let chunk = |kind: &[u8], data: &[u8]| {
+                let sum = crc32fast::hash(&[kind, data].concat());
+                [&(data.len() as u32).to_be_bytes()[..], kind, data, &sum.to_be_bytes()].concat()
+            };
+            file.splice(
+                33..33,
+                [chunk(b"eXIf", &camera()), chunk(b"tEXt", b"Comment\0SECRET-COMMENT")].concat(),
+            );
+        }
+        Format::Webp => {
+            file[20] |= 0x08;
+            let exif = camera();
+            file.extend([&b"EXIF"[..], &(exif.len() as u32).to_le_bytes(), &exif].concat());
+            let length = file.len() as u32 - 8;
+            file[4..8].copy_from_slice(&length.to_le_bytes());
+        }
+        Format::Tiff => {
+            let extras = Extras { exif: Exif::read(&camera()), ..Extras::default() };
+            file = extras.attach(format, file, false);
+        }
+        Format::Gif => {
+            let at = file.len() - 1;
+            file.splice(at..at, *b"\x21\xfe\x0eSECRET-COMMENT\0");
+        }
+        _ => {}
+    }
+    [&file[..], b"SECRET-TRAILER"].concat()
+}
+
+fn job(source: &[u8], outputs: Value) -> Result<Made, Error> {
+    let pipeline = serde_json::from_value(json!({"outputs": outputs})).unwrap();
+    run(source, &pipeline, &Assets::none(), &Limits::default(), &Unattended)
+}
+
+fn made(source: &[u8], output: Value) -> Vec<u8> {
+    job(source, json!([output])).unwrap().outputs.remove(0).bytes
+}
+
+fn holds(file: &[u8], word: &str) -> bool {
+    memchr::memmem::find(file, word.as_bytes()).is_some()
+}
+
+/// Profile, EXIF and XMP.
+type Found = (Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// What another decoder finds.
+fn found(format: Format, file: &[u8]) -> Found {
+    fn of(mut decoder: impl ImageDecoder) -> Found {
+        let (icc, exif) = (decoder.icc_profile().unwrap(), decoder.exif_metadata().unwrap());
+        (icc, exif, decoder.xmp_metadata().unwrap())
+    }
+    match format {
+        Format::Png => of(PngDecoder::new(Cursor::new(file)).unwrap()),
+        Format::Webp => of(WebPDecoder::new(Cursor::new(file)).unwrap()),
+        Format::Tiff => of(TiffDecoder::new(Cursor::new(file)).unwrap()),
+        _ => {
+            let mut decoder =
+                zune_jpeg::JpegDecoder::new(zune_jpeg::zune_core::bytestream::ZCursor::new(file));
+            decoder.decode().unwrap();
+            let xmp = decoder.xmp().cloned();
+            (decoder.icc_profile(), decoder.exif().cloned(), xmp)
+        }
+    }
+}
+
+#[test]
+fn by_default_nothing_but_pixels_reaches_an_output() {
+    for from in Format::WRITTEN {
+        let source = laden(from, Some(Moxcms::new_display_p3().encode().unwrap()));
+        assert!(holds(&source, "SECRET-TRAILER"));
+        for to in Format::WRITTEN {
+            let file = made(&source, json!({"name": "a", "format": to}));
+            assert!(!holds(&file, "SECRET") && !holds(&file, "ICC_PROFILE"), "{from} to {to}");
+            for keep in ["copyright", "no_gps", "all"] {
+                let file = made(&source, json!({"name": "a", "format": to, "keep_metadata": keep}));
+                for never in ["SECRET-TRAILER", "SECRET-COMMENT", "SECRET-THUMB"] {
+                    assert!(!holds(&file, never), "{from} to {to} with {keep}: {never}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_to_be_kept_arrives_in_every_format_that_holds_it() {
+    for from in HOLDING {
+        let source = laden(from, None);
+        let turned = from != Format::Tiff;
+        for to in HOLDING {
+            let keep = |keep: &str| made(&source, json!({"name": "a", "format": to, "keep_metadata": keep}));
+            let context = format!("{from} to {to}");
+            let all = keep("all");
+            let (_, exif, xmp) = found(to, &all);
+            let read = Exif::read(&if to == Format::Tiff { all.clone() } else { exif.unwrap() }).unwrap();
+            assert_eq!(read.credit().artist.as_deref(), Some("SECRET-ARTIST"), "{context}");
+            assert!(holds(&all, "SECRETGPS") && holds(&all, "SECRET-MAKER"), "{context}");
+            assert!(holds(&xmp.unwrap(), "SECRET-XMP-GPS"), "{context}");
+            let header = probe(Cursor::new(&all), &Limits::default()).unwrap();
+            let upright = if turned { (40, 60) } else { (60, 40) };
+            assert_eq!(
+                (header.orientation, header.width, header.height),
+                (1, upright.0, upright.1),
+                "{context}"
+            );
+            let iptc_kept =
+                matches!(from, Format::Jpeg | Format::Tiff) && matches!(to, Format::Jpeg | Format::Tiff);
+            assert_eq!(holds(&all, "SECRET-IPTC"), iptc_kept, "{context}");
+
+            let no_gps = keep("no_gps");
+            assert!(holds(&no_gps, "SECRET-ARTIST") && holds(&no_gps, "\"SECRET-XMP\""), "{context}");
+            for gone in ["SECRETGPS", "SECRET-XMP-GPS", "SECRET-MAKER"] {
+                assert!(!holds(&no_gps, gone), "{context}: {gone}");
+            }
+
+            let credit = keep("copyright");
+            assert!(holds(&credit, "SECRET-ARTIST") && holds(&credit, "SECRET-CC"), "{context}");
+            for gone in ["SECRETGPS", "SECRET-XMP", "SECRET-MAKER", "SECRET-IPTC"] {
+                assert!(!holds(&credit, gone), "{context}: {gone}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kept_profile_is_the_sources_own_and_the_colours_stay() {
+    let p3 = Moxcms::new_display_p3().encode().unwrap();
+    for from in HOLDING {
+        let source = laden(from, Some(p3.clone()));
+        for to in HOLDING {
+            let outputs = json!([{"name": "kept", "format": to, "color_profile": "keep", "quality": 100},
+                {"name": "srgb", "format": "png"}, {"name": "same", "format": "png", "color_profile": "keep"}]);
+            let outputs = job(&source, outputs).unwrap().outputs;
+            assert_eq!(found(to, &outputs[0].bytes).0.as_deref(), Some(&p3[..]), "{from} to {to}");
+            assert_eq!(found(Format::Png, &outputs[1].bytes).0, None);
+            let alone = made(&source, json!({"name": "srgb", "format": "png"}));
+            assert_eq!(outputs[1].bytes, alone, "{from}: what others keep changes nothing");
+            let pixels = |file: &[u8]| image::load_from_memory(file).unwrap().into_rgb8().into_raw();
+            let distance = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(distance(&pixels(&outputs[1].bytes), &pixels(&outputs[2].bytes)) > 20, "{from}");
+            // And the same as the profile itself says.
+            let kept = Image::new(Size::new(60, 40), Layout::Rgb, pixels(&outputs[2].bytes));
+            let profile = Profile::of_icc(p3.clone()).unwrap();
+            let wanted = profile.to_srgb(kept, &Unattended).unwrap();
+            assert_eq!(distance(wanted.pixels(), &pixels(&outputs[1].bytes)), 0, "{from}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_profile_is_told_and_changes_nothing() {
+    for from in HOLDING {
+        let with =
+            job(&laden(from, Some(b"this is no profile".to_vec())), json!([{"name": "a", "format": "png"}]))
+                .unwrap();
+        let codes: Vec<_> = with.warnings.iter().map(|warning| warning.code).collect();
+        assert_eq!(codes, ["color_profile_dropped"], "{from}");
+        assert_eq!(with.outputs[0].bytes, made(&laden(from, None), json!({"name": "a", "format": "png"})));
+    }
+}
+
+#[test]
+fn profiles_of_other_channels_do_not_end_up_with_the_wrong_ones() {
+    let p3 = laden(Format::Png, Some(Moxcms::new_display_p3().encode().unwrap()));
+    let grey = json!({"name": "a", "color_profile": "keep", "operations": [{"op": "grayscale"}]});
+    let file = made(&p3, grey);
+    let mut decoder = PngDecoder::new(Cursor::new(&file)).unwrap();
+    assert!(decoder.icc_profile().unwrap().is_some() && decoder.color_type().has_color());
+
+    let linear = Moxcms::new_gray_with_gamma(1.0).encode().unwrap();
+    let spec = OutputSpec::plain("a", OutputFormat::Fixed(Format::Png));
+    let grey = Image::new(Size::new(2, 1), Layout::Grey, vec![64, 200]);
+    let extras = Extras { icc: Some(linear.clone()), ..Extras::default() };
+    let source = encode::encode(grey, &spec, Format::Png, &extras, &Unattended).unwrap().bytes;
+    assert_eq!(
+        found(Format::Png, &made(&source, json!({"name": "a", "color_profile": "keep"}))).0,
+        Some(linear)
+    );
+    let webp =
+        job(&source, json!([{"name": "a", "format": "webp", "lossless": true, "color_profile": "keep"}]))
+            .unwrap();
+    assert_eq!(webp.warnings[0].code, "color_profile_dropped");
+    assert_eq!(found(Format::Webp, &webp.outputs[0].bytes).0, None);
+    let pixels = image::load_from_memory(&webp.outputs[0].bytes).unwrap().into_luma8().into_raw();
+    assert!(pixels[0].abs_diff(137) <= 1, "{pixels:?}");
+}
+
+#[test]
+fn damaged_files_do_not_panic() {
+    for format in HOLDING {
+        let source = laden(format, Some(Moxcms::new_display_p3().encode().unwrap()));
+        let output =
+            json!([{"name": "a", "format": "jpeg", "keep_metadata": "all", "color_profile": "keep"}]);
+        for index in (0..source.len()).step_by(source.len() / 150 + 1) {
+            let mut broken = source.clone();
+            broken[index] ^= 0x5a;
+            let _ = job(&broken, output.clone());
+            if let Err(error) = job(&source[..index], output.clone()) {
+                assert!([Code::CorruptImage, Code::UnsupportedFormat].contains(&error.code()), "{error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! XMP: properties as RDF in XML (ISO 16684-1). Found out of date or unwanted ones are cut out of the text; the rest stays byte for byte.
+
+use std::ops::Range;
+
+use roxmltree::{Document, Node, ParsingOptions};
+
+use super::Credit;
+
+/// Most elements of a packet that is looked into.
+const NODES_MAX: u32 = 50_000;
+
+/// Deepest nesting of a packet; real ones have about eight levels.
+const DEPTH_MAX: usize = 64;
+
+/// Longest artist or copyright notice.
+const CREDIT_BYTES_MAX: usize = 2000;
+
+const DUBLIN_CORE: &str = "http://purl.org/dc/elements/1.1/";
+
+/// Properties that the picture no longer has: its old size, turn and thumbnail, and the place of a second packet.
+const STALE: [&str; 8] = [
+    "Orientation",
+    "ImageWidth",
+    "ImageLength",
+    "ImageHeight",
+    "PixelXDimension",
+    "PixelYDimension",
+    "Thumbnails",
+    "HasExtendedXMP",
+];
+
+/// Parts of names that tell of a position, in small letters.
+const POSITIONS: [&str; 4] = ["gps", "latitude", "longitude", "altitude"];
+
+/// The packet without stale properties, and without positions if so asked; `None` if it can't be understood.
+pub(super) fn settled(packet: &[u8], without_gps: bool) -> Option<String> {
+    let text = text(packet)?;
+    let document = parse(text)?;
+    let mut cuts: Vec<Range<usize>> = Vec::new();
+    let unwanted = |name: &str| STALE.contains(&name) || (without_gps && is_position(name));
+    for node in document.descendants().filter(Node::is_element) {
+        if unwanted(node.tag_name().name()) {
+            cuts.push(node.range());
+        }
+        cuts.extend(
+            node.attributes()
+                .filter(|attribute| unwanted(attribute.name()))
+                .map(|attribute| attribute.range()),
+        );
+    }
+    cuts.sort_by_key(|cut| cut.start);
+    let mut kept = String::with_capacity(text.len());
+    let mut from = 0;
+    for cut in cuts {
+        // Inside of one that is already gone.
+        if cut.start >= from {
+            kept.push_str(text.get(from..cut.start)?);
+        }
+        from = from.max(cut.end);
+    }
+    kept.push_str(text.get(from..)?);
+    // Positions may also hide in values and in names of other makers' making: then nothing of the packet is safe.
+    (!without_gps || !is_position(&kept)).then_some(kept)
+}
+
+/// Author (`dc:creator`) and copyright (`dc:rights`).
+pub(super) fn credit(packet: &[u8]) -> Credit {
+    let Some(document) = text(packet).and_then(parse) else { return Credit::default() };
+    let value = |name: &str| {
+        let node = document.descendants().find(|node| node.has_tag_name((DUBLIN_CORE, name)))?;
+        let items = node.descendants().filter(|node| node.tag_name().name() == "li");
+        let items: Vec<&str> = items.filter_map(|item| item.text()).map(str::trim).collect();
+        let text = if name == "rights" { items.first()?.to_string() } else { items.join("; ") };
+        (!text.is_empty() && text.len() <= CREDIT_BYTES_MAX).then_some(text)
+    };
+    Credit { artist: value("creator"), copyright: value("rights") }
+}
+
+fn is_position(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    POSITIONS.iter().any(|part| name.contains(part))
+}
+
+/// UTF-8 without what editors leave behind it.
+fn text(packet: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(packet).ok()?;
+    (text.len() <= super::BLOCK_BYTES_MAX).then_some(text.trim_end_matches('\0').trim())
+}
+
+/// The document, if it is one; declarations of types, the way to bombs, are refused.
+fn parse(text: &str) -> Option<Document<'_>> {
+    (depth(text) <= DEPTH_MAX).then_some(())?;
+    let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
+    Document::parse_with_options(text, options).ok()
+}
+
+/// An upper bound of the nesting: opening brackets less closing tags, wherever they stand.
+fn depth(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (mut depth, mut deepest) = (0usize, 0);
+    for at in memchr::memchr_iter(b'<', bytes) {
+        match bytes.get(at + 1) {
+            Some(b'/') => depth = depth.saturating_sub(1),
+            Some(b'?' | b'!') => {}
+            _ => {
+                let end = memchr::memchr(b'>', &bytes[at..]).unwrap_or(0);
+                depth += usize::from(end == 0 || bytes[at + end - 1] != b'/');
+            }
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKET: &str = r#"<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:tiff="http://ns.adobe.com/tiff/1.0/"
+ tiff:Orientation="6" exif:GPSLatitude="52,31N" tiff:Make="Maker">
+<exif:GPSLongitude>13,24E</exif:GPSLongitude>
+<dc:creator><rdf:Seq><rdf:li>Ann</rdf:li><rdf:li>Bob</rdf:li></rdf:Seq></dc:creator>
+<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">(c) Ann</rdf:li></rdf:Alt></dc:rights>
+</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>"#;
+
+    #[test]
+    fn stale_properties_go_and_the_rest_stays() {
+        let kept = settled(PACKET.as_bytes(), false).unwrap();
+        assert!(!kept.contains("Orientation"));
+        assert!(
+            kept.contains("GPSLatitude") && kept.contains("13,24E") && kept.contains("tiff:Make=\"Maker\"")
+        );
+        assert!(Document::parse(&kept).is_ok());
+    }
+
+    #[test]
+    fn positions_go_when_asked() {
+        let kept = settled(PACKET.as_bytes(), true).unwrap();
+        for gone in ["GPS", "52,31N", "13,24E"] {
+            assert!(!kept.contains(gone), "{gone}: {kept}");
+        }
+        assert!(kept.contains("Maker") && Document::parse(&kept).is_ok());
+        // In a value, nobody knows what it means.
+        let hidden = PACKET.replace("Maker", "gps 52.5");
+        assert_eq!(settled(hidden.as_bytes(), true), None);
+    }
+
+    #[test]
+    fn credit_is_found() {
+        let credit = credit(PACKET.as_bytes());
+        assert_eq!(
+            (credit.artist.as_deref(), credit.copyright.as_deref()),
+            (Some("Ann; Bob"), Some("(c) Ann"))
+        );
+    }
+
+    #[test]
+    fn hostile_packets_are_refused() {
+        let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><x>&b;</x>";
+        for packet in
+            [bomb, "<a>", "no xml", &"<a>".repeat(200_000), &format!("<x>{}</x>", "<a/>".repeat(100_000))]
+        {
+            assert_eq!(settled(packet.as_bytes(), false), None);
+            assert_eq!(credit(packet.as_bytes()), Credit::default());
+        }
+        assert_eq!(settled(&[0xff, 0xfe], false), None);
+    }
+}
