@@ -8,8 +8,8 @@
 //! | 5, 6 | thorough search, palettes as above |
 //! | 7, 8, 9 | oxipng's levels 2 and 4, and zopfli, up to [`OPTIMISED_PIXELS_MAX`] pixels; larger images as 6, with a note |
 //!
-//! Up to 6 a job is stopped between blocks of rows; an optimiser can't be stopped, which is why it only gets images it finishes within
-//! about two seconds.
+//! Up to 6 a job is stopped between blocks of rows; an optimiser can't be stopped, which is why it only gets small
+//! images.
 
 use std::io::Write;
 

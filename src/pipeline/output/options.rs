@@ -19,8 +19,8 @@ pub enum OutputFormat {
     Fixed(Format),
 }
 
-/// Share of pixels that equal their left neighbour from which on an image is a flat graphic and no photograph, in percent. Photographs have
-/// 2 to 30, screenshots and drawings 70 to 99.
+/// Share of pixels that equal their left neighbour from which on an image is a flat graphic and no photograph, in percent. Three photographs
+/// (`tests/data`) at widths of 320 to 1600 have 1 to 25, and 6 to 38 in grey.
 pub const FLAT_PERCENT: u64 = 60;
 
 impl OutputFormat {
