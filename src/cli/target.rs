@@ -207,9 +207,12 @@ mod tests {
     #[test]
     fn the_extension_says_the_format() {
         let format = |out| parse(out, 1).unwrap().format().map(Format::name);
-        let named = ["a.webp", "b/a.JPG", "a.jpeg", "a.tif", "{file}-{id}.tiff"].map(format);
-        assert_eq!(named, [Some("webp"), Some("jpeg"), Some("jpeg"), Some("tiff"), Some("tiff")]);
-        let unnamed = ["a", "-", "a.webp/", "{file}.{ext}", "a.avif", ".png"].map(format);
+        let named = ["a.webp", "b/a.JPG", "a.jpeg", "a.tif", "a.avif", "{file}-{id}.tiff"].map(format);
+        assert_eq!(
+            named,
+            [Some("webp"), Some("jpeg"), Some("jpeg"), Some("tiff"), Some("avif"), Some("tiff")]
+        );
+        let unnamed = ["a", "-", "a.webp/", "{file}.{ext}", "a.jxl", ".png"].map(format);
         assert_eq!(unnamed, [None; 6]);
     }
 
