@@ -194,6 +194,19 @@ impl App {
     /// # Errors
     /// [`AppError::RoomEnded`] when a room ended by itself: a server that takes jobs and runs none is worse than none.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+        self.run_until(shutdown, std::future::pending()).await
+    }
+
+    /// The same for who may lose patience: once `hurry` resolves, running attempts are given back at once. The rest of the grace period is
+    /// the caller's to cut short.
+    ///
+    /// # Errors
+    /// Those of [`App::run`].
+    pub async fn run_until(
+        self,
+        shutdown: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), AppError> {
         let (stop, stopped) = watch::channel(false);
         let (stop_telling, telling_stopped) = watch::channel(false);
         let queue = self.services.queue.clone();
@@ -202,7 +215,7 @@ impl App {
             "server",
             server::run(self.listener, self.server, self.services, told(stopped.clone())),
         ));
-        working.spawn(room("runner", self.runner.run(told(stopped))));
+        working.spawn(room("runner", self.runner.run_until(told(stopped), hurry)));
         let mut telling = JoinSet::new();
         telling.spawn(room("deliverer", self.deliverer.run(told(telling_stopped.clone()))));
         telling.spawn(room("upkeep", upkeep::run(queue, told(telling_stopped))));
@@ -294,7 +307,12 @@ async fn load_assets(
 }
 
 fn load_file(path: &Path, bytes_max: u64, limit: &str) -> Result<bytes::Bytes, String> {
-    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    // Reading a pipe would wait for somebody to write.
+    if !metadata.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    let length = metadata.len();
     if length > bytes_max {
         return Err(format!("it has {length} bytes; the limit is {bytes_max} ({limit})"));
     }

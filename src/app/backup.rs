@@ -4,16 +4,17 @@
 //! What went in between belonged to jobs that were removed since; the copy forgets them, too. To restore, start a server on the copy. Called
 //! by `cli`.
 
-use std::fs::{DirBuilder, File};
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::AppError;
 use super::doctor::blobs_of;
-use crate::blob::Blobs;
+use crate::blob::{BlobKey, Blobs};
 use crate::config::keys;
 use crate::job::Job;
 use crate::store::sqlite::inspect::{Examined, Inspection};
@@ -43,6 +44,8 @@ pub fn backup(directory: &Path, target: &Path) -> Result<Copied, AppError> {
     if std::fs::read_dir(target).map_err(failed)?.next().is_some() {
         return Err(refused("it is not empty".to_owned()));
     }
+    // It may have been there already, open to everybody; rows hold secrets.
+    std::fs::set_permissions(target, Permissions::from_mode(0o700)).map_err(failed)?;
     original.copy_to(target)?;
     let unusable = |directory: &Path| {
         let directory = directory.display().to_string();
@@ -51,18 +54,20 @@ pub fn backup(directory: &Path, target: &Path) -> Result<Copied, AppError> {
     let from = Blobs::existing(&directory.join("blobs")).map_err(unusable(directory))?;
     let to = Blobs::open(&target.join("blobs")).map_err(unusable(target))?;
     let copy = Inspection::of_stopped(target)?;
+    copy.release_running()?;
     let (mut copied, mut removed, mut after) = (Copied::default(), Vec::new(), None);
+    let mut directories = BTreeSet::new();
     loop {
         let (jobs, last) = copy.jobs(after.as_deref(), PAGE)?;
         for job in jobs {
             copied.jobs += 1;
             let Examined::Job(job) = job else { continue };
-            match copy_images(&job, &from, &to, &mut copied) {
-                Ok(0) => {}
-                Ok(_) if original.job(job.id)?.is_none_or(|now| is_other(&now, &job)) => {
+            match copy_images(&job, &from, &to, &mut copied, &mut directories) {
+                Ok(missing) if missing.is_empty() => {}
+                Ok(missing) if original.job(job.id)?.is_none_or(|now| lacks_any(&now, &missing)) => {
                     removed.push(job.id);
                 }
-                Ok(missing) => copied.missing += missing,
+                Ok(missing) => copied.missing += missing.len() as u64,
                 Err(error) => return Err(failed(error)),
             }
         }
@@ -78,22 +83,35 @@ pub fn backup(directory: &Path, target: &Path) -> Result<Copied, AppError> {
         let copy = target.join(keys::FILE_NAME);
         std::fs::copy(&secrets, &copy).and_then(|_| File::open(&copy)?.sync_all()).map_err(failed)?;
     }
-    File::open(target).and_then(|directory| directory.sync_all()).map_err(failed)?;
+    directories.insert(target.join("blobs"));
+    let sync = |directory: &Path| File::open(directory).and_then(|directory| directory.sync_all());
+    for directory in with_parents(directories, target) {
+        sync(&directory).map_err(failed)?;
+    }
+    sync(target).map_err(failed)?;
     Ok(copied)
 }
 
-/// Whether a job that was copied refers to other files by now.
-fn is_other(now: &Job, then: &Job) -> bool {
-    blobs_of(now) != blobs_of(then)
+/// Whether a job no longer refers to one of these files: then it was rightly gone.
+fn lacks_any(now: &Job, missing: &[BlobKey]) -> bool {
+    let kept = blobs_of(now);
+    missing.iter().any(|key| !kept.contains(key))
 }
 
-/// Copies the files of a job; how many are not there.
-fn copy_images(job: &Job, from: &Blobs, to: &Blobs, copied: &mut Copied) -> std::io::Result<u64> {
-    let mut missing = 0;
+/// Copies the files of a job and notes the directories they went into; those that are not there.
+fn copy_images(
+    job: &Job,
+    from: &Blobs,
+    to: &Blobs,
+    copied: &mut Copied,
+    directories: &mut BTreeSet<PathBuf>,
+) -> std::io::Result<Vec<BlobKey>> {
+    let mut missing = Vec::new();
     for key in blobs_of(job) {
         let target = to.local_path(&key);
         if let Some(parent) = target.parent() {
             std::fs::create_dir_all(parent)?;
+            directories.insert(parent.to_owned());
         }
         match std::fs::copy(from.local_path(&key), &target) {
             Ok(bytes) => {
@@ -101,9 +119,31 @@ fn copy_images(job: &Job, from: &Blobs, to: &Blobs, copied: &mut Copied) -> std:
                 copied.files += 1;
                 copied.bytes += bytes;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => missing += 1,
+            Err(error) if error.kind() == ErrorKind::NotFound => missing.push(key),
             Err(error) => return Err(error),
         }
     }
     Ok(missing)
+}
+
+/// The entries of a file survive a power cut only once every directory above it is on stable storage, too: all up to and without `top`.
+fn with_parents(directories: BTreeSet<PathBuf>, top: &Path) -> BTreeSet<PathBuf> {
+    let below = |directory: &Path| directory != top && directory.starts_with(top);
+    let above = |directory: &PathBuf| {
+        directory.ancestors().take_while(|one| below(one)).map(Path::to_owned).collect::<Vec<_>>()
+    };
+    directories.iter().flat_map(above).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_between_a_file_and_the_top_is_synced_once() {
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
+        let leaves = paths(&["/t/blobs/sources/01", "/t/blobs/sources/02"]);
+        let expected = paths(&["/t/blobs", "/t/blobs/sources", "/t/blobs/sources/01", "/t/blobs/sources/02"]);
+        assert_eq!(with_parents(leaves, Path::new("/t")), expected);
+    }
 }

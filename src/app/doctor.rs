@@ -1,8 +1,8 @@
 //! `doctor`: whether a data directory holds what its rows say, and nothing else.
 //!
 //! Compares rows, blobs and digests. Without `repair` it reads only, also beside a running server: what seems wrong there is looked at
-//! again, since a job may have changed in between. Repairs only what is safe: it removes what belongs to nobody, never a job. Called by
-//! `cli`.
+//! again, since a job may have changed in between. Repairs only what is safe: it removes what belongs to nobody, never a job, and nothing
+//! at all while the database itself is damaged. Called by `cli`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -15,8 +15,8 @@ use super::AppError;
 use crate::blob::{BlobError, BlobKey, Blobs};
 use crate::clock::{Clock, Timestamp};
 use crate::job::{Job, JobId, hex};
-use crate::store::InlineKey;
 use crate::store::sqlite::inspect::{Examined, Inspection};
+use crate::store::{InlineKey, StoreError};
 
 /// Jobs read at a time.
 const PAGE: usize = 500;
@@ -90,7 +90,7 @@ pub async fn examine(directory: &Path, repair: bool) -> Result<Report, AppError>
     let mut examination = Examination { inspection, blobs, repair, report: Report::default() };
     examination.database()?;
     let unreadable = examination.jobs().await?;
-    examination.orphans(unreadable).await.map_err(unusable)?;
+    examination.orphans(unreadable, unusable).await?;
     Ok(examination.report)
 }
 
@@ -117,6 +117,8 @@ enum Place {
 impl Examination {
     fn database(&mut self) -> Result<(), AppError> {
         for damage in self.inspection.damage()? {
+            // What an index fails to show is not gone: whoever removed by it would remove what belongs to somebody.
+            self.repair = false;
             self.report.add(Kind::Database, None, format!("the database is damaged: {damage}"), false);
         }
         for misfit in self.inspection.misfits(self.repair)? {
@@ -212,13 +214,22 @@ impl Examination {
     }
 
     /// Files that no job refers to. Where rows can't be read, nothing is removed: it may be theirs.
-    async fn orphans(&mut self, unreadable: bool) -> Result<(), BlobError> {
+    async fn orphans(
+        &mut self,
+        unreadable: bool,
+        unusable: impl Fn(BlobError) -> AppError,
+    ) -> Result<(), AppError> {
         let now = Clock::System.now();
         let before = if self.repair { Timestamp::from_millis(i64::MAX) } else { now.minus(YOUNG) };
         let is_safe = self.repair && !unreadable;
         let mut all = self.blobs.older_than(before);
-        while let Some((id, key)) = all.try_next().await? {
-            let known = self.inspection.job(id).ok().flatten();
+        while let Some((id, key)) = all.try_next().await.map_err(&unusable)? {
+            let known = match self.inspection.job(id) {
+                Ok(known) => known,
+                // Its row says that it is there.
+                Err(StoreError::Corrupt(_)) => continue,
+                Err(error) => return Err(error.into()),
+            };
             let kept: HashSet<BlobKey> = known.iter().flat_map(blobs_of).collect();
             // The outputs of an attempt under way are not yet in its row.
             let is_in_work = known.is_some_and(|job| !job.status.is_terminal()) && !self.repair;
@@ -226,12 +237,12 @@ impl Examination {
                 continue;
             }
             if is_safe {
-                self.blobs.delete(&key).await?;
+                self.blobs.delete(&key).await.map_err(&unusable)?;
             }
             self.report.add(Kind::Orphan, Some(id), "a file belongs to no job".to_owned(), is_safe);
         }
         if is_safe {
-            let staged = self.blobs.remove_staged(before).await?;
+            let staged = self.blobs.remove_staged(before).await.map_err(&unusable)?;
             if staged > 0 {
                 self.report.add(Kind::Orphan, None, format!("{staged} files were never finished"), true);
             }

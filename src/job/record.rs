@@ -206,12 +206,13 @@ pub struct Job {
 }
 
 impl Job {
-    /// What it takes in memory, about: for bounds on how many are kept there. Costs what writing the specification as JSON costs.
+    /// What it takes in memory, about: for bounds on how many are kept there. Costs what writing it as JSON costs.
     pub fn bytes_estimated(&self) -> usize {
-        let mut spec = Length(0);
+        let mut written = Length(0);
+        let grown = (&self.analysis, &self.outputs, &self.assets, &self.attempts, &self.warnings);
         // Counting can't fail.
-        let _counted = serde_json::to_writer(&mut spec, &*self.spec);
-        RECORD_BYTES + 2 * spec.0
+        let _counted = serde_json::to_writer(&mut written, &(&*self.spec, grown));
+        RECORD_BYTES + 2 * written.0
     }
 }
 

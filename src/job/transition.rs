@@ -248,15 +248,18 @@ impl Job {
     }
 
     /// The attempt went missing: back to the queue, without counting it. Whose process died becomes a suspect, unless its image was still
-    /// being fetched; after [`DEATHS_MAX`] deaths in which it was alone, nobody else can have been the cause.
+    /// being fetched and that happens for the first time; after [`DEATHS_MAX`] deaths in which it was alone, nobody else can have been the cause.
     pub fn reap(&mut self, loss: Loss, retention: &Retention, now: Timestamp) {
         self.version += LIVE_VERSIONS;
         let end = match loss {
             Loss::Lease => AttemptEnd::Lost,
             Loss::Process => AttemptEnd::Died,
         };
+        // A header can kill before the source is stored. A second death while it was being fetched is no accident any more.
+        let is_first = !self.attempts.iter().any(|attempt| attempt.end == AttemptEnd::Died);
+        let is_fetch = self.lacks_source() && is_first && self.suspicion.is_none();
         self.remember(end, None, now);
-        if loss == Loss::Process && !self.lacks_source() {
+        if loss == Loss::Process && !is_fetch {
             let suspicion = self.suspicion.get_or_insert_default();
             suspicion.deaths += u32::from(suspicion.is_alone);
         }
@@ -267,8 +270,9 @@ impl Job {
         if std::mem::take(&mut self.cancel_requested) {
             self.end(Status::Cancelled, retention, now);
         } else if deaths >= DEATHS_MAX {
-            let detail =
-                format!("the server died {deaths} times while it was running this job and nothing else");
+            let detail = format!(
+                "the server died or was killed {deaths} times while it was running this job and nothing else"
+            );
             self.error = Some(Failure::new(Code::Crashed, detail, false));
             self.end(Status::Failed, retention, now);
         } else {

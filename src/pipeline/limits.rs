@@ -66,6 +66,24 @@ pub fn admit(header: &super::Header, limits: &Limits) -> Result<(), super::Error
     Ok(())
 }
 
+impl Limits {
+    /// Memory of a whole job: what its plan needs, and the images as they were sent, which stay in memory beside it.
+    ///
+    /// # Errors
+    /// [`super::Error::TooLarge`].
+    pub fn memory_of_job(&self, planned_bytes: u64, sent_bytes: u64) -> Result<u64, super::Error> {
+        let bytes = planned_bytes.saturating_add(sent_bytes);
+        if bytes > self.memory_bytes_max {
+            return Err(super::Error::TooLarge(format!(
+                "the job needs about {} MiB of memory, its images as they were sent included; the limit is {} MiB (setting memory_limit)",
+                bytes.div_ceil(1 << 20),
+                self.memory_bytes_max >> 20
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
 /// Refuses an animation whose frames together are too many pixels, or that has too many of them.
 ///
 /// # Errors

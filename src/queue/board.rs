@@ -121,10 +121,9 @@ impl Board {
                     watchers.send_replace(card.clone());
                 }
                 slot.card = card;
-                if slot.bytes == 0 {
-                    slot.bytes = slot.card.bytes();
-                    self.bytes.fetch_add(slot.bytes, Ordering::Relaxed);
-                }
+                let before = std::mem::replace(&mut slot.bytes, slot.card.bytes());
+                self.bytes.fetch_add(slot.bytes, Ordering::Relaxed);
+                self.bytes.fetch_sub(before, Ordering::Relaxed);
                 spread();
                 false
             }

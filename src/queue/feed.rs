@@ -38,8 +38,9 @@ type Items = Arc<Mutex<Kept>>;
 
 #[derive(Debug, Default)]
 struct Kept {
-    items: VecDeque<(u64, Arc<Job>)>,
-    /// What they take in memory, about.
+    /// Each with its number and what it takes in memory, about.
+    items: VecDeque<(u64, usize, Arc<Job>)>,
+    /// What they take together.
     bytes: usize,
 }
 
@@ -60,11 +61,11 @@ impl Ring {
         let bytes = job.bytes_estimated();
         let mut kept = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = *self.newest.borrow() + 1;
-        kept.items.push_back((sequence, Arc::clone(job)));
+        kept.items.push_back((sequence, bytes, Arc::clone(job)));
         kept.bytes += bytes;
         while kept.items.len() > ITEMS_MAX || (kept.bytes > BYTES_MAX && kept.items.len() > 1) {
-            let dropped = kept.items.pop_front().map_or(0, |(_, job)| job.bytes_estimated());
-            kept.bytes -= dropped.min(kept.bytes);
+            let dropped = kept.items.pop_front().map_or(0, |(_, bytes, _)| bytes);
+            kept.bytes -= dropped;
         }
         self.newest.send_replace(sequence);
     }
@@ -103,10 +104,10 @@ impl Feed {
 
     fn take(&mut self, newest: u64) -> FeedItem {
         let items = &self.items.lock().unwrap_or_else(PoisonError::into_inner).items;
-        let oldest = items.front().map_or(u64::MAX, |(sequence, _)| *sequence);
+        let oldest = items.front().map_or(u64::MAX, |(sequence, ..)| *sequence);
         let item = self.next.checked_sub(oldest).and_then(|offset| items.get(usize::try_from(offset).ok()?));
         match item {
-            Some((sequence, job)) => {
+            Some((sequence, _, job)) => {
                 self.next = sequence + 1;
                 FeedItem::Job { sequence: *sequence, job: Arc::clone(job) }
             }

@@ -60,9 +60,14 @@ impl Line {
         !self.lock().suspects.is_empty()
     }
 
-    /// The store knows of no more suspects.
-    pub(super) fn forget_suspects(&self) {
-        self.lock().suspects.clear();
+    /// Those in the line that have to run alone.
+    pub(super) fn suspects(&self) -> BTreeSet<JobId> {
+        self.lock().suspects.clone()
+    }
+
+    /// The store knows of no more suspects, asked after these were seen; who has come since stays.
+    pub(super) fn forget_suspects(&self, seen: &BTreeSet<JobId>) {
+        self.lock().suspects.retain(|id| !seen.contains(id));
     }
 
     /// A job leaves, wherever it stood.

@@ -9,6 +9,7 @@ mod changes;
 mod deliveries;
 pub mod feed;
 mod line;
+mod looks;
 mod reads;
 pub mod retry;
 mod submit;
@@ -27,6 +28,7 @@ use tokio::sync::Notify;
 pub use board::Watch;
 pub use changes::Retry;
 pub use feed::{Feed, FeedItem};
+pub use looks::Turn;
 pub use reads::{Lookup, Stats};
 pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
 
@@ -116,6 +118,7 @@ struct Shared {
     line: line::Line,
     feed: feed::Ring,
     throughput: throughput::Throughput,
+    looks: looks::Looks,
     keys_in_flight: Arc<DashSet<String>>,
     submits_in_flight: AtomicUsize,
     /// As of the last look: new work would eat the room that is kept for what was taken already.
@@ -159,6 +162,7 @@ impl Queue {
                 line: line::Line::default(),
                 feed: feed::Ring::new(clock.now()),
                 throughput: throughput::Throughput::default(),
+                looks: looks::Looks::new(),
                 keys_in_flight: Arc::default(),
                 submits_in_flight: AtomicUsize::new(0),
                 is_space_low: AtomicBool::new(false),

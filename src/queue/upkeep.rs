@@ -157,14 +157,16 @@ impl Queue {
     /// the age of a file is told by a clock that can be set, and a young one's job may be about to be inserted.
     pub async fn sweep(&self) -> Result<(), QueueError> {
         let before = self.shared.clock.now().minus(ORPHAN_AGE);
-        let suspected =
-            std::mem::take(&mut *self.shared.orphans.lock().unwrap_or_else(PoisonError::into_inner));
+        let suspected = self.shared.orphans.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut orphans = HashSet::new();
         let mut old = self.shared.blobs.older_than(before);
         while let Some((id, key)) = old.try_next().await.map_err(unavailable)? {
-            let is_known = match self.get(id).await? {
-                Lookup::Gone | Lookup::Unknown => false,
-                Lookup::Job(job) => {
+            let is_known = match self.get(id).await {
+                Ok(Lookup::Gone | Lookup::Unknown) => false,
+                // It may be that job's; those that follow are not.
+                Err(QueueError::Corrupt(_)) => true,
+                Err(error) => return Err(error),
+                Ok(Lookup::Job(job)) => {
                     let is_running = |attempt: u32| attempt >= job.attempt && !job.status.is_terminal();
                     refers_to(&job, &key)
                         || matches!(&key, BlobKey::Output { attempt, .. } if is_running(*attempt))

@@ -17,8 +17,8 @@ use crate::telemetry::StatusLabel;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Queue {
-    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others; none
-    /// while there is hardly room on the disk to record how they end.
+    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others: none
+    /// of these while room on the disk is low, and none at all while there is hardly enough to record how they end.
     pub async fn claim(
         &self,
         ready_max: usize,
@@ -29,6 +29,8 @@ impl Queue {
         if shared.is_space_gone.load(Ordering::Acquire) {
             return Ok(Vec::new());
         }
+        // What is fetched takes room that those need who are to be recorded.
+        let fetch_max = if shared.is_space_low.load(Ordering::Acquire) { 0 } else { fetch_max };
         let request = ClaimRequest {
             worker: shared.worker,
             ready_max,
@@ -56,12 +58,13 @@ impl Queue {
     pub async fn claim_suspect(&self, is_alone: bool) -> Result<Option<Claimed>, QueueError> {
         let shared = &self.shared;
         let (now, lease_duration) = (shared.clock.now(), shared.config.lease_duration);
+        let seen = shared.line.suspects();
         let claimed = shared.store.claim_suspect(shared.worker, is_alone, lease_duration, now).await?;
         match &claimed {
             Some(claimed) => {
                 self.publish(claimed.job.clone());
             }
-            None => shared.line.forget_suspects(),
+            None => shared.line.forget_suspects(&seen),
         }
         Ok(claimed)
     }

@@ -87,17 +87,17 @@ pub(super) async fn look(rooms: &Rooms, given: &[Given]) -> Result<Assets, WorkE
             Held::Memory(bytes) => {
                 let bytes = bytes.clone();
                 let probe = move || pipeline::probe(Cursor::new(bytes), &limits);
-                tokio::task::spawn_blocking(probe).await.retry()?
+                rooms.look(probe).await?
             }
             Held::Blob(path) => {
                 let path = path.clone();
                 let probe =
                     move || File::open(path).map(|file| pipeline::probe(BufReader::new(file), &limits));
-                let opened = tokio::task::spawn_blocking(probe).await.retry()?;
+                let opened = rooms.look(probe).await?;
                 opened.map_err(|error| source_unreadable(error.into()))?
             }
             Held::Spool(spool) => {
-                spool.with_reader(move |reader| pipeline::probe(reader, &limits)).await.retry()?
+                rooms.look_into(spool, move |reader| pipeline::probe(reader, &limits)).await?
             }
         };
         let header = header.map_err(|error| WorkError::Discard(failure_of(&error)))?;

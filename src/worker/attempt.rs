@@ -139,33 +139,28 @@ impl Run {
         let began = Instant::now();
         let fetching = tokio::time::timeout(job.spec.timeout, async {
             let given = assets::gather(&self.rooms, job).await?;
-            let inputs = assets::look(&self.rooms, &given).await?;
+            let (inputs, asset_bytes) = (assets::look(&self.rooms, &given).await?, assets::bytes(&given));
             if job.source.is_some() {
                 let source = self.stored_source(job, inline_source)?;
-                let planned = fetch::plan_again(&self.rooms, &source, &job.spec, inputs).await?;
+                let planned = fetch::plan_again(&self.rooms, &source, &job.spec, inputs, asset_bytes).await?;
                 return Ok((given, Got::Planned(source, planned)));
             }
-            let fetched = fetch::fetch(&self.rooms, job.id, &job.spec, inputs).await?;
+            let fetched = fetch::fetch(&self.rooms, job.id, &job.spec, inputs, asset_bytes).await?;
             Ok((given, Got::Source(fetched)))
         });
         let fetched = self.unless_stopped(fetching).await;
         self.fetch_time = began.elapsed();
         let (given, got) = fetched?.map_err(|_| timed_out(&job.spec))??;
         let (source, memory_bytes) = match got {
-            Got::Source(fetched) => self.keep_source(job, fetched, assets::bytes(&given)).await?,
-            Got::Planned(source, planned) => (source, planned.saturating_add(assets::bytes(&given))),
+            Got::Source(fetched) => self.keep_source(job, fetched).await?,
+            Got::Planned(source, memory_bytes) => (source, memory_bytes),
         };
         Ok(Prepared { source, given, memory_bytes })
     }
 
     /// Hands a fetched source to the queue.
-    async fn keep_source(
-        &mut self,
-        job: &Job,
-        fetched: FetchedSource,
-        more_bytes: u64,
-    ) -> Result<(Source, u64), WorkError> {
-        let memory_bytes = fetched.memory_bytes.saturating_add(more_bytes);
+    async fn keep_source(&mut self, job: &Job, fetched: FetchedSource) -> Result<(Source, u64), WorkError> {
+        let memory_bytes = fetched.memory_bytes;
         let stored =
             self.rooms.queue.set_source(self.lease, fetched.info, fetched.inline.clone(), memory_bytes);
         if stored.await.retry()?.is_none() {

@@ -43,6 +43,27 @@ pub(super) fn source_unreadable(error: BlobError) -> WorkError {
     }
 }
 
+/// Looking at an image did not come to its end. The same bytes would make it panic again.
+pub(super) fn panicked(error: tokio::task::JoinError) -> WorkError {
+    not_looked_at(BlobError::Io(error.into()))
+}
+
+/// The same of bytes in a file, where reading them may be the trouble, too.
+pub(super) fn not_looked_at(error: BlobError) -> WorkError {
+    let is_panic = match &error {
+        BlobError::Io(cause) => {
+            cause.downcast_ref::<tokio::task::JoinError>().is_some_and(tokio::task::JoinError::is_panic)
+        }
+        _ => false,
+    };
+    if is_panic {
+        tracing::error!(%error, "looking at an image's header panicked");
+        let detail = "the header of an image made the image code panic";
+        return WorkError::Discard(Failure::new(Code::Panic, detail, false));
+    }
+    WorkError::Retry(Failure::new(Code::StorageError, error.to_string(), true))
+}
+
 /// An error of the pipeline other than an interrupt, in the words of the contract. None of these is worth another try.
 pub(super) fn failure_of(error: &pipeline::Error) -> Failure {
     let code = match error.code() {
@@ -60,5 +81,19 @@ pub(super) fn failure_of(error: &pipeline::Error) -> Failure {
             failure.of_output(output.clone())
         }
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_header_that_makes_the_reader_panic_is_not_tried_again() {
+        let ended = tokio::task::spawn_blocking(|| panic!("on purpose")).await;
+        let error: WorkError = ended.map_err(panicked).unwrap_err();
+        assert!(matches!(error, WorkError::Discard(failure) if failure.code == Code::Panic));
+        let passing = not_looked_at(BlobError::Io(std::io::Error::other("a bad cable").into()));
+        assert!(matches!(passing, WorkError::Retry(failure) if failure.code == Code::StorageError));
     }
 }

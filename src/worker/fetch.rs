@@ -38,6 +38,7 @@ pub(super) async fn fetch(
     id: JobId,
     spec: &Arc<JobSpec>,
     assets: Assets,
+    asset_bytes: u64,
 ) -> Result<FetchedSource, WorkError> {
     let SourceSpec::Url { url, headers } = &spec.source else {
         return Err(WorkError::Discard(Failure::new(
@@ -53,7 +54,7 @@ pub(super) async fn fetch(
     let get = Get { url, headers, timeout: total_timeout, bytes_max };
     let body = receive(rooms, get).await?;
     let (header, plan) = look(rooms, &body, spec, assets).await?;
-    store(rooms, id, body, &header, &plan).await
+    store(rooms, id, body, &header, &plan, asset_bytes).await
 }
 
 /// Fetches: small bodies into memory, others into the spool.
@@ -107,23 +108,22 @@ async fn look(
     let looked = match body {
         Body::Small(bytes) => {
             let bytes = bytes.clone();
-            tokio::task::spawn_blocking(move || probe(pipeline::probe(Cursor::new(bytes), &limits)))
-                .await
-                .retry()?
+            rooms.look(move || probe(pipeline::probe(Cursor::new(bytes), &limits))).await?
         }
         Body::Spooled(file) => {
-            file.with_reader(move |file| probe(pipeline::probe(file, &limits))).await.retry()?
+            rooms.look_into(file, move |file| probe(pipeline::probe(file, &limits))).await?
         }
     };
     looked.map_err(|error: pipeline::Error| WorkError::Discard(failure_of(&error)))
 }
 
-/// The memory that an attempt on a stored source needs, now that everything else is known.
+/// The memory that an attempt on a stored source needs, now that everything else is known: of `asset_bytes` and more.
 pub(super) async fn plan_again(
     rooms: &Rooms,
     source: &Source,
     spec: &Arc<JobSpec>,
     assets: Assets,
+    asset_bytes: u64,
 ) -> Result<u64, WorkError> {
     let limits = rooms.config.limits;
     let (source, spec) = (source.clone(), Arc::clone(spec));
@@ -137,9 +137,9 @@ pub(super) async fn plan_again(
             }
         };
         let plan = header.and_then(|header| pipeline::plan(&header, &spec.pipeline, &assets, &limits));
-        Ok(plan.map(|plan| plan.memory_bytes.saturating_add(length)))
+        Ok(plan.and_then(|plan| limits.memory_of_job(plan.memory_bytes, length.saturating_add(asset_bytes))))
     };
-    let planned = tokio::task::spawn_blocking(work).await.retry()?;
+    let planned = rooms.look(work).await?;
     let planned = planned.map_err(|error: std::io::Error| source_unreadable(error.into()))?;
     planned.map_err(|error| WorkError::Discard(failure_of(&error)))
 }
@@ -150,11 +150,15 @@ async fn store(
     body: Body,
     header: &Header,
     plan: &Plan,
+    asset_bytes: u64,
 ) -> Result<FetchedSource, WorkError> {
     let (digest, length, inline) = match &body {
         Body::Small(bytes) => (Sha256::digest(bytes).into(), bytes.len() as u64, true),
         Body::Spooled(file) => (file.digest(), file.len(), false),
     };
+    let memory_bytes =
+        rooms.config.limits.memory_of_job(plan.memory_bytes, length.saturating_add(asset_bytes));
+    let memory_bytes = memory_bytes.map_err(|error| WorkError::Discard(failure_of(&error)))?;
     let info = SourceInfo::new(header, length, digest, inline);
     let inline = match body {
         Body::Small(bytes) => Some(bytes),
@@ -163,7 +167,7 @@ async fn store(
             None
         }
     };
-    Ok(FetchedSource { info, inline, memory_bytes: plan.memory_bytes.saturating_add(length) })
+    Ok(FetchedSource { info, inline, memory_bytes })
 }
 
 /// An egress error in the words of the contract; messages carry no internal addresses.

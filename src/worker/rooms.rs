@@ -1,12 +1,15 @@
 //! The rooms that every attempt works with, put together once by the runner.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::Arc;
 
 use super::Config;
+use super::error::{WorkError, not_looked_at, panicked};
 use super::heartbeat::HeldLeases;
 use super::memory::MemoryBudget;
 use super::pool::Pool;
-use crate::blob::Blobs;
+use crate::blob::{Blobs, SpoolFile};
 use crate::egress::Egress;
 use crate::pipeline::Assets;
 use crate::queue::Queue;
@@ -23,4 +26,33 @@ pub(super) struct Rooms {
     pub(super) leases: HeldLeases,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: Config,
+}
+
+impl Rooms {
+    /// Looks at an image off the event loop, in turn with everybody else who looks at one.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkError> {
+        let turn = self.queue.turn_to_look().await;
+        let look = move || {
+            let _turn = turn;
+            work()
+        };
+        tokio::task::spawn_blocking(look).await.map_err(panicked)
+    }
+
+    /// The same for what has been fetched.
+    pub(super) async fn look_into<T: Send + 'static>(
+        &self,
+        spool: &SpoolFile,
+        work: impl FnOnce(BufReader<File>) -> T + Send + 'static,
+    ) -> Result<T, WorkError> {
+        let turn = self.queue.turn_to_look().await;
+        let look = move |reader| {
+            let _turn = turn;
+            work(reader)
+        };
+        spool.with_reader(look).await.map_err(not_looked_at)
+    }
 }

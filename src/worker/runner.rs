@@ -15,12 +15,16 @@ use super::rooms::Rooms;
 use super::{Config, Pool};
 use crate::blob::Blobs;
 use crate::egress::Egress;
+use crate::job::{Attempt, Lease, Outcome};
 use crate::pipeline::Assets;
-use crate::queue::{Claimed, Queue, QueueError};
+use crate::queue::{Claimed, Finish, Queue, QueueError};
 use crate::telemetry::{Complaint, Metrics};
 
 /// Attempts under way in all, those included whose threads are done and whose end is being committed.
 const ATTEMPTS_MAX: usize = 256;
+/// How long attempts that are given back may take to notice. A second signal ends the process a second later: what is left of that is for
+/// the store.
+const HEED_TIME: Duration = Duration::from_millis(500);
 /// Pause after the store refused a claim.
 const CLAIM_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -29,7 +33,8 @@ pub struct Runner {
     rooms: Arc<Rooms>,
     load: Arc<Load>,
     attempts: JoinSet<()>,
-    controls: Vec<std::sync::Weak<AttemptControl>>,
+    /// The attempts begun, some of which have ended.
+    begun: Vec<(Lease, std::sync::Weak<AttemptControl>)>,
     /// The attempt under way is a suspect's: nothing may run beside it.
     is_suspect_running: bool,
     trouble: Complaint,
@@ -62,7 +67,7 @@ impl Runner {
             rooms,
             load: Load::new(),
             attempts: JoinSet::new(),
-            controls: Vec::new(),
+            begun: Vec::new(),
             is_suspect_running: false,
             trouble: Complaint::default(),
             _heartbeat: heartbeat,
@@ -70,7 +75,12 @@ impl Runner {
     }
 
     /// Works until `shutdown` resolves, then claims no more, lets running attempts end within the grace period and gives back the rest.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.run_until(shutdown, std::future::pending()).await;
+    }
+
+    /// The same, but gives back running attempts as soon as `hurry` resolves.
+    pub async fn run_until(mut self, shutdown: impl Future<Output = ()>, hurry: impl Future<Output = ()>) {
         tokio::pin!(shutdown);
         loop {
             let is_more = self.claim().await;
@@ -94,7 +104,7 @@ impl Runner {
                 Some(_) = self.attempts.join_next(), if is_suspect_running => {}
             }
         }
-        self.drain().await;
+        self.drain(hurry).await;
     }
 
     fn has_room(&self) -> bool {
@@ -186,30 +196,55 @@ impl Runner {
         let (queue, lease) = (self.rooms.queue.clone(), claimed.lease);
         let show_progress = Box::new(move |progress| queue.progress(&lease, progress));
         let control = Arc::new(AttemptControl::new(Arc::clone(&self.rooms.metrics), show_progress));
-        if self.controls.len() >= 2 * self.attempts.len() + 64 {
-            self.controls.retain(|control| control.strong_count() > 0);
+        if self.begun.len() >= 2 * self.attempts.len() + 64 {
+            self.begun.retain(|(_, control)| control.strong_count() > 0);
         }
-        self.controls.push(Arc::downgrade(&control));
+        self.begun.push((lease, Arc::downgrade(&control)));
         let rooms = Arc::clone(&self.rooms);
         self.attempts.spawn(async move {
             attempt::run(rooms, claimed, grant, slot, control).await;
         });
     }
 
-    async fn drain(mut self) {
-        let all_ended = async { while self.attempts.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.rooms.config.grace, all_ended).await.is_ok() {
-            return;
+    async fn drain(mut self, hurry: impl Future<Output = ()>) {
+        let grace = self.rooms.config.grace;
+        tokio::select! {
+            () = self.all_ended() => return,
+            () = tokio::time::sleep(grace) => {}
+            () = hurry => {}
         }
         tracing::warn!(
             attempts = self.attempts.len(),
             "the grace period is over: running attempts are given back"
         );
-        for control in self.controls.iter().filter_map(std::sync::Weak::upgrade) {
-            control.stop(Stop::Released);
+        for (_, control) in &self.begun {
+            if let Some(control) = control.upgrade() {
+                control.stop(Stop::Released);
+            }
         }
-        let all_ended = async { while self.attempts.join_next().await.is_some() {} };
-        // What does not even notice is taken back when the store is opened next.
-        let _in_time = tokio::time::timeout(Duration::from_secs(2), all_ended).await;
+        if tokio::time::timeout(HEED_TIME, self.all_ended()).await.is_ok() {
+            return;
+        }
+        // Some encoders can't be stopped. That the process ends now is not their jobs' fault, and must not look like it. Whoever ends at
+        // this very moment finds the fence closed.
+        let stuck = self.begun.iter().filter(|(_, control)| control.strong_count() > 0);
+        let given_back = stuck.map(|(lease, _)| {
+            let attempt = Attempt::default();
+            self.rooms.queue.finish(Finish {
+                lease: *lease,
+                outcome: Outcome::Released,
+                attempt,
+                inline_outputs: Vec::new(),
+            })
+        });
+        for result in futures_util::future::join_all(given_back).await {
+            if let Err(error) = result {
+                tracing::error!(%error, "an attempt could not be given back");
+            }
+        }
+    }
+
+    async fn all_ended(&mut self) {
+        while self.attempts.join_next().await.is_some() {}
     }
 }

@@ -99,6 +99,43 @@ async fn a_sound_directory_is_found_sound_and_damage_is_named() {
     doctor(&data, &[]).expect(0);
 }
 
+/// Empties an index behind the engine's back: its rows are still there.
+fn empty_index(data: &Path, index: &str) {
+    let file = data.join("jobs.db");
+    let database = rusqlite::Connection::open(&file).unwrap();
+    database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let page_bytes: usize = database.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+    let root: usize = database.query_row(sql, [index], |row| row.get(0)).unwrap();
+    drop(database);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let page = &mut bytes[(root - 1) * page_bytes..root * page_bytes];
+    let end = u16::try_from(page_bytes).unwrap().to_be_bytes();
+    page[..8].copy_from_slice(&[0x0a, 0, 0, 0, 0, end[0], end[1], 0]);
+    std::fs::write(&file, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_repaired_by_a_damaged_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = ServerProcess::start(&data, &[]);
+    fill(&server).await;
+    server.kill();
+    let inline = || {
+        let database = rusqlite::Connection::open(data.join("jobs.db")).unwrap();
+        database
+            .query_row("SELECT count(*) FROM inline_bytes NOT INDEXED", [], |row| row.get::<_, u32>(0))
+            .unwrap()
+    };
+    let before = (blobs(&data), inline());
+    assert!(before.1 > 0);
+    empty_index(&data, "sqlite_autoindex_jobs_1");
+    let found = doctor(&data, &["--repair", "--json"]).expect(1);
+    assert!(findings(&found).contains(&"database".to_owned()), "{}", found.text());
+    assert_eq!((blobs(&data), inline()), before);
+}
+
 #[test]
 fn a_directory_without_a_store_is_refused() {
     let directory = tempfile::tempdir().unwrap();

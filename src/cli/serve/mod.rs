@@ -36,10 +36,10 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let stop = signals::first().context("cannot catch signals")?;
+        let (stop, hurry) = signals::both().context("cannot catch signals")?;
         let app = App::start(settings).await?;
         welcome(&app.address().to_string(), screen)?;
-        app.run(stop).await?;
+        app.run_until(stop, hurry).await?;
         Ok(Exit::Ok)
     })
 }

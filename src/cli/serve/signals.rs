@@ -1,8 +1,10 @@
-//! SIGTERM and Ctrl-C: the first one asks to finish, the second one does not wait.
+//! SIGTERM and Ctrl-C: the first one asks to finish, the second one hardly waits.
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// The two signals that end a server.
 struct Signals {
@@ -19,17 +21,31 @@ impl Signals {
     }
 }
 
-/// Resolves at the first signal. From then on another one ends the process at once with code 1. Signals are caught from this call on,
-/// not only when the future is polled.
-pub(super) fn first() -> std::io::Result<impl Future<Output = ()> + Send> {
+/// How long a process that was told twice takes to give back what it is working on.
+const HURRY_TIME: Duration = Duration::from_secs(1);
+
+/// Two futures: one resolves at the first signal, one at the second, a second after which the process ends with code 1 in any case.
+/// Signals are caught from this call on, not only when the futures are polled.
+pub(super) fn both()
+-> std::io::Result<(impl Future<Output = ()> + Send + 'static, impl Future<Output = ()> + Send + 'static)> {
     let mut signals =
         Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
-    Ok(async move {
+    let (told_twice, hurry) = oneshot::channel();
+    let first = async move {
         let name = signals.next().await;
         tracing::info!(signal = name, "asked to stop; once more to stop at once");
         tokio::spawn(async move {
             signals.next().await;
+            // Nobody listens any more once all attempts have ended.
+            let _heard = told_twice.send(());
+            tokio::time::sleep(HURRY_TIME).await;
             std::process::exit(1);
         });
-    })
+    };
+    let second = async move {
+        if hurry.await.is_err() {
+            std::future::pending().await
+        }
+    };
+    Ok((first, second))
 }

@@ -266,6 +266,13 @@ fn who_was_only_fetching_and_whose_lease_ran_out_are_no_suspects() {
     fetching.claim(NOW);
     fetching.reap(Loss::Process, &Retention::default(), LATER);
     assert_eq!((fetching.status, fetching.suspicion), (Status::Queued, None));
+    fetching.claim(NOW);
+    fetching.reap(Loss::Process, &Retention::default(), LATER);
+    assert_eq!(
+        fetching.suspicion,
+        Some(Suspicion::default()),
+        "what is fetched can kill before it is stored"
+    );
     let mut late = running();
     late.reap(Loss::Lease, &Retention::default(), LATER);
     assert_eq!((late.status, late.suspicion), (Status::Queued, None));

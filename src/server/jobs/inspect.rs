@@ -21,6 +21,8 @@ pub(super) struct Inspected {
     pub(super) source: SourceInfo,
     pub(super) sha256: [u8; 32],
     pub(super) plan: Plan,
+    /// The plan's, and that of the images as they were sent.
+    pub(super) memory_bytes: u64,
 }
 
 /// An image that an operation can use.
@@ -42,9 +44,11 @@ pub(super) async fn inspect(
 ) -> Result<Inspected, ApiError> {
     let limits = state.services.image_limits;
     let (assets, inputs) = look_at_assets(state, parts, &spec).await?;
+    let turn = state.services.queue.turn_to_look().await;
     let (received, spec, sha256, bytes, found) = match received {
         Received::Inline(image) => {
             let work = move || {
+                let _turn = turn;
                 let sha256: [u8; 32] = Sha256::digest(&image).into();
                 let found = look(Cursor::new(&image), &spec, &inputs, &limits);
                 (image, spec, sha256, found)
@@ -55,6 +59,7 @@ pub(super) async fn inspect(
         }
         Received::Spooled(spool) => {
             let work = move |reader| {
+                let _turn = turn;
                 let found = look(reader, &spec, &inputs, &limits);
                 (spec, found)
             };
@@ -66,7 +71,9 @@ pub(super) async fn inspect(
     let (header, plan) = found?;
     let inline = matches!(received, Received::Inline(_));
     let source = SourceInfo::new(&header, bytes, sha256, inline);
-    Ok(Inspected { received, assets, spec, source, sha256, plan })
+    let sent_bytes = bytes + assets.iter().map(|asset| asset.info.bytes).sum::<u64>();
+    let memory_bytes = limits.memory_of_job(plan.memory_bytes, sent_bytes)?;
+    Ok(Inspected { received, assets, spec, source, sha256, plan, memory_bytes })
 }
 
 /// Probes what came for the operations: the images as they will be stored, and all that a plan may use.
@@ -79,9 +86,11 @@ async fn look_at_assets(
     let mut inputs = Assets::clone(&state.services.assets);
     let mut assets = Vec::with_capacity(parts.len());
     for (name, received) in parts {
+        let turn = state.services.queue.turn_to_look().await;
         let (header, received, bytes, sha256) = match received {
             Received::Inline(image) => {
                 let work = move || {
+                    let _turn = turn;
                     let sha256: [u8; 32] = Sha256::digest(&image).into();
                     (pipeline::probe(Cursor::new(&image), &limits), image, sha256)
                 };
@@ -90,7 +99,10 @@ async fn look_at_assets(
                 (header, Received::Inline(image), bytes, sha256)
             }
             Received::Spooled(spool) => {
-                let work = move |reader| pipeline::probe(reader, &limits);
+                let work = move |reader| {
+                    let _turn = turn;
+                    pipeline::probe(reader, &limits)
+                };
                 let header = spool.with_reader(work).await.map_err(not_looked_at)?;
                 let (bytes, sha256) = (spool.len(), spool.digest());
                 (header, Received::Spooled(spool), bytes, sha256)

@@ -122,20 +122,18 @@ async fn complete(
     let Some(received) = request.received else {
         return enter(state, Entry::fetched(request.spec), key).await;
     };
-    let Inspected { received, assets, spec, source, sha256, plan } =
+    let Inspected { received, assets, spec, source, sha256, plan, memory_bytes } =
         inspect::inspect(state, received, request.assets, request.spec).await?;
     let id = JobId::new();
     let mut stored = Stored { state, id, keys: Vec::new() };
     let bytes = stored.put(BlobKey::Source(id), received).await?;
-    // Every image is in memory while it is worked on, as it was sent.
-    let sent_bytes = source.bytes + assets.iter().map(|asset| asset.info.bytes).sum::<u64>();
     let mut entry = Entry {
         submission: Submission {
             id,
             spec,
             source: Some((source, bytes)),
             assets: Vec::with_capacity(assets.len()),
-            memory_bytes: plan.memory_bytes.saturating_add(sent_bytes),
+            memory_bytes,
             warnings: plan.warnings.into_iter().map(Warning::from).collect(),
             idempotency_key: None,
         },

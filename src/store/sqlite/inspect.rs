@@ -115,12 +115,14 @@ impl Inspection {
         Ok(read()?)
     }
 
-    /// The job as it is now, if it is there and can be read.
+    /// The job as it is now, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if it is there and can't be read.
     pub fn job(&self, id: JobId) -> Result<Option<Job>> {
         match reads::get(&self.connection, id) {
             Ok(Some(Found::Job(job))) => Ok(Some(*job)),
             Ok(Some(Found::Gone) | None) => Ok(None),
-            Err(fault) if fault.is_damage() => Ok(None),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -152,12 +154,24 @@ impl Inspection {
         let file = directory.join(DATABASE_FILE);
         let name = file.to_str().ok_or_else(|| StoreError::Open(format!("{} is no text", file.display())))?;
         self.connection.execute("VACUUM INTO ?1", [name]).map_err(|error| {
+            // Half a copy is none, and would be in the way of the next try. What can't be removed is told by that one.
+            let _removed = std::fs::remove_file(&file);
             StoreError::Open(format!("can't copy the job store to {}: {error}", file.display()))
         })?;
         let sync = |path: &Path| std::fs::File::open(path).and_then(|file| file.sync_all());
         sync(&file).and_then(|()| sync(directory)).map_err(|error| {
             StoreError::Open(format!("can't copy the job store to {}: {error}", file.display()))
         })
+    }
+
+    /// Marks the running jobs of a copy as run by nobody: whoever starts on the copy takes them back, and no death of a process is counted
+    /// against them.
+    pub fn release_running(&self) -> Result<()> {
+        let nobody = uuid::Uuid::nil();
+        self.connection
+            .execute("UPDATE jobs SET worker = ?1 WHERE lease_until IS NOT NULL", [nobody.as_bytes()])
+            .map_err(unreadable)?;
+        Ok(())
     }
 
     /// Forgets jobs of a copy that were removed from the original while their bytes were being copied. They leave tombstones.

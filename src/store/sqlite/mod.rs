@@ -91,9 +91,10 @@ impl SqliteStore {
         let writer = schema::open_writer(&file, options.page_cache_bytes)?;
         // The file's own entry must survive a power cut as well.
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(unusable)?;
-        let counts = reads::count(&writer).map_err(|fault| {
-            StoreError::Open(format!("can't read {}: {}", file.display(), StoreError::from(fault)))
-        })?;
+        let unreadable =
+            |fault| StoreError::Open(format!("can't read {}: {}", file.display(), StoreError::from(fault)));
+        rows::take_back(&writer).map_err(unreadable)?;
+        let counts = reads::count(&writer).map_err(unreadable)?;
         let readers = (0..options.reader_threads.max(1))
             .map(|_| schema::open_reader(&file, options.page_cache_bytes / 4))
             .collect::<Result<Vec<_>>>()?;

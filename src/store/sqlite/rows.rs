@@ -191,6 +191,27 @@ pub(super) fn set_aside(tx: &mut Transaction<'_>, damaged: &[Vec<u8>]) -> Result
     Ok(())
 }
 
+/// Puts jobs back into the line that were set aside and can be read now: the program that could not was another one.
+pub(super) fn take_back(connection: &Connection) -> Result<(), Fault> {
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE status = 'queued' AND due = 2");
+    let mut readable = Vec::new();
+    {
+        let mut statement = connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Ok(row) = decode(row) {
+                readable.push(row.job);
+            }
+        }
+    }
+    for job in readable {
+        let due = if job.suspicion.is_some() { SUSPECT } else { 0 };
+        connection.execute("UPDATE jobs SET due = ?2 WHERE id = ?1", params![job.id.as_bytes(), due])?;
+        tracing::info!(job.id = %job.id, "a job that could not be read before is queued again");
+    }
+    Ok(())
+}
+
 /// Reads a row of [`COLUMNS`].
 pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
     let read = || {

@@ -68,7 +68,9 @@ pub(super) fn reap(
     dead.sort_by_key(|row| row.job.id);
     let mut reaped = Vec::with_capacity(dead.len());
     for mut row in dead {
-        row.job.reap(loss, retention, now);
+        // A copy says that nobody runs its jobs: no process died of them.
+        let is_nobodys = row.lease.is_some_and(|(worker, _)| worker.is_nil());
+        row.job.reap(if is_nobodys { Loss::Lease } else { loss }, retention, now);
         reaped.push(jobs::end(tx, row, Status::Running, render, now)?);
     }
     Ok(reaped)
