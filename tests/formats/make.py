@@ -320,6 +320,11 @@ for name, options in [("avif-p3.avif", ["--icc", src("p3.icc")]), ("avif-p3-numb
     converted = ImageCms.profileToProfile(found, ImageCms.ImageCmsProfile(io.BytesIO(P3)), SRGB, outputMode="RGB")
     converted.save(os.path.join(HERE, name + ".png"), optimize=True)
     cases[-1]["oracle"] = "avifdec, LittleCMS"
+# With everything a file may say of itself: read by a unit test, so it is no case.
+exif = Image.Exif()
+exif[315], exif[33432] = "SECRET-ARTIST", "SECRET-CC"
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:a="b" rdf:about="" a:b="SECRET-XMP"/></rdf:RDF></x:xmpmeta>"""
+Image.fromarray(rgb).save(os.path.join(HERE, "avif-described.avif"), quality=60, speed=8, icc_profile=P3, exif=exif.tobytes(), xmp=XMP)
 
 
 # JPEG XL: libjxl writes and reads.
