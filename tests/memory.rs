@@ -89,6 +89,13 @@ fn measure(source: &[u8], pipeline: &Pipeline, assets: &Assets) -> (u64, u64) {
     (planned, taken)
 }
 
+/// A drawing of 900×600 with a gradient to use.
+fn drawing(inner: &str) -> Vec<u8> {
+    let gradient = "<linearGradient id='g'><stop/><stop offset='1' stop-color='red'/></linearGradient>";
+    format!("<svg xmlns='http://www.w3.org/2000/svg' width='900' height='600'>{gradient}{inner}</svg>")
+        .into_bytes()
+}
+
 /// The output of a job as the source of the next.
 fn converted(source: &[u8], output: serde_json::Value) -> Vec<u8> {
     let pipeline: Pipeline = serde_json::from_value(json!({"outputs": [output]})).unwrap();
@@ -143,6 +150,48 @@ fn no_run_takes_more_than_its_plan_says() {
         for (name, source) in [&sources[0], &sources[5], &sources[3]] {
             jobs.push((name, source, "bmp", operations));
         }
+    }
+    // Formats that are read only, or that cost too much to be tried with everything.
+    let mut rare: Vec<(&str, Vec<u8>)> =
+        ["leaf.avif", "leaf.jxl", "leaf-lossless.jxl"].map(|name| (name, read(name))).into();
+    let small = self::noise(160, 120);
+    for operations in [&json!([]), &clear, &grey] {
+        let output = json!({"name": "a", "format": "avif", "quality": 90, "operations": operations});
+        rare.push(("avif", converted(&small, output)));
+    }
+    rare.push((
+        "svg",
+        drawing("<rect width='900' height='600' fill='url(#g)' stroke='red' stroke-width='9'/>"),
+    ));
+    rare.push((
+        "svg in layers",
+        drawing(&format!(
+            "{0}<rect width='900' height='600'/>{1}",
+            "<g opacity='.5'>".repeat(9),
+            "</g>".repeat(9)
+        )),
+    ));
+    rare.push((
+        "svg of many parts",
+        drawing(&"<path d='M0 0L9 9C1 1 2 2 3 3z' stroke='red'/>".repeat(4_000)),
+    ));
+    rare.push((
+        "svg of many copies",
+        drawing(&format!(
+            "<g id='a'>{}</g>{}",
+            "<path d='M0 0L9 9z'/>".repeat(100),
+            "<use href='#a'/>".repeat(100)
+        )),
+    ));
+    rare.push(("svg with a filter", drawing("<filter id='f'><feGaussianBlur stdDeviation='9'/><feOffset dx='3'/></filter><circle r='300' filter='url(#f)'/>")));
+    for (name, source) in &rare {
+        for operations in &operations[..2] {
+            jobs.push((name, source, "bmp", operations));
+        }
+    }
+    let small = ("small bmp", small);
+    for operations in [&operations[0], &clear, &grey] {
+        jobs.push((&small.0, &small.1, "avif", operations));
     }
     for operations in &of_pixels {
         for (name, source) in [&sources[0], &sources[5], &sources[3]] {

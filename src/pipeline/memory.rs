@@ -55,13 +55,14 @@ pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
             // The screen in RGBA, and a frame that does not fill it beside it.
             Format::Gif if header.alpha => pixels * 8,
             Format::Gif => pixels * 4,
-            // The samples as the file has them, twice, and the result of narrowing them.
-            Format::Tiff => in_file * 2 + narrowed,
+            // The samples as the file has them, a strip or tile that may be all of them, coded and not, and the result of narrowing them;
+            // decompressors with buffers of their own.
+            Format::Tiff => in_file * 3 + narrowed + (2 << 20),
             Format::Bmp | Format::Qoi => out,
             // Three planes, as samples and as the references that the decoder keeps, and the result; of alpha a plane more.
-            Format::Avif => out + pixels * 12 * u64::from(header.depth.max(8)).div_ceil(8),
+            Format::Avif => out + pixels * 8 * u64::from(header.depth.max(8)).div_ceil(8),
             // Floating point throughout: channels, their copies while they are filtered, and what groups need.
-            Format::Jxl => out + pixels * (channels + 1) * 16 + (8 << 20),
+            Format::Jxl => out + pixels * (channels + 1) * 12 + (4 << 20),
             Format::Svg => out + layers(decode::scaled(full, eighths)),
         }
         + header.working_bytes
@@ -132,8 +133,10 @@ fn coding(shape: Shape, format: Format, lossless: bool, spec: &OutputSpec) -> u6
         // Strips on their way to the buffer.
         Format::Tiff => 2 * file + shape.bytes().min(4 << 20),
         Format::Bmp => file,
-        // rav1e's frames, their half and quarter copies, and what it keeps of each block.
-        Format::Avif => pixels * 80,
+        // rav1e's frames, their half and quarter copies, what it keeps of each block, and much that does not grow with the image; all that
+        // once more for alpha, whose frame has three planes too while it is made.
+        Format::Avif if alpha => pixels * 160 + (12 << 20),
+        Format::Avif => pixels * 100 + (10 << 20),
         Format::Jxl | Format::Svg => 0,
         // The crate's own buffer for the worst case, then a copy of what was used of it.
         Format::Qoi => widened + pixels * 5 + 2 * file,

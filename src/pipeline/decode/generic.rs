@@ -9,7 +9,7 @@ use image::{
 };
 
 use super::{Failure, Pixels, Request, Size, reader::Watched, to_eight};
-use crate::pipeline::{Format, image::Layout};
+use crate::pipeline::{Format, image::Layout, memory};
 
 pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
     let reader = Watched::new(request.source, request.control);
@@ -32,7 +32,7 @@ fn limited<D: ImageDecoder>(mut decoder: D, request: &Request<'_>) -> ImageResul
     let mut limits = Limits::no_limits();
     limits.max_image_width = Some(full.width);
     limits.max_image_height = Some(full.height);
-    limits.max_alloc = Some(request.memory_bytes);
+    limits.max_alloc = Some(alloc_max(request));
     decoder.set_limits(limits)?;
     let (width, height) = decoder.dimensions();
     let size = Size::new(width, height);
@@ -43,6 +43,16 @@ fn limited<D: ImageDecoder>(mut decoder: D, request: &Request<'_>) -> ImageResul
     let mut bytes = vec![0; decoder.total_bytes() as usize];
     decoder.read_image(&mut bytes)?;
     Ok(narrow(size, color, bytes))
+}
+
+/// What a decoder may allocate. The one for TIFF takes what is left beside the pixels for tables, and once more for strips.
+fn alloc_max(request: &Request<'_>) -> u64 {
+    if request.header.format != Format::Tiff {
+        return request.memory_bytes;
+    }
+    let header = request.header;
+    let samples = request.full().pixels() * u64::from(header.channels) * u64::from(header.depth.div_ceil(8));
+    (memory::decoding(header, 8) + samples) / 2
 }
 
 /// Every colour type of the crate as 8-bit grey, RGB or RGBA.
