@@ -104,10 +104,11 @@ fn empty_index(data: &Path, index: &str) {
     let file = data.join("jobs.db");
     let database = rusqlite::Connection::open(&file).unwrap();
     database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-    let page_bytes: usize = database.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    let page_bytes: u32 = database.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
-    let root: usize = database.query_row(sql, [index], |row| row.get(0)).unwrap();
+    let root: u32 = database.query_row(sql, [index], |row| row.get(0)).unwrap();
     drop(database);
+    let (page_bytes, root) = (page_bytes as usize, root as usize);
     let mut bytes = std::fs::read(&file).unwrap();
     let page = &mut bytes[(root - 1) * page_bytes..root * page_bytes];
     let end = u16::try_from(page_bytes).unwrap().to_be_bytes();
