@@ -97,7 +97,9 @@ impl<'a, 'input> Census<'a, 'input> {
             }
             None => {}
         }
-        let mut tally = Tally { elements: 1, height: 1 };
+        // Each letter becomes an outline of its own.
+        let letters = if is_written(node) { letters(node) } else { 0 };
+        let mut tally = Tally { elements: 1 + letters, height: 1 };
         for child in node.children().filter(Node::is_element) {
             let inner = self.count(child, depth + 1)?;
             tally.elements += inner.elements;
@@ -199,6 +201,16 @@ fn is_drawn(node: Node<'_, '_>) -> bool {
             | "g"
             | "svg"
     )
+}
+
+/// Elements whose text is laid out.
+fn is_written(node: Node<'_, '_>) -> bool {
+    matches!(node.tag_name().name(), "text" | "tspan" | "textPath" | "tref" | "a")
+}
+
+/// Letters of an element's own text, at most.
+fn letters(node: Node<'_, '_>) -> u64 {
+    node.children().filter(Node::is_text).filter_map(|text| text.text()).map(|text| text.len() as u64).sum()
 }
 
 /// Elements along which markers are drawn.
