@@ -121,7 +121,8 @@ fn animated_gif(width: u16, height: u16, frames: u16, part: bool) -> Vec<u8> {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         });
-        let palette: Vec<u8> = (0..=255).flat_map(|index: u8| [index, index.wrapping_mul(7), !index]).collect();
+        let palette: Vec<u8> =
+            (0..=255).flat_map(|index: u8| [index, index.wrapping_mul(7), !index]).collect();
         let transparent = part.then_some(3);
         let mut frame =
             gif::Frame::from_palette_pixels(width, height, indices.collect::<Vec<_>>(), palette, transparent);
@@ -155,10 +156,10 @@ fn profiled_png(side: u32, frames: u32, color: png::ColorType, profile: &moxcms:
 
 /// Animations in every format, to every format that keeps them, alone and with a still picture beside.
 fn animations(assets: &Assets) -> Vec<String> {
-    let whole = animated_gif(320, 240, 6, false);
-    let parts = animated_gif(320, 240, 6, true);
+    let whole = animated_gif(320, 240, 4, false);
+    let parts = animated_gif(320, 240, 4, true);
     let all = |format| json!({"name": "a", "format": format, "frames": "all", "lossless": format == "webp"});
-    let p3 = profiled_png(200, 5, png::ColorType::Rgba, &moxcms::ColorProfile::new_display_p3());
+    let p3 = profiled_png(200, 4, png::ColorType::Rgba, &moxcms::ColorProfile::new_display_p3());
     let sources = [
         ("gif", whole.clone()),
         ("gif of parts", parts.clone()),
@@ -178,14 +179,16 @@ fn animations(assets: &Assets) -> Vec<String> {
     let still = json!({"name": "b", "format": "jpeg", "operations": [{"op": "resize", "width": 200}]});
     let mut broken = Vec::new();
     for (name, source) in &sources {
-        for operations in &operations {
-            for format in ["gif", "webp", "png"] {
-                for profile in ["srgb", "keep"] {
-                    let large = json!({"name": "a", "format": format, "frames": "all", "operations": operations, "color_profile": profile});
-                    for outputs in [json!([large]), json!([still, large])] {
-                        broken.extend(excess(name, source, &outputs, assets));
-                    }
+        let profiles: &[&str] = if name.ends_with("profile") { &["srgb", "keep"] } else { &["srgb"] };
+        for (number, operations) in operations.iter().enumerate() {
+            for (format, profile) in
+                ["gif", "webp", "png"].iter().flat_map(|format| profiles.iter().map(move |one| (format, one)))
+            {
+                let large = json!({"name": "a", "format": format, "frames": "all", "operations": operations, "color_profile": profile});
+                if number < 2 {
+                    broken.extend(excess(name, source, &json!([still, large]), assets));
                 }
+                broken.extend(excess(name, source, &json!([large]), assets));
             }
         }
         let both = json!([all("gif"), {"name": "b", "format": "webp"}, {"name": "c", "frames": "first"}]);
@@ -198,18 +201,18 @@ fn animations(assets: &Assets) -> Vec<String> {
 fn profiles() -> Vec<String> {
     let p3 = moxcms::ColorProfile::new_display_p3();
     let sources = [
-        ("rgb", profiled_png(500, 1, png::ColorType::Rgb, &p3)),
-        ("rgba", profiled_png(500, 1, png::ColorType::Rgba, &p3)),
+        ("rgb", profiled_png(400, 1, png::ColorType::Rgb, &p3)),
+        ("rgba", profiled_png(400, 1, png::ColorType::Rgba, &p3)),
         (
             "grey",
-            profiled_png(500, 1, png::ColorType::Grayscale, &moxcms::ColorProfile::new_gray_with_gamma(1.8)),
+            profiled_png(400, 1, png::ColorType::Grayscale, &moxcms::ColorProfile::new_gray_with_gamma(1.8)),
         ),
     ];
     let mut broken = Vec::new();
     for (name, source) in &sources {
-        for format in ["jpeg", "png", "tiff", "webp"] {
-            for profiles in [["keep", "srgb"], ["srgb", "keep"], ["keep", "keep"], ["srgb", "srgb"]] {
-                for first in [json!([]), json!([{"op": "resize", "width": 400}])] {
+        for format in ["jpeg", "png", "tiff"] {
+            for profiles in [["keep", "srgb"], ["srgb", "keep"], ["keep", "keep"]] {
+                for first in [json!([]), json!([{"op": "resize", "width": 350}])] {
                     let outputs = json!([
                         {"name": "a", "format": format, "color_profile": profiles[0], "operations": first},
                         {"name": "b", "format": format, "color_profile": profiles[1], "operations": [{"op": "resize", "width": 300}]},
@@ -303,7 +306,7 @@ fn no_run_takes_more_than_its_plan_says() {
     ));
     rare.push((
         "svg of much text",
-        drawing(&format!("<text y='20' font-size='3' stroke='red'>{}</text>", "Fine print. ".repeat(1_500))),
+        drawing(&format!("<text y='20' font-size='3'>{}</text>", "Fine print. ".repeat(150))),
     ));
     rare.push((
         "svg of many copies",

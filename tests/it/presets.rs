@@ -1,14 +1,17 @@
 //! Presets of the settings with everything a job can ask for, the plans of dry runs, and what becomes of a queued job whose asset is gone.
 
 use std::path::Path;
+use std::time::Duration;
 
 use image::codecs::gif::GifEncoder;
 use image::{Delay, Frame, ImageFormat, Rgba, RgbaImage};
-use minilab::clock::{Clock, Timestamp};
+use minilab::client::{Client, Submission};
+use minilab::clock::Clock;
 use minilab::config::Settings;
 use serde_json::{Value, json};
 
 use crate::support::images::{picture, small};
+use crate::support::process::ServerProcess;
 use crate::support::server::TestServer;
 
 /// Three frames, each of another colour.
@@ -86,7 +89,7 @@ async fn every_mistake_of_a_preset_is_told_at_start_with_its_place() {
     settings.ensure_webhook_secret().unwrap();
     with_files(&mut settings, files.path());
     let mistaken = json!({
-        "operations": [{"op": "overlay", "input": "brnd"}, {"op": "text", "text": "a", "font": "brnd"}],
+        "operations": [{"op": "overlay", "input": "Brand.png"}, {"op": "text", "text": "a", "font": "brnd"}],
         "analyze": ["palete"],
         "outputs": [{"frames": "some"}, {"format": "jpeg", "lossless": true}, {"operations": [{"op": "resize", "widht": 3}]}],
     });
@@ -127,35 +130,44 @@ fn a_dry_run_tells_of_frames_overlays_and_the_likely_format() {
     assert!(memory(&moving) > memory(&flat), "all frames cost more than one");
     assert_eq!(plan("format=auto", &animation())["outputs"][0]["format"], "webp");
     assert_eq!(plan("format=auto", &small())["outputs"][0]["format"], "png");
-    let jpeg = picture(ImageFormat::Jpeg, 40, 30, 1);
-    assert_eq!(plan("format=auto", &jpeg)["outputs"][0]["format"], "webp");
+    let photograph = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/leaf.jpg");
+    assert_eq!(plan("format=auto", &std::fs::read(photograph).unwrap())["outputs"][0]["format"], "webp");
     let (marked, plain) = (plan("preset=marked", &small()), plan("format=png", &small()));
     assert!(memory(&marked) > memory(&plain), "the overlay counts");
     assert_eq!(server.get("/v1/jobs").json()["jobs"], json!([]));
 }
 
-#[test]
-fn a_job_whose_asset_or_font_is_gone_after_a_restart_fails_once_and_says_why() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queued_job_whose_asset_or_font_is_gone_after_a_restart_fails_once_and_says_why() {
     let (files, data) = (files(), tempfile::tempdir().unwrap());
-    let start = |now: &str, has_files: bool| {
-        TestServer::at(Clock::manual(Timestamp::parse(now).unwrap()), |settings| {
-            *settings = Settings::in_directory(data.path());
-            if has_files {
-                with_files(settings, files.path());
-                for (name, index) in [("overlay", 0), ("text", 1)] {
-                    let preset = json!({"operations": [marks()[index]], "outputs": [{"format": "png"}],
-                        "run_at": "2026-06-01T11:00:00Z"});
-                    settings.server.presets.insert(name.to_owned(), preset);
-                }
-            }
-        })
-    };
-    let server = start("2026-06-01T10:00:00Z", true);
-    let ids = ["overlay", "text"].map(|name| server.submit(&format!("preset={name}"), &small()));
-    drop(server);
-    let server = start("2026-06-01T12:00:00Z", false);
+    let later = Clock::System.now().plus(Duration::from_secs(3600));
+    let settings = files.path().join("minilab.toml");
+    let brand = |kind| files.path().join(kind).display().to_string();
+    let text = format!(
+        "[assets]\nbrand = {:?}\n[fonts]\nbrand = {:?}\n{}{}",
+        brand("brand.png"),
+        brand("brand.ttf"),
+        "[presets.overlay]\noperations = [{op = 'overlay', input = 'brand'}]\noutputs = [{format = 'png'}]\n",
+        "[presets.text]\noperations = [{op = 'text', text = 'A', font = 'brand'}]\noutputs = [{format = 'png'}]\n",
+    );
+    std::fs::write(&settings, text).unwrap();
+    let server = ServerProcess::start(data.path(), &["--config", settings.to_str().unwrap()]);
+    let client = Client::new(&server.url).unwrap();
+    let mut ids = Vec::new();
+    for preset in ["overlay", "text"] {
+        let submission =
+            Submission::bytes(small()).query("preset", preset).query("run_at", later.to_string());
+        ids.push(client.submit(&submission).await.unwrap().id);
+    }
+    server.kill();
+    let server = ServerProcess::start(data.path(), &[]);
+    let client = Client::new(&server.url).unwrap();
     for (id, field) in ids.iter().zip(["input", "font"]) {
-        let job = server.ended(id);
+        // What was cancelled is due at once when it is tried again.
+        client.cancel(id).await.unwrap();
+        client.retry(id).await.unwrap();
+        let job = client.wait(id, Some(Duration::from_secs(20)), |_| {}).await.unwrap();
+        let job = serde_json::to_value(&job).unwrap();
         assert_eq!(
             (&job["status"], &job["error"]["code"]),
             (&json!("failed"), &json!("invalid_spec")),
