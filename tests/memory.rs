@@ -102,135 +102,6 @@ fn converted(source: &[u8], output: serde_json::Value) -> Vec<u8> {
     run(source, &pipeline, &Assets::none(), &Limits::default(), &Unattended).unwrap().outputs.remove(0).bytes
 }
 
-/// What of these outputs takes more than was planned for it.
-fn excess(name: &str, source: &[u8], outputs: &serde_json::Value, assets: &Assets) -> Option<String> {
-    let pipeline: Pipeline = serde_json::from_value(json!({"outputs": outputs})).unwrap();
-    let (planned, taken) = measure(source, &pipeline, assets);
-    (taken > planned).then(|| format!("{name} to {outputs}: planned {planned}, took {taken}"))
-}
-
-/// Frames of which each is all noise, or lies in a corner of the first and is gone again after it.
-fn animated_gif(width: u16, height: u16, frames: u16, part: bool) -> Vec<u8> {
-    let mut file = Vec::new();
-    let mut encoder = gif::Encoder::new(&mut file, width, height, &[]).unwrap();
-    let mut state = 7u32;
-    for number in 0..frames {
-        let (width, height) =
-            if part && number > 0 { (width * 2 / 3, height * 2 / 3) } else { (width, height) };
-        let indices = (0..usize::from(width) * usize::from(height)).map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        });
-        let palette: Vec<u8> =
-            (0..=255).flat_map(|index: u8| [index, index.wrapping_mul(7), !index]).collect();
-        let transparent = part.then_some(3);
-        let mut frame =
-            gif::Frame::from_palette_pixels(width, height, indices.collect::<Vec<_>>(), palette, transparent);
-        let restored = if part { gif::DisposalMethod::Previous } else { gif::DisposalMethod::Keep };
-        (frame.dispose, frame.delay) = (restored, 5);
-        encoder.write_frame(&frame).unwrap();
-    }
-    drop(encoder);
-    file
-}
-
-/// Noise in a PNG with a profile, of several frames if there are several.
-fn profiled_png(side: u32, frames: u32, color: png::ColorType, profile: &moxcms::ColorProfile) -> Vec<u8> {
-    let mut info = png::Info::with_size(side, side);
-    (info.color_type, info.bit_depth) = (color, png::BitDepth::Eight);
-    info.icc_profile = Some(profile.encode().unwrap().into());
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::with_info(&mut file, info).unwrap();
-    if frames > 1 {
-        encoder.set_animated(frames, 0).unwrap();
-    }
-    let mut writer = encoder.write_header().unwrap();
-    let samples = side as usize * side as usize * color.samples();
-    for number in 0..frames {
-        let noise = noise(side * 2, side * 2);
-        writer.write_image_data(&noise[54 + number as usize * 99..][..samples]).unwrap();
-    }
-    writer.finish().unwrap();
-    file
-}
-
-/// Animations in every format, to every format that keeps them, alone and with a still picture beside.
-fn animations(assets: &Assets) -> Vec<String> {
-    let whole = animated_gif(320, 240, 4, false);
-    let parts = animated_gif(320, 240, 4, true);
-    let all = |format| json!({"name": "a", "format": format, "frames": "all", "lossless": format == "webp"});
-    let p3 = profiled_png(200, 4, png::ColorType::Rgba, &moxcms::ColorProfile::new_display_p3());
-    let sources = [
-        ("gif", whole.clone()),
-        ("gif of parts", parts.clone()),
-        ("webp", converted(&whole, all("webp"))),
-        ("webp of parts", converted(&parts, all("webp"))),
-        ("apng", converted(&whole, all("png"))),
-        ("apng of parts", converted(&parts, all("png"))),
-        ("apng with a profile", p3),
-    ];
-    let operations = [
-        json!([]),
-        json!([{"op": "resize", "width": 100}]),
-        json!([{"op": "resize", "width": 480, "enlarge": true}]),
-        json!([{"op": "rotate", "angle": 30}, {"op": "blur", "sigma": 9}]),
-        json!([{"op": "overlay", "input": "logo", "scale": 0.3}]),
-    ];
-    let still = json!({"name": "b", "format": "jpeg", "operations": [{"op": "resize", "width": 200}]});
-    let mut broken = Vec::new();
-    for (name, source) in &sources {
-        let profiles: &[&str] = if name.ends_with("profile") { &["srgb", "keep"] } else { &["srgb"] };
-        for (number, operations) in operations.iter().enumerate() {
-            for (format, profile) in
-                ["gif", "webp", "png"].iter().flat_map(|format| profiles.iter().map(move |one| (format, one)))
-            {
-                let large = json!({"name": "a", "format": format, "frames": "all", "operations": operations, "color_profile": profile});
-                if number < 2 {
-                    broken.extend(excess(name, source, &json!([still, large]), assets));
-                }
-                broken.extend(excess(name, source, &json!([large]), assets));
-            }
-        }
-        let both = json!([all("gif"), {"name": "b", "format": "webp"}, {"name": "c", "frames": "first"}]);
-        broken.extend(excess(name, source, &both, assets));
-    }
-    broken
-}
-
-/// Outputs that keep the colours of the source beside such that convert them.
-fn profiles() -> Vec<String> {
-    let p3 = moxcms::ColorProfile::new_display_p3();
-    let sources = [
-        ("rgb", profiled_png(400, 1, png::ColorType::Rgb, &p3)),
-        ("rgba", profiled_png(400, 1, png::ColorType::Rgba, &p3)),
-        (
-            "grey",
-            profiled_png(400, 1, png::ColorType::Grayscale, &moxcms::ColorProfile::new_gray_with_gamma(1.8)),
-        ),
-    ];
-    let mut broken = Vec::new();
-    for (name, source) in &sources {
-        for format in ["jpeg", "png", "tiff"] {
-            for profiles in [["keep", "srgb"], ["srgb", "keep"], ["keep", "keep"]] {
-                for first in [json!([]), json!([{"op": "resize", "width": 350}])] {
-                    let outputs = json!([
-                        {"name": "a", "format": format, "color_profile": profiles[0], "operations": first},
-                        {"name": "b", "format": format, "color_profile": profiles[1], "operations": [{"op": "resize", "width": 300}]},
-                        {"name": "c", "format": "png", "color_profile": profiles[0], "operations": [{"op": "invert"}]},
-                    ]);
-                    broken.extend(excess(
-                        &format!("{name} with a profile"),
-                        source,
-                        &outputs,
-                        &Assets::none(),
-                    ));
-                }
-            }
-        }
-    }
-    broken
-}
-
 #[test]
 fn no_run_takes_more_than_its_plan_says() {
     let noise = noise(700, 500);
@@ -303,10 +174,6 @@ fn no_run_takes_more_than_its_plan_says() {
     rare.push((
         "svg of many parts",
         drawing(&"<path d='M0 0L9 9C1 1 2 2 3 3z' stroke='red'/>".repeat(4_000)),
-    ));
-    rare.push((
-        "svg of much text",
-        drawing(&format!("<text y='20' font-size='3'>{}</text>", "Fine print. ".repeat(150))),
     ));
     rare.push((
         "svg of many copies",
@@ -397,8 +264,6 @@ fn no_run_takes_more_than_its_plan_says() {
             }
         }
     }
-    broken.extend(animations(&assets));
-    broken.extend(profiles());
     assert!(broken.is_empty(), "{}", broken.join("\n"));
     assert!(closest < 1.2, "the plans are {closest} times too high at best: they have lost touch");
 }
