@@ -30,7 +30,9 @@ pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
     }
     let size = request.scaled();
     let scale = fitted(&tree, request);
-    cost::check(&tree, scale, size, memory::layers(size))?;
+    // What the header set aside counts each letter as the edges of its outline.
+    let room = memory::layers(size) + request.header.working_bytes;
+    cost::check(&tree, scale, size, room)?;
     let mut pixmap = Pixmap::new(size.width, size.height)
         .ok_or_else(|| Failure::Corrupt(format!("{size} pixels cannot be drawn")))?;
     resvg::render(&tree, scale, &mut pixmap.as_mut());
@@ -65,7 +67,7 @@ fn options() -> Options<'static> {
     }
 }
 
-/// The bundled fonts, which stand for every family. Reads their names only, in well under a millisecond: made anew for each drawing.
+/// The bundled fonts, which stand for every family. Only their names are read: made anew for each drawing.
 fn bundled() -> Database {
     let mut database = Database::new();
     for font in [fonts::SANS, fonts::SANS_BOLD] {
@@ -118,5 +120,14 @@ mod tests {
         }
         assert!(ink("font-weight='bold'", "Hallo") > plain * 1.2);
         assert_eq!(ink("", " "), 0.0);
+    }
+
+    #[test]
+    fn a_page_of_text_is_small_work() {
+        let lines = |line: usize| {
+            format!("<tspan x='5' y='{}' font-size='4'>{}</tspan>", line * 5, "words ".repeat(30))
+        };
+        let page: String = (1..10).map(lines).collect();
+        assert!(ink("", &page) > 0.1);
     }
 }
