@@ -24,6 +24,9 @@ const RULES_MAX: usize = 20_000_000;
 /// Most bytes of text that is to be laid out.
 const LETTERS_MAX: usize = 64 << 10;
 
+/// A letter becomes an outline of its own, some 12 KiB of edges while it is painted: as much as so many elements.
+const LETTER_ELEMENTS: u64 = 11;
+
 /// Counts the elements, or says which limit they break.
 pub(super) fn take(document: &Document<'_>) -> Result<u64, Flaw> {
     let mut census = Census { ids: HashMap::new(), counted: HashMap::new(), styled: Vec::new(), longest: 2 };
@@ -97,7 +100,8 @@ impl<'a, 'input> Census<'a, 'input> {
             }
             None => {}
         }
-        let mut tally = Tally { elements: 1, height: 1 };
+        let letters = if is_written(node) { letters(node) } else { 0 };
+        let mut tally = Tally { elements: 1 + letters * LETTER_ELEMENTS, height: 1 };
         for child in node.children().filter(Node::is_element) {
             let inner = self.count(child, depth + 1)?;
             tally.elements += inner.elements;
@@ -199,6 +203,16 @@ fn is_drawn(node: Node<'_, '_>) -> bool {
             | "g"
             | "svg"
     )
+}
+
+/// Elements whose text is laid out.
+fn is_written(node: Node<'_, '_>) -> bool {
+    matches!(node.tag_name().name(), "text" | "tspan" | "textPath" | "tref" | "a")
+}
+
+/// Letters of an element's own text, at most.
+fn letters(node: Node<'_, '_>) -> u64 {
+    node.children().filter(Node::is_text).filter_map(|text| text.text()).map(|text| text.len() as u64).sum()
 }
 
 /// Elements along which markers are drawn.
