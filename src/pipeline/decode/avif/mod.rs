@@ -72,19 +72,18 @@ fn each_tile(
 
 /// The bytes of an item, whose parts may lie anywhere in the file.
 fn joined(source: &[u8], extents: &[Range<u64>]) -> Result<Vec<u8>, Failure> {
-    let mut data = Vec::new();
-    for extent in extents {
+    let part = |extent: &Range<u64>| {
         let end = if extent.end == u64::MAX { source.len() } else { extent.end as usize };
-        let part = source.get(extent.start as usize..end);
-        data.extend_from_slice(
-            part.ok_or_else(|| Failure::Corrupt("the file ends before its pixels".to_owned()))?,
-        );
-        // Parts may overlap; together they can't be more than the file.
-        if data.len() > source.len() {
-            return Err(Failure::Corrupt("an image uses the same bytes twice".to_owned()));
-        }
+        source.get(extent.start as usize..end)
+    };
+    let parts: Option<Vec<&[u8]>> = extents.iter().map(part).collect();
+    let parts = parts.ok_or_else(|| Failure::Corrupt("the file ends before its pixels".to_owned()))?;
+    // Parts may overlap; together they can't be more than the file, of which one copy was planned.
+    let length = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.len()));
+    if length > source.len() {
+        return Err(Failure::Corrupt("an image uses the same bytes twice".to_owned()));
     }
-    Ok(data)
+    Ok(parts.concat())
 }
 
 /// What is seen of the image, being filled.
