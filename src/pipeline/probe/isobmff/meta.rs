@@ -11,6 +11,9 @@ use super::{
 /// Most items, extents of one item, properties, and references of one kind: a grid of 512-pixel tiles at the limits has about 1,000.
 const COUNT_MAX: usize = 4096;
 
+/// The type of an XMP packet's content (XMP specification part 3, HEIF).
+const XMP_TYPE: &[u8] = b"application/rdf+xml";
+
 /// What the box says, by item.
 #[derive(Debug, Default)]
 pub(super) struct Meta {
@@ -25,6 +28,8 @@ pub(super) struct Meta {
 pub(super) struct Item {
     /// Four letters: `av01`, `grid`, `Exif`, …
     pub(super) kind: [u8; 4],
+    /// An XMP packet; its four letters are only `mime`.
+    pub(super) is_xmp: bool,
     /// Where its bytes are, as ranges of the whole file, in order.
     pub(super) extents: Vec<Range<u64>>,
     /// Places in [`Meta::properties`], and whether a reader must understand it.
@@ -88,8 +93,10 @@ impl Meta {
             let number = info.item(version > 2)?;
             info.u16()?;
             let kind = info.array()?;
+            // A name, then the type of its content, each ended by a zero.
+            let is_xmp = &kind == b"mime" && info.0.split(|byte| *byte == 0).nth(1) == Some(XMP_TYPE);
             within(self.items.len(), "items")?;
-            self.items.entry(number).or_insert(Item { kind, ..Item::default() });
+            self.items.entry(number).or_insert(Item { kind, is_xmp, ..Item::default() });
         }
         Ok(())
     }
