@@ -5,6 +5,7 @@
 
 mod color;
 mod frame;
+mod obu;
 
 use std::{io::Cursor, ops::Range};
 
@@ -63,7 +64,9 @@ fn each_tile(
         if request.control.check().is_err() {
             return Err(Failure::Corrupt("stopped".to_owned()));
         }
-        let frame = Frame::decode(joined(request.source, extents)?, layer.tile)?;
+        let data = joined(request.source, extents)?;
+        obu::check(&data)?;
+        let frame = Frame::decode(data, layer.tile)?;
         let (column, row) = (index % layer.columns, index / layer.columns);
         take(&frame, column * layer.tile.width, row * layer.tile.height)?;
     }
