@@ -29,7 +29,8 @@ const CHUNKS_PER_CHECK: usize = 64;
 /// Colours tried to see whether a profile is sRGB in all but name: steps per channel.
 const PROBE_STEPS: usize = 6;
 
-/// What a PNG says of its colours without an ICC profile (W3C PNG, third edition, §11.3.2), values as in the chunks.
+/// What a PNG says of its colours without an ICC profile (W3C PNG, third edition, §11.3.2), values as in the chunks. An AVIF has the first
+/// of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PngColor {
     /// cICP: primaries, transfer, matrix, full range.

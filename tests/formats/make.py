@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the files of this folder: every kind of image that is read, small, with the pixels that somebody else's decoder finds in it.
 
-Needs Pillow, numpy, tifffile, imagecodecs and pillow-heif (PyPI); avifenc, avifdec, cjxl, djxl, cjpeg, tiffcp and rsvg-convert (Debian:
+Needs Pillow, numpy, tifffile, imagecodecs, pyvips and pillow-heif (PyPI); avifenc, avifdec, cjxl, djxl, cjpeg, tiffcp and rsvg-convert (Debian:
 libavif-bin, libjxl-tools, libjpeg-turbo-progs, libtiff-tools, librsvg2-bin). Run by hand when a kind is added; the files are kept."""
 import io, json, os, struct, subprocess, sys, tempfile, zlib
 import numpy as np
@@ -306,6 +306,25 @@ if image.size == (W, H):
 big = Image.fromarray(rgb).resize((256, 192), Image.Resampling.BICUBIC); big.save(src("big.png"))
 avif("avif-grid.avif", "big.png", "-y", "420", "--grid", "2x2")
 avif("avif-tiles.avif", "big.png", "-y", "420", "--tilecolslog2", "1", "--tilerowslog2", "1")
+
+# Colours of another gamut: Display P3 as libvips describes it, by profile and by numbers; LittleCMS makes sRGB of what avifdec finds.
+import pyvips
+from PIL import ImageCms
+P3 = pyvips.Image.profile_load("p3")
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+with open(src("p3.icc"), "wb") as file:
+    file.write(P3)
+for name, options in [("avif-p3.avif", ["--icc", src("p3.icc")]), ("avif-p3-numbers.avif", ["--cicp", "12/13/6"])]:
+    avif(name, "rgb.png", "-y", "444", *options)
+    found = Image.open(src("d.png")).convert("RGB")
+    converted = ImageCms.profileToProfile(found, ImageCms.ImageCmsProfile(io.BytesIO(P3)), SRGB, outputMode="RGB")
+    converted.save(os.path.join(HERE, name + ".png"), optimize=True)
+    cases[-1]["oracle"] = "avifdec, LittleCMS"
+# With everything a file may say of itself: read by a unit test, so it is no case.
+exif = Image.Exif()
+exif[315], exif[33432] = "SECRET-ARTIST", "SECRET-CC"
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:a="b" rdf:about="" a:b="SECRET-XMP"/></rdf:RDF></x:xmpmeta>"""
+Image.fromarray(rgb).save(os.path.join(HERE, "avif-described.avif"), quality=60, speed=8, icc_profile=P3, exif=exif.tobytes(), xmp=XMP)
 
 
 # JPEG XL: libjxl writes and reads.

@@ -43,6 +43,21 @@ pub(super) struct PictureOptions {
     /// Without loss, for formats that can do both
     #[arg(long)]
     lossless: bool,
+    /// 0 to 9: more takes longer and makes smaller files
+    #[arg(long, value_name = "0..9", value_parser = number("a whole number from 0 to 9", 0..=u32::MAX))]
+    effort: Option<u32>,
+    /// JPEG that appears as a whole and sharpens as it loads
+    #[arg(long)]
+    progressive: bool,
+    /// No more bytes than this, at the best quality that fits
+    #[arg(long, value_name = "BYTES", value_parser = number("a number of bytes, as 200000", 0..=u64::MAX))]
+    max_bytes: Option<u64>,
+    /// What of EXIF, XMP and IPTC is kept: none, copyright, no_gps or all
+    #[arg(long, value_name = "WHAT")]
+    keep_metadata: Option<String>,
+    /// srgb, or keep for the image's own profile
+    #[arg(long, value_name = "srgb|keep")]
+    color_profile: Option<String>,
 }
 
 /// What the job is like.
@@ -136,7 +151,16 @@ impl Plan {
 
     /// What the query says, as a JobSpec.
     fn spec_of_options(&self) -> Map<String, Value> {
-        const OF_OUTPUT: [&str; 3] = ["format", "quality", "lossless"];
+        const OF_OUTPUT: [&str; 8] = [
+            "format",
+            "quality",
+            "lossless",
+            "effort",
+            "progressive",
+            "max_bytes",
+            "keep_metadata",
+            "color_profile",
+        ];
         let is_of_output = |(name, _): &&(&str, Value)| OF_OUTPUT.contains(name);
         let mut output = object(self.picture.iter().filter(is_of_output));
         let mut resize = object(self.picture.iter().filter(|field| !is_of_output(field)));
@@ -206,6 +230,11 @@ impl PictureOptions {
             ("format", text(&self.format)),
             ("quality", self.quality.map(Value::from)),
             ("lossless", truth(self.lossless)),
+            ("effort", self.effort.map(Value::from)),
+            ("progressive", truth(self.progressive)),
+            ("max_bytes", self.max_bytes.map(Value::from)),
+            ("keep_metadata", text(&self.keep_metadata)),
+            ("color_profile", text(&self.color_profile)),
         ])
     }
 }
@@ -275,6 +304,22 @@ mod tests {
             "webhook": {"url": "https://x/"}, "tag": "t", "source": {"url": "https://y/cat.jpg"}
         });
         assert_eq!(plan.spec_with_source("https://y/cat.jpg"), spec);
+    }
+
+    #[test]
+    fn options_of_the_file_belong_to_the_output() {
+        let picture = PictureOptions {
+            effort: Some(7),
+            progressive: true,
+            max_bytes: Some(200_000),
+            keep_metadata: Some("copyright".into()),
+            color_profile: Some("keep".into()),
+            ..PictureOptions::default()
+        };
+        let spec = plan(picture, JobOptions::default()).spec_with_source("https://y/");
+        let output = json!({"effort": 7, "progressive": true, "max_bytes": 200_000,
+            "keep_metadata": "copyright", "color_profile": "keep"});
+        assert_eq!(spec["outputs"], json!([output]));
     }
 
     #[test]

@@ -61,6 +61,10 @@ pub(super) struct Carried<'a> {
     profile: Option<Profile>,
     /// Whether some output keeps the profile, so that each output converts for itself.
     some_keep: bool,
+    /// Whether there is a profile for four inks, but a decoder that does not ask for it.
+    plain_inks: bool,
+    /// Whether the source may have metadata that nobody looks for.
+    unread: bool,
     damaged: Option<String>,
 }
 
@@ -79,7 +83,10 @@ impl<'a> Carried<'a> {
         let some_keep = outputs.iter().any(|output| output.color_profile == ColorProfile::Keep);
         // Nothing to convert and nobody to keep it.
         let profile = profile.filter(|profile| some_keep || !profile.is_srgb());
-        Carried { embedded, profile, some_keep, damaged }
+        let unread = matches!(header.format, Format::Jxl | Format::Gif);
+        let inks = profile.as_ref().is_some_and(|profile| profile.space() == Space::Cmyk);
+        let plain_inks = inks && header.format == Format::Tiff;
+        Carried { embedded, profile, some_keep, plain_inks, unread, damaged }
     }
 
     /// The profile of four inks, for the decoder, which has to make colours of them.
@@ -89,6 +96,10 @@ impl<'a> Carried<'a> {
 
     /// What is to be said of the source as a whole.
     pub(super) fn warning(&self) -> Option<Warning> {
+        if self.plain_inks {
+            let detail = "the profile for inks is not used in TIFF: they are shown as plain cyan, magenta, yellow and black";
+            return Some(Warning { code: "color_profile_dropped", detail: detail.to_owned(), output: None });
+        }
         let detail = match (&self.damaged, self.inks().is_some() && self.some_keep) {
             (Some(why), _) => {
                 format!("the embedded colour profile is not used: {why}; colours are taken as sRGB")
@@ -182,6 +193,11 @@ impl<'a> Carried<'a> {
         };
         if !keeps_metadata(format) {
             extras = Extras::default();
+        }
+        if spec.keep_metadata != KeepMetadata::None && self.unread {
+            let detail =
+                "metadata of JPEG XL and GIF files is not read: what the source may have of it is left out";
+            control.note("metadata_dropped", detail.to_owned());
         }
         for dropped in extras.shrink(format) {
             let detail = format!("the {dropped} of the source does not fit into {format}");

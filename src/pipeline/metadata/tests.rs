@@ -222,6 +222,32 @@ fn a_kept_profile_is_the_sources_own_and_the_colours_stay() {
 }
 
 #[test]
+fn avif_files_bring_their_profile_and_their_blocks() {
+    let source = include_bytes!("../../../tests/formats/avif-described.avif");
+    let output = json!({"name": "a", "format": "png", "keep_metadata": "all", "color_profile": "keep"});
+    let (icc, exif, xmp) = found(Format::Png, &made(source, output));
+    assert_eq!(Profile::of_icc(icc.unwrap()).unwrap().space(), Space::Rgb);
+    assert_eq!(Exif::read(&exif.unwrap()).unwrap().credit().artist.as_deref(), Some("SECRET-ARTIST"));
+    assert!(holds(&xmp.unwrap(), "SECRET-XMP"));
+    let plain = made(source, json!({"name": "a", "format": "png"}));
+    assert!(found(Format::Png, &plain).0.is_none() && !holds(&plain, "SECRET"));
+    for end in (0..source.len()).step_by(7) {
+        let _ = job(&source[..end], json!([{"name": "a", "keep_metadata": "all"}]));
+    }
+}
+
+#[test]
+fn metadata_that_is_not_read_is_told() {
+    let jxl = include_bytes!("../../../tests/formats/jxl-lossy.jxl");
+    let codes = |keep: &str| {
+        let made = job(jxl, json!([{"name": "a", "format": "png", "keep_metadata": keep}])).unwrap();
+        made.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes("all"), ["metadata_dropped"]);
+    assert!(codes("none").is_empty());
+}
+
+#[test]
 fn a_broken_profile_is_told_and_changes_nothing() {
     for from in HOLDING {
         let with =

@@ -150,4 +150,20 @@ mod tests {
         assert!(joined(source, &[2..11, 0..1]).is_err());
         assert!(joined(source, &[0..10, 0..1]).is_err());
     }
+
+    #[test]
+    fn real_files_have_one_frame_an_image() {
+        let files = std::fs::read_dir("tests/formats").unwrap().map(|file| file.unwrap().path());
+        let mut seen = 0;
+        for file in files.filter(|path| path.extension().is_some_and(|ending| ending == "avif")) {
+            let bytes = std::fs::read(&file).unwrap();
+            let picture = isobmff::picture(&mut Source::new(Cursor::new(&bytes[..]))).unwrap();
+            for tile in picture.color.tiles.iter().chain(picture.alpha.iter().flat_map(|alpha| &alpha.tiles))
+            {
+                assert!(obu::check(&joined(&bytes, tile).unwrap()).is_ok(), "{}", file.display());
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen}");
+    }
 }

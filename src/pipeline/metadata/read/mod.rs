@@ -1,5 +1,6 @@
 //! Finding the blocks in each container. Walks are bounded by the file itself, blocks by limits; a walk that meets damage keeps what it has.
 
+mod avif;
 mod jpeg;
 mod png;
 mod tiff;
@@ -16,7 +17,8 @@ pub(super) fn read(source: &[u8], format: Format) -> Embedded<'_> {
         Format::Png => png::read(source, &mut embedded),
         Format::Webp => webp::read(source, &mut embedded),
         Format::Tiff => tiff::read(source, &mut embedded),
-        Format::Gif | Format::Bmp | Format::Qoi | Format::Avif | Format::Jxl | Format::Svg => {}
+        Format::Avif => avif::read(source, &mut embedded),
+        Format::Gif | Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => {}
     }
     embedded
 }

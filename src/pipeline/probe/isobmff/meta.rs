@@ -14,6 +14,9 @@ const COUNT_MAX: usize = 4096;
 /// Most extents of all items together: an item has one, now and then a few.
 pub(super) const EXTENTS_MAX: usize = 16 << 10;
 
+/// The type of an XMP packet's content (XMP specification part 3, HEIF).
+const XMP_TYPE: &[u8] = b"application/rdf+xml";
+
 /// What the box says, by item.
 #[derive(Debug, Default)]
 pub(super) struct Meta {
@@ -28,6 +31,8 @@ pub(super) struct Meta {
 pub(super) struct Item {
     /// Four letters: `av01`, `grid`, `Exif`, …
     pub(super) kind: [u8; 4],
+    /// An XMP packet; its four letters are only `mime`.
+    pub(super) is_xmp: bool,
     /// Where its bytes are, as ranges of the whole file, in order.
     pub(super) extents: Vec<Range<u64>>,
     /// Places in [`Meta::properties`], and whether a reader must understand it.
@@ -91,8 +96,10 @@ impl Meta {
             let number = info.item(version > 2)?;
             info.u16()?;
             let kind = info.array()?;
+            // A name, then the type of its content, each ended by a zero.
+            let is_xmp = &kind == b"mime" && info.0.split(|byte| *byte == 0).nth(1) == Some(XMP_TYPE);
             within(self.items.len(), "items")?;
-            self.items.entry(number).or_insert(Item { kind, ..Item::default() });
+            self.items.entry(number).or_insert(Item { kind, is_xmp, ..Item::default() });
         }
         Ok(())
     }

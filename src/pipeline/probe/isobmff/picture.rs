@@ -24,6 +24,10 @@ pub(in crate::pipeline) struct Picture {
     pub(in crate::pipeline) profile: Option<Vec<u8>>,
     /// The part that is to be seen, before it is turned.
     pub(in crate::pipeline) window: Window,
+    /// Where the EXIF block that describes it is; empty without one.
+    pub(in crate::pipeline) exif: Vec<Range<u64>>,
+    /// Where the XMP packet that describes it is; empty without one.
+    pub(in crate::pipeline) xmp: Vec<Range<u64>>,
     /// The turn and the mirror, as the EXIF orientation that says the same. (An EXIF item's own is not asked: HEIF says these count.)
     pub(in crate::pipeline) orientation: u8,
 }
@@ -87,7 +91,9 @@ impl Picture {
         let window = crop.map_or(Ok(whole), |crop| window(color.size, crop))?;
         let orientation = orientation(properties());
         let alpha = alpha.map(|(_, alpha)| alpha);
-        Ok(Picture { color, alpha, premultiplied, numbers, profile, window, orientation })
+        let exif = meta.description(number, |item| &item.kind == b"Exif");
+        let xmp = meta.description(number, |item| item.is_xmp);
+        Ok(Picture { color, alpha, premultiplied, numbers, profile, window, exif, xmp, orientation })
     }
 }
 
@@ -99,6 +105,15 @@ impl Meta {
     fn properties_of(&self, number: u32) -> impl Iterator<Item = &Property> {
         let associated = self.items.get(&number).map_or(&[][..], |item| &item.properties);
         associated.iter().filter_map(|(index, _)| self.properties.get(*index))
+    }
+
+    /// Where the item of this kind is that describes this one.
+    fn description(&self, number: u32, is_kind: impl Fn(&Item) -> bool) -> Vec<Range<u64>> {
+        let described = self.references.iter().filter(|reference| &reference.kind == b"cdsc");
+        let items = described
+            .filter(|reference| reference.to.contains(&number))
+            .filter_map(|reference| self.items.get(&reference.from));
+        items.into_iter().find(|item| is_kind(item)).map_or_else(Vec::new, |item| item.extents.clone())
     }
 
     /// The alpha plane that belongs to this item.
@@ -293,7 +308,12 @@ mod tests {
         let coding = Coding { depth: 8, grey: false };
         meta.properties =
             vec![Property::Size(Size::new(100, 100)), Property::Size(tile), Property::Coding(coding)];
-        let item = |kind: &[u8; 4], extents, properties| Item { kind: *kind, extents, properties };
+        let item = |kind: &[u8; 4], extents, properties| Item {
+            kind: *kind,
+            extents,
+            properties,
+            ..Item::default()
+        };
         meta.items.insert(1, item(b"grid", Vec::new(), vec![(0, false)]));
         meta.items.insert(2, item(b"av01", vec![0..9; parts], vec![(1, false), (2, false)]));
         meta.references.push(Reference { kind: *b"dimg", from: 1, to: vec![2; tiles] });
