@@ -16,7 +16,7 @@ const EFFORT_DEFAULT: u8 = 1;
 
 /// Most pixels for each effort from 0 to 9: about 20 seconds of one core at the best quality, which takes three times as long as the default.
 const PIXELS_MAX: [u64; 10] =
-    [24_000_000, 8_000_000, 5_000_000, 4_000_000, 3_000_000, 2_500_000, 900_000, 800_000, 400_000, 250_000];
+    [24_000_000, 8_000_000, 5_000_000, 4_000_000, 3_000_000, 2_500_000, 900_000, 800_000, 400_000, 120_000];
 
 /// Most pixels that are written as AVIF at all.
 pub(in crate::pipeline) const AVIF_PIXELS_MAX: u64 = PIXELS_MAX[0];
