@@ -42,6 +42,9 @@ pub(super) struct Total {
     pub(super) style_bytes: u64,
 }
 
+/// A letter becomes an outline of its own, some 12 KiB of edges while it is painted: as much as so many elements.
+const LETTER_ELEMENTS: u64 = 11;
+
 /// Counts the elements, or says which limit they break.
 pub(super) fn take(document: &Document<'_>, markup: &Markup) -> Result<Total, Flaw> {
     let mut census = Census { ids: HashMap::new(), counted: HashMap::new(), styled: Vec::new(), longest: 2 };
@@ -136,7 +139,8 @@ impl<'a, 'input> Census<'a, 'input> {
             }
             None => {}
         }
-        let mut tally = Tally { elements: 1, height: 1 };
+        let letters = if is_written(node) { letters(node) } else { 0 };
+        let mut tally = Tally { elements: 1 + letters * LETTER_ELEMENTS, height: 1 };
         for child in node.children().filter(Node::is_element) {
             let inner = self.count(child, depth + 1)?;
             tally.elements += inner.elements;
@@ -248,6 +252,16 @@ fn is_drawn(node: Node<'_, '_>) -> bool {
             | "g"
             | "svg"
     )
+}
+
+/// Elements whose text is laid out.
+fn is_written(node: Node<'_, '_>) -> bool {
+    matches!(node.tag_name().name(), "text" | "tspan" | "textPath" | "tref" | "a")
+}
+
+/// Letters of an element's own text, at most.
+fn letters(node: Node<'_, '_>) -> u64 {
+    node.children().filter(Node::is_text).filter_map(|text| text.text()).map(|text| text.len() as u64).sum()
 }
 
 /// Elements along which markers are drawn.

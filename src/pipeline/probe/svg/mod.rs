@@ -160,6 +160,9 @@ mod tests {
         assert!(refused(&drawing(&bomb)).contains("elements"), "{}", refused(&drawing(&bomb)));
         let uses = format!("<symbol id='a'><path d='M0 0'/></symbol>{}", "<use href='#a'/>".repeat(500));
         assert!(read(&drawing(&uses)).is_ok());
+        let written =
+            format!("<text id='a'>{}</text>{}", "long ".repeat(500), "<use href='#a'/>".repeat(500));
+        assert!(refused(&drawing(&written)).contains("elements"), "each letter is an outline");
         for circle in ["<g id='a'><use href='#a'/></g>", "<use id='a' href='#b'/><use id='b' href='#a'/>"] {
             assert!(refused(&drawing(circle)).contains("itself"), "{circle}");
         }
