@@ -5,6 +5,7 @@ use super::{
     analyze,
     decode::frames,
     derive::Derivation,
+    encode,
     image::{Layout, Shape, Size},
     limits,
     make::{self, keeps_frames},
@@ -370,15 +371,8 @@ impl<'a> Walk<'a> {
         for (_, detail) in super::output::ignored(output, format, animated) {
             warn("option_ignored", detail);
         }
-        if shape.size.width.max(shape.size.height) > format.side_max() {
-            return Err(Error::Parameter {
-                pointer: format!("/outputs/{index}/format"),
-                detail: format!(
-                    "{format} holds at most {} pixels a side, and this output has {}",
-                    format.side_max(),
-                    shape.size
-                ),
-            });
+        if let Some(detail) = unwritable(format, shape.size) {
+            return Err(Error::Parameter { pointer: format!("/outputs/{index}/format"), detail });
         }
         let turned = if live.turn { live.bytes() } else { 0 };
         self.note_peak(
@@ -460,4 +454,15 @@ impl<'a> Walk<'a> {
     fn note_peak(&mut self, bytes: u64) {
         self.peak = self.peak.max(bytes + self.finished);
     }
+}
+
+/// Why a format does not take an image of this size, if it does not.
+fn unwritable(format: Format, size: Size) -> Option<String> {
+    let side = format.side_max();
+    if size.width.max(size.height) > side {
+        return Some(format!("{format} holds at most {side} pixels a side, and this output has {size}"));
+    }
+    let most = encode::AVIF_PIXELS_MAX;
+    (format == Format::Avif && size.pixels() > most)
+        .then(|| format!("avif is written up to {most} pixels, and this output has {size}"))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use minilab::client::{Client, JobFilter, Submission};
 use minilab::job::Status;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::command::{Ended, ended, minilab};
 use crate::support::images;
@@ -97,6 +97,45 @@ async fn a_sound_directory_is_found_sound_and_damage_is_named() {
         client.delete(id).await.unwrap();
     }
     doctor(&data, &[]).expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn assets_in_rows_and_in_files_are_examined_and_copied() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let server = ServerProcess::start(&data, &[]);
+    let client = Client::new(&server.url).unwrap();
+    let mut ids = Vec::new();
+    for logo in [images::small(), images::large()] {
+        let overlay =
+            json!({"operations": [{"op": "overlay", "input": "logo"}], "outputs": [{"format": "png"}]});
+        let submission = Submission::bytes(images::small()).spec(overlay).asset_bytes("logo", logo);
+        let id = client.submit(&submission).await.unwrap().id;
+        let job = client.wait(&id, Some(Duration::from_secs(20)), |_| {}).await.unwrap();
+        assert_eq!(job.status, Status::Succeeded, "{:?}", job.error);
+        ids.push(id);
+    }
+    server.kill();
+    let copy = directory.path().join("copy");
+    backup(&data, &copy).expect(0);
+    for directory in [&data, &copy] {
+        let examined = doctor(directory, &["--repair", "--json"]).expect(0);
+        assert_eq!(findings(&examined), [] as [&str; 0]);
+        assert_eq!(examined.documents().remove(0)["images"], 6, "two sources, two assets, two outputs");
+        let [file] = <[PathBuf; 1]>::try_from(blobs(directory)).unwrap();
+        assert_eq!(std::fs::read(file).unwrap(), images::large(), "the asset that is too large for a row");
+    }
+    let [file] = <[PathBuf; 1]>::try_from(blobs(&copy)).unwrap();
+    std::fs::rename(&file, file.with_extension("other")).unwrap();
+    let found = doctor(&copy, &["--repair"]).expect(1);
+    assert!(found.text().contains("the asset \"logo\" is missing"), "{}", found.text());
+    assert_eq!(blobs(&copy), [] as [PathBuf; 0], "an asset that no job names is an orphan");
+    let server = ServerProcess::start(&data, &[]);
+    let client = Client::new(&server.url).unwrap();
+    for id in &ids {
+        client.delete(id).await.unwrap();
+    }
+    assert_eq!(blobs(&data), [] as [PathBuf; 0]);
 }
 
 #[test]

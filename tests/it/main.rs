@@ -16,6 +16,7 @@ mod doctor;
 mod event_loop;
 mod examples;
 mod hostile;
+mod presets;
 mod readme;
 mod server_http;
 mod server_read;

@@ -5,6 +5,7 @@
 
 mod color;
 mod frame;
+mod obu;
 
 use std::{io::Cursor, ops::Range};
 
@@ -63,7 +64,9 @@ fn each_tile(
         if request.control.check().is_err() {
             return Err(Failure::Corrupt("stopped".to_owned()));
         }
-        let frame = Frame::decode(joined(request.source, extents)?, layer.tile)?;
+        let data = joined(request.source, extents)?;
+        obu::check(&data)?;
+        let frame = Frame::decode(data, layer.tile)?;
         let (column, row) = (index % layer.columns, index / layer.columns);
         take(&frame, column * layer.tile.width, row * layer.tile.height)?;
     }
@@ -145,5 +148,21 @@ mod tests {
         assert_eq!(joined(source, &[2..4, 8..u64::MAX]).ok().as_deref(), Some(&b"2389"[..]));
         assert!(joined(source, &[2..11, 0..1]).is_err());
         assert!(joined(source, &[0..10, 0..1]).is_err());
+    }
+
+    #[test]
+    fn real_files_have_one_frame_an_image() {
+        let files = std::fs::read_dir("tests/formats").unwrap().map(|file| file.unwrap().path());
+        let mut seen = 0;
+        for file in files.filter(|path| path.extension().is_some_and(|ending| ending == "avif")) {
+            let bytes = std::fs::read(&file).unwrap();
+            let picture = isobmff::picture(&mut Source::new(Cursor::new(&bytes[..]))).unwrap();
+            for tile in picture.color.tiles.iter().chain(picture.alpha.iter().flat_map(|alpha| &alpha.tiles))
+            {
+                assert!(obu::check(&joined(&bytes, tile).ok().unwrap()).is_ok(), "{}", file.display());
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 }
