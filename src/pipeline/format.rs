@@ -123,8 +123,8 @@ impl Format {
             Format::Jpeg => 65_500,
             Format::Webp => 16_383,
             Format::Gif => 65_535,
-            // What AV1's frame header can say.
-            Format::Avif => 65_536,
+            // One less than AV1's frame header can say: the encoder counts in 16 bits.
+            Format::Avif => 65_535,
             Format::Png | Format::Tiff | Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => {
                 i32::MAX as u32
             }

@@ -1,20 +1,23 @@
 //! Holds a run to its plan where the pixels decide: after an operation whose size was only an upper bound (`trim`), what follows may come out
-//! larger than planned (a narrow strip enlarged to a width), and the memory set aside for the job must still do.
+//! larger than planned (a narrow strip enlarged to a width), and the limits and the memory set aside for the job must still do.
 //!
 //! Owns these two checks; called by `make` before every operation and every encoder. For any other job they can't fail.
 
 use super::{
-    Bench, Error, Format, OutputSpec,
+    Bench, Error, Format, Limits, OutputFormat, OutputSpec,
     image::{Image, Shape},
-    memory,
+    limits, memory,
     ops::Operation,
 };
 
-/// Refuses an operation whose result, on this image, needs more memory than was planned for the whole job.
+/// Refuses an operation whose result, on this image, is over the limits or needs more memory than was planned for the whole job; `frames`
+/// images go this way.
 pub(super) fn step(
     operation: &Operation,
     image: &Image,
+    frames: u32,
     bench: &Bench<'_>,
+    limits: &Limits,
     pointer: &str,
 ) -> Result<(), Error> {
     // An image at a reduced scale has not met an operation that looks at its pixels.
@@ -23,21 +26,27 @@ pub(super) fn step(
     }
     let (op, shape) = (operation.op(), shape(image));
     let next = op.plan_with(shape, bench.assets).map_err(|error| error.at(pointer))?.shape;
+    let what = format!("{pointer} ({}) would make", operation.name());
+    limits::admit_made(next.size, frames, limits, &what)?;
     let needed = shape.bytes() + next.bytes() + op.working_bytes_with(shape, image.stored(), bench.assets);
-    refuse_above(
-        bench.memory_bytes,
-        needed,
-        &format!("{pointer} ({}) would make {}", operation.name(), next.size),
-    )
+    refuse_above(bench.memory_bytes, needed, &format!("{what} {}", next.size))
 }
 
-/// Refuses to encode what needs more memory than was planned for the whole job.
+/// Refuses to encode what the format can't hold, or what needs more memory than was planned for the whole job.
 pub(super) fn encoding(
     image: &Image,
     format: Format,
     spec: &OutputSpec,
     bench: &Bench<'_>,
 ) -> Result<(), Error> {
+    // What `auto` becomes is decided with the size in view.
+    let side_max = format.side_max();
+    if spec.format != OutputFormat::Auto && image.size().width.max(image.size().height) > side_max {
+        let size = image.size();
+        return Err(Error::TooLarge(format!(
+            "{format} holds at most {side_max} pixels a side, and this output has {size} now that its border is trimmed"
+        )));
+    }
     let needed = shape(image).bytes() + memory::encoding(shape(image), format, spec);
     match image.stored().pixels() < image.size().pixels() {
         true => Ok(()),
@@ -62,10 +71,7 @@ fn refuse_above(planned: u64, needed: u64, what: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        Assets, Code, Limits, OutputFormat, OutputSpec, Pipeline, Unattended, encode, image::Layout,
-        metadata::Extras, run,
-    };
+    use super::super::{Assets, Code, Pipeline, Unattended, encode, image::Layout, metadata::Extras, run};
     use super::*;
     use crate::pipeline::Size;
     use serde_json::json;
@@ -95,6 +101,27 @@ mod tests {
         let error = trimmed_and(wide, &bar(2, 300)).unwrap_err();
         assert_eq!(error.code(), Code::ImageTooLarge, "{error}");
         assert!(error.to_string().contains("8000×1200000"), "{error}");
+    }
+
+    #[test]
+    fn a_trimmed_strip_keeps_to_the_limits() {
+        let wide = json!({"op": "resize", "width": 200, "enlarge": true});
+        let error = trimmed_and(wide, &bar(2, 300)).unwrap_err();
+        assert_eq!(error.code(), Code::ImageTooLarge, "{error}");
+        assert!(
+            error.to_string().contains("200×30000") && error.to_string().contains("limits.side"),
+            "{error}"
+        );
+        let tall = Image::filled(Size::new(1, 16_384), Layout::Grey, [9; 4]);
+        let assets = Assets::none();
+        let bench = Bench::new(&assets, u64::MAX);
+        let encoding = |format| {
+            let spec = OutputSpec::plain("a", OutputFormat::Fixed(format));
+            encoding(&tall, format, &spec, &bench)
+        };
+        assert!(encoding(Format::Png).is_ok());
+        let error = encoding(Format::Webp).unwrap_err();
+        assert_eq!(error.code(), Code::ImageTooLarge, "{error}");
     }
 
     #[test]

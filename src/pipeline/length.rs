@@ -5,6 +5,14 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 
+/// A whole number, also when it is written as `800.0`.
+pub(super) fn whole(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| {
+        let number = value.as_f64()?;
+        (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
+    })
+}
+
 /// A number of pixels, or a share of the image's own width or height.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Length {
@@ -22,7 +30,7 @@ impl Length {
                 let number: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
                 (0.0..=100.0).contains(&number).then_some(Length::Percent(number))
             }
-            other => other.as_u64().and_then(|pixels| u32::try_from(pixels).ok()).map(Length::Pixels),
+            other => whole(other).and_then(|pixels| u32::try_from(pixels).ok()).map(Length::Pixels),
         }
     }
 
@@ -74,7 +82,7 @@ impl Offset {
                 let number: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
                 (-100.0..=100.0).contains(&number).then_some(Offset::Percent(number))
             }
-            other => other.as_i64().and_then(|pixels| i32::try_from(pixels).ok()).map(Offset::Pixels),
+            other => whole(other).and_then(|pixels| i32::try_from(pixels).ok()).map(Offset::Pixels),
         }
     }
 

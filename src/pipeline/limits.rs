@@ -84,6 +84,33 @@ impl Limits {
     }
 }
 
+/// Refuses a picture that would be made, if it is over the limits, or if so many frames of it are. `what` begins the sentence:
+/// `"/operations/0 (resize) would make"`.
+///
+/// # Errors
+/// [`super::Error::TooLarge`].
+pub(super) fn admit_made(
+    size: super::Size,
+    frames: u32,
+    limits: &Limits,
+    what: &str,
+) -> Result<(), super::Error> {
+    if size.width.max(size.height) > limits.side_max || size.pixels() > limits.pixels_max {
+        return Err(super::Error::TooLarge(format!(
+            "{what} {size} pixels; the limits are {} a side (limits.side) and {} in all (limits.pixels)",
+            limits.side_max, limits.pixels_max
+        )));
+    }
+    if frames > 1 && size.pixels().saturating_mul(u64::from(frames)) > limits.frame_pixels_max {
+        return Err(super::Error::TooLarge(format!(
+            "{what} {frames} frames of {size} pixels; the limit is {} in all (limits.frame_pixels): ask for \"frames\": \"first\", or for \
+             something smaller",
+            limits.frame_pixels_max
+        )));
+    }
+    Ok(())
+}
+
 /// Refuses an animation whose frames together are too many pixels, or that has too many of them.
 ///
 /// # Errors

@@ -3,9 +3,11 @@
 //! Owns which frames an output takes, the order in which outputs are made, and what they share: the common image and the copies that
 //! [`super::derive`] allows. Only the frame in hand is in memory, beside what the encoders keep. Called by `run` only.
 
+use std::ops::Range;
+
 use super::{
-    Bench, Control, Encoded, Error, Format, FrameChoice, Header, OutputFormat, OutputSpec, Pipeline, Stage,
-    Warning,
+    Bench, Control, Encoded, Error, Format, FrameChoice, Header, Limits, OutputFormat, OutputSpec, Pipeline,
+    Stage, Warning,
     decode::frames,
     derive::Derivation,
     encode::{self, Animation},
@@ -41,6 +43,7 @@ pub(super) struct Making<'a> {
     pipeline: &'a Pipeline,
     carried: &'a Carried<'a>,
     bench: &'a Bench<'a>,
+    limits: &'a Limits,
     control: &'a Noting<'a>,
     /// The common operations; from the second frame on settled.
     operations: Vec<Operation>,
@@ -55,7 +58,22 @@ struct Track<'a> {
     pointer: String,
     format: Format,
     operations: Vec<Operation>,
+    /// How many frames it takes, as far as the header tells.
+    frames: u32,
     target: Target<'a>,
+}
+
+/// Some operations of one list.
+struct Steps<'a> {
+    operations: &'a mut [Operation],
+    /// Place of the first of them in the list.
+    first: usize,
+    /// JSON Pointer of the list.
+    pointer: &'a str,
+    /// Images that go this way.
+    frames: u32,
+    /// Whether what they measure on this image stays so for the frames to come.
+    settle: bool,
 }
 
 enum Target<'a> {
@@ -91,6 +109,7 @@ impl<'a> Making<'a> {
         header: &'a Header,
         carried: &'a Carried<'a>,
         bench: &'a Bench<'a>,
+        limits: &'a Limits,
         control: &'a Noting<'a>,
     ) -> Making<'a> {
         let track = |(index, spec): (usize, &'a OutputSpec)| Track {
@@ -98,6 +117,7 @@ impl<'a> Making<'a> {
             pointer: format!("/outputs/{index}/operations"),
             format: format(header, spec),
             operations: spec.operations.clone(),
+            frames: if keeps_frames(header, spec) { header.frames } else { 1 },
             target: if keeps_frames(header, spec) { Target::Animated(None) } else { Target::Still(None) },
         };
         let tracks = pipeline.outputs.iter().enumerate().map(track).collect();
@@ -106,6 +126,7 @@ impl<'a> Making<'a> {
             pipeline,
             carried,
             bench,
+            limits,
             control,
             operations,
             tracks,
@@ -120,8 +141,11 @@ impl<'a> Making<'a> {
             return Ok(());
         }
         let settle = self.tracks.iter().any(|track| matches!(track.target, Target::Animated(None)));
-        let (bench, control, carried) = (self.bench, self.control, self.carried);
-        let image = apply(image, &mut self.operations, 0, "/operations", settle, bench, control)?;
+        let (bench, limits, control, carried) = (self.bench, self.limits, self.control, self.carried);
+        let frames = self.tracks.iter().map(|track| track.frames).max().unwrap_or(1);
+        let operations = &mut self.operations;
+        let steps = Steps { operations, first: 0, pointer: "/operations", frames, settle };
+        let image = apply(image, steps, bench, limits, control)?;
         self.note(None);
         let size = image.size();
         let shape = Shape { size, layout: image.layout() };
@@ -145,13 +169,12 @@ impl<'a> Making<'a> {
             };
             let mut done = 0;
             if copies[*index].users > 0 {
-                let first = &mut track.operations[..1];
-                image = apply(image, first, 0, &track.pointer, settle, bench, control)?;
+                image = apply(image, track.steps(0..1, settle), bench, limits, control)?;
                 copies[*index].image = Some(image.clone().standing_for(size));
                 done = 1;
             }
-            let rest = &mut track.operations[done..];
-            let image = apply(image, rest, done, &track.pointer, settle, bench, control)?;
+            let rest = track.steps(done..track.operations.len(), settle);
+            let image = apply(image, rest, bench, limits, control)?;
             holding::encoding(&image, track.format, track.spec, bench)?;
             track.take(image, delay_ms, plays, carried, control)?;
             let name = track.spec.name.as_str();
@@ -190,6 +213,11 @@ impl<'a> Making<'a> {
 }
 
 impl<'a> Track<'a> {
+    fn steps(&mut self, range: Range<usize>, settle: bool) -> Steps<'_> {
+        let (first, pointer, frames) = (range.start, self.pointer.as_str(), self.frames);
+        Steps { operations: &mut self.operations[range], first, pointer, frames, settle }
+    }
+
     fn take(
         &mut self,
         image: Image,
@@ -202,11 +230,15 @@ impl<'a> Track<'a> {
         let still = matches!(self.target, Target::Still(_));
         let format = if still { encode::format(&image, self.spec, self.format) } else { self.format };
         control.stage(Stage::Encode(format));
-        let (image, extras) = carried.finish(image, self.spec, format, control)?;
+        let (image, icc) = carried.colored(image, self.spec, format, control)?;
+        let extras = || carried.extras(image.size(), self.spec, format, icc, control);
         match &mut self.target {
-            Target::Still(made) => *made = Some(encode::encode(image, self.spec, format, &extras, control)?),
+            Target::Still(made) => {
+                let extras = extras();
+                *made = Some(encode::encode(image, self.spec, format, &extras, control)?);
+            }
             Target::Animated(open) => {
-                let begin = || Box::new((Animation::new(self.spec, format, plays, control), extras));
+                let begin = || Box::new((Animation::new(self.spec, format, plays, control), extras()));
                 open.get_or_insert_with(begin).0.push(image, delay_ms)?;
             }
         }
@@ -214,25 +246,24 @@ impl<'a> Track<'a> {
     }
 }
 
-/// Runs operations, of which the first is the `first`-th of the list at `pointer`; with `settle`, what they measure on this image stays so for
-/// the frames to come.
+/// Runs operations.
 fn apply(
     mut image: Image,
-    operations: &mut [Operation],
-    first: usize,
-    pointer: &str,
-    settle: bool,
+    steps: Steps<'_>,
     bench: &Bench<'_>,
+    limits: &Limits,
     control: &dyn Control,
 ) -> Result<Image, Error> {
+    let Steps { operations, first, pointer, frames, settle } = steps;
     for (index, operation) in operations.iter_mut().enumerate() {
+        let pointer = format!("{pointer}/{}", first + index);
         control.check()?;
         control.stage(Stage::Operation(operation.name()));
-        let at = |error: super::ops::OpError| error.at(&format!("{pointer}/{}", first + index));
+        let at = |error: super::ops::OpError| error.at(&pointer);
         if settle && let Some(settled) = operation.op().settled(&image, control).map_err(at)? {
             *operation = settled;
         }
-        holding::step(operation, &image, bench, &format!("{pointer}/{}", first + index))?;
+        holding::step(operation, &image, frames, bench, limits, &pointer)?;
         image = operation.op().apply_with(image, bench, control).map_err(at)?;
     }
     Ok(image)

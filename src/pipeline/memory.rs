@@ -5,6 +5,7 @@
 use super::{
     ColorProfile, Format, Header, KeepMetadata, OutputFormat, OutputSpec, decode,
     image::{Layout, Shape, Size},
+    metadata::keeps_profile,
 };
 
 /// Bytes that any codec or operation may need beside what grows with the image: tables, buffers, small chunks.
@@ -89,13 +90,22 @@ fn block_slack(full: Size, channels: u64) -> u64 {
 /// Peak bytes while encoding an image of this shape, beside its own pixels; the encoded file included, whose buffer may be half empty.
 pub(super) fn encoding(shape: Shape, format: Format, spec: &OutputSpec) -> u64 {
     let alpha = shape.layout == Layout::Rgba;
+    let kept = with_profile(shape, format, spec);
+    let colored = if kept == shape { 0 } else { kept.bytes() };
+    let shape = kept;
     let flat = if alpha && !format.keeps_alpha() { Shape { layout: Layout::Rgb, ..shape } } else { shape };
     let flattened = if flat == shape { 0 } else { flat.bytes() };
     // While a smaller quality is tried, the best file so far is kept.
     let best = if spec.max_bytes.is_some() { encoded(flat, format, spec) } else { 0 };
     let carried = if keeps(spec) { CARRIED_BYTES } else { 0 };
     let coding = codings(format, spec).map(|(format, lossless)| coding(flat, format, lossless, spec));
-    BASE_BYTES + flattened + best + carried + coding.max().unwrap_or(0)
+    BASE_BYTES + colored + flattened + best + carried + coding.max().unwrap_or(0)
+}
+
+/// What an image becomes that goes with a profile: that of colours takes three channels, also where all of them are grey by now.
+fn with_profile(shape: Shape, format: Format, spec: &OutputSpec) -> Shape {
+    let kept = spec.color_profile == ColorProfile::Keep && keeps_profile(format);
+    if kept && shape.layout == Layout::Grey { Shape { layout: Layout::Rgb, ..shape } } else { shape }
 }
 
 /// The codings that may be tried: of `auto` every one that it may choose.
@@ -145,6 +155,7 @@ fn coding(shape: Shape, format: Format, lossless: bool, spec: &OutputSpec) -> u6
 
 /// Bytes of the encoded file that stay until the end: what noise at the highest quality needs, and what else the file keeps.
 pub(super) fn encoded(shape: Shape, format: Format, spec: &OutputSpec) -> u64 {
+    let shape = with_profile(shape, format, spec);
     let largest = codings(format, spec).map(|(format, lossless)| file(shape, format, lossless)).max();
     let most = largest.unwrap_or(0).min(spec.max_bytes.unwrap_or(u64::MAX));
     most + if keeps(spec) { CARRIED_BYTES / 2 } else { 0 }

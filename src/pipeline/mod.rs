@@ -18,6 +18,7 @@ mod holding;
 mod layer;
 mod length;
 mod make;
+mod markup;
 mod memory;
 mod metadata;
 mod profile;

@@ -6,7 +6,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    assets::Input, color, gravity, gravity::Gravity, length::AspectRatio, length::Length, length::Offset,
+    assets::Input,
+    color, gravity,
+    gravity::Gravity,
+    length::{AspectRatio, Length, Offset, whole},
     region,
 };
 
@@ -180,7 +183,7 @@ fn mistake(kind: Kind, value: &Value) -> Option<String> {
             return mistake(Kind::Length { min, max }, value).map(|detail| format!("{detail}; or {word:?}"));
         }
         Kind::Regions => return region::mistake(value),
-        Kind::Offset { most } => match whole(value).map(Value::from).as_ref().and_then(Offset::read).or_else(|| Offset::read(value)) {
+        Kind::Offset { most } => match Offset::read(value) {
             Some(Offset::Percent(_)) => return None,
             Some(Offset::Pixels(pixels)) if i64::from(pixels).abs() <= most => return None,
             _ => format!(
@@ -205,14 +208,6 @@ fn mistake(kind: Kind, value: &Value) -> Option<String> {
         Kind::Any => return None,
     };
     Some(format!("{expected}, not {}", show(value)))
-}
-
-/// A whole number, also when it is written as `800.0`.
-fn whole(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| {
-        let number = value.as_f64()?;
-        (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
-    })
 }
 
 /// A checked object in the form that serde takes: without `null`s, whole numbers as such also where they were written `800.0`.
@@ -300,7 +295,8 @@ fn param_schema(param: &Param) -> Value {
         Kind::Length { min, max } => length_schema(min, max),
         Kind::LengthOr { min, max, word } => json!({"oneOf": [length_schema(min, max), {"const": word}]}),
         Kind::Regions => {
-            let (start, extent) = (length_schema(0, 16384), length_schema(1, 16384));
+            let (start, extent) =
+                (length_schema(0, region::PIXELS_MAX), length_schema(1, region::PIXELS_MAX));
             let sides = json!({"left": start, "top": start, "width": extent, "height": extent});
             let item = json!({"type": "object", "properties": sides, "additionalProperties": false,
                 "required": ["left", "top", "width", "height"]});

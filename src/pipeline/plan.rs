@@ -1,9 +1,11 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
 use super::{
-    Assets, Error, Format, FrameChoice, Input, Limits, OutputFormat, OutputSpec, Pipeline, analyze,
+    Assets, ColorProfile, Error, Format, FrameChoice, Input, Limits, OutputFormat, OutputSpec, Pipeline,
+    analyze,
     decode::frames,
     derive::Derivation,
+    encode,
     image::{Layout, Shape, Size},
     limits,
     make::{self, keeps_frames},
@@ -234,6 +236,10 @@ struct Live {
     at_most: u64,
     /// Whether it is a smaller copy of what the shape says, made for another output.
     copy: bool,
+    /// Whether colours are converted for each output by itself, because some output keeps the profile.
+    converted: bool,
+    /// Frames that go this way.
+    frames: u32,
 }
 
 impl Live {
@@ -248,9 +254,11 @@ impl Live {
         self.at_most.div_ceil(self.shape.size.pixels()).max(1)
     }
 
-    /// Bytes that this image takes beside the common one. Only pixels with alpha are ever changed in place, and then copied first.
+    /// Bytes that this image takes beside the common one. Only pixels with alpha, or with a profile, are ever changed in place, and then
+    /// copied first.
     fn own_bytes(self) -> u64 {
-        if self.shared && self.shape.layout != Layout::Rgba { 0 } else { self.bytes() }
+        let untouched = self.shape.layout != Layout::Rgba && !self.converted;
+        if self.shared && untouched { 0 } else { self.bytes() }
     }
 }
 
@@ -288,10 +296,14 @@ impl<'a> Walk<'a> {
         let shape = source_shape(self.header, self.pipeline);
         let stored = super::decode::scaled(shape.size, self.eighths);
         let turn = self.pipeline.auto_orient && self.header.orientation > 1;
-        let mut live = Live { shape, stored, turn, kept: 0, shared: false, copy: false, at_most: 0 };
         let pipeline = self.pipeline;
+        let converted = pipeline.outputs.iter().any(|output| output.color_profile == ColorProfile::Keep);
+        let frames = frames_kept(self.header, pipeline);
+        let (shared, copy) = (false, false);
+        let mut live = Live { shape, stored, turn, kept: 0, shared, copy, at_most: 0, converted, frames };
         if analyze::needs_pixels(&pipeline.analyze) {
-            self.note_peak(live.bytes() + analyze::working_bytes(live.shape.layout, live.stored));
+            let seen = if converted { live.bytes() } else { 0 };
+            self.note_peak(live.bytes() + seen + analyze::working_bytes(live.shape.layout, live.stored));
         }
         if pipeline.outputs.is_empty() {
             return Ok(());
@@ -328,6 +340,7 @@ impl<'a> Walk<'a> {
         mut live: Live,
     ) -> Result<Option<Live>, Error> {
         let mut first = None;
+        live.frames = if keeps_frames(self.header, output) { self.header.frames } else { 1 };
         for (number, operation) in output.operations.iter().enumerate() {
             live = self.step(
                 operation,
@@ -358,15 +371,8 @@ impl<'a> Walk<'a> {
         for (_, detail) in super::output::ignored(output, format, animated) {
             warn("option_ignored", detail);
         }
-        if shape.size.width.max(shape.size.height) > format.side_max() {
-            return Err(Error::Parameter {
-                pointer: format!("/outputs/{index}/format"),
-                detail: format!(
-                    "{format} holds at most {} pixels a side, and this output has {}",
-                    format.side_max(),
-                    shape.size
-                ),
-            });
+        if let Some(detail) = unwritable(format, shape.size) {
+            return Err(Error::Parameter { pointer: format!("/outputs/{index}/format"), detail });
         }
         let turned = if live.turn { live.bytes() } else { 0 };
         self.note_peak(
@@ -410,7 +416,8 @@ impl<'a> Walk<'a> {
     ) -> Result<Live, Error> {
         let op = operation.op();
         let step = op.plan_with(live.shape, self.assets).map_err(|error| error.at(pointer))?;
-        self.admit(step.shape.size, operation, pointer)?;
+        let what = format!("{pointer} ({}) would make", operation.name());
+        limits::admit_made(step.shape.size, live.frames, self.limits, &what)?;
         if let Some((code, detail)) = step.note {
             self.warnings.push(Warning { code, detail, output: output.map(str::to_owned) });
         }
@@ -437,19 +444,6 @@ impl<'a> Walk<'a> {
         Ok(next)
     }
 
-    /// Refuses a result that is over the limits.
-    fn admit(&self, size: Size, operation: &Operation, pointer: &str) -> Result<(), Error> {
-        if size.width.max(size.height) <= self.limits.side_max && size.pixels() <= self.limits.pixels_max {
-            return Ok(());
-        }
-        Err(Error::TooLarge(format!(
-            "{pointer} ({}) would make {size} pixels; the limits are {} a side (limits.side) and {} in all (limits.pixels)",
-            operation.name(),
-            self.limits.side_max,
-            self.limits.pixels_max
-        )))
-    }
-
     /// From now on the pixels of an input are in memory.
     fn keep_input(&mut self, input: Option<&'a Input>) {
         let Some(input) = input.filter(|input| !self.inputs.contains(input)) else { return };
@@ -460,4 +454,15 @@ impl<'a> Walk<'a> {
     fn note_peak(&mut self, bytes: u64) {
         self.peak = self.peak.max(bytes + self.finished);
     }
+}
+
+/// Why a format does not take an image of this size, if it does not.
+fn unwritable(format: Format, size: Size) -> Option<String> {
+    let side = format.side_max();
+    if size.width.max(size.height) > side {
+        return Some(format!("{format} holds at most {side} pixels a side, and this output has {size}"));
+    }
+    let most = encode::AVIF_PIXELS_MAX;
+    (format == Format::Avif && size.pixels() > most)
+        .then(|| format!("avif is written up to {most} pixels, and this output has {size}"))
 }

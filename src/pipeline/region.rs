@@ -10,6 +10,9 @@ use super::{image::Size, length::Length, ops::OpError};
 /// Most regions of one operation.
 pub(super) const REGIONS_MAX: usize = 100;
 
+/// Most pixels of a region's side, and of its distance from the edges.
+pub(super) const PIXELS_MAX: i64 = 16_384;
+
 /// A rectangle of an image, in pixels or as shares of its sides.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +47,11 @@ pub(super) fn mistake(value: &Value) -> Option<String> {
         return Some(format!("must hold 1 to {REGIONS_MAX} regions; leave it out for the whole image"));
     }
     let wrong = |(index, region): (usize, &Value)| {
-        let error = serde_json::from_value::<Region>(region.clone()).err()?;
+        let error = match serde_json::from_value::<Region>(region.clone()) {
+            Ok(region) if region.in_bounds() => return None,
+            Ok(_) => format!("at most {PIXELS_MAX} pixels, and 1 at least for width and height"),
+            Err(error) => error.to_string(),
+        };
         Some(format!(
             "region {index} must have left, top, width and height, in pixels or as a percentage such as \"50%\": {error}"
         ))
@@ -73,6 +80,14 @@ fn span(start: Length, length: Length, whole: u32) -> Option<(u32, u32)> {
 }
 
 impl Region {
+    fn in_bounds(self) -> bool {
+        let within = |length: Length, min: i64| match length {
+            Length::Pixels(pixels) => (min..=PIXELS_MAX).contains(&i64::from(pixels)),
+            Length::Percent(_) => true,
+        };
+        within(self.left, 0) && within(self.top, 0) && within(self.width, 1) && within(self.height, 1)
+    }
+
     /// The region in an image of this size; `index` is its place in the list, for the error.
     fn within(self, whole: Size, index: usize) -> Result<Rectangle, OpError> {
         let across = span(self.left, self.width, whole.width);
@@ -141,12 +156,14 @@ mod tests {
 
     #[test]
     fn only_whole_regions_are_read() {
-        assert_eq!(mistake(&json!([{"left": 1, "top": 1, "width": "5%", "height": 9}])), None);
+        assert_eq!(mistake(&json!([{"left": 1, "top": 1, "width": "5%", "height": 9.0}])), None);
         for wrong in [
             json!(3),
             json!([]),
             json!([{"left": 1}]),
             json!([{"left": 1, "top": 1, "width": -5, "height": 9}]),
+            json!([{"left": 1, "top": 1, "width": 5, "height": 0}]),
+            json!([{"left": 16_385, "top": 1, "width": 5, "height": 9}]),
             json!([{"left": 1, "top": 1, "width": 5, "height": 9, "x": 3}]),
             json!(vec![json!({}); 101]),
         ] {

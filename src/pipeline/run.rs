@@ -57,7 +57,7 @@ pub fn run(
         Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, inks, control };
     let bench = Bench::new(assets, planned.memory_bytes);
     let noting = Noting { control, notes: Mutex::default() };
-    let mut making = Making::new(pipeline, &header, &carried, &bench, &noting);
+    let mut making = Making::new(pipeline, &header, &carried, &bench, limits, &noting);
     let analysis = match planned.frames {
         0 => look(&request, pipeline, &carried, None)?,
         1 => {
@@ -180,6 +180,54 @@ mod tests {
     fn to(format: Format) -> Pipeline {
         pipeline(json!({"outputs": [{"name": "a", "format": format, "lossless": true,
             "operations": [{"op": "resize", "width": 32}]}]}))
+    }
+
+    #[test]
+    fn what_bends_tones_does_not_depend_on_the_other_outputs() {
+        // A halftone: a quarter dark, the rest light, every other grey only after a reduction.
+        let pixels = (0..128 * 128u32).map(|index| if index % 4 == 0 { 64 } else { 192 }).collect();
+        let halftone = Image::new(crate::pipeline::Size::new(128, 128), Layout::Grey, pixels);
+        let spec = OutputSpec::plain("file", OutputFormat::Fixed(Format::Jpeg));
+        let source = encode::encode(halftone, &spec, Format::Jpeg, &Extras::default(), &Unattended).unwrap();
+        for operation in [
+            json!({"op": "normalize"}),
+            json!({"op": "adjust", "contrast": 4}),
+            json!({"op": "adjust", "gamma": 3}),
+            json!({"op": "sepia"}),
+            json!({"op": "tint", "color": "red"}),
+            json!({"op": "threshold"}),
+        ] {
+            let small = json!({"name": "a", "format": "bmp", "operations": [operation, {"op": "resize", "width": 16}]});
+            let made = |outputs: Value| {
+                let job = pipeline(json!({"outputs": outputs}));
+                let limits = Limits::default();
+                run(&source.bytes, &job, &Assets::none(), &limits, &Unattended)
+                    .unwrap()
+                    .outputs
+                    .remove(0)
+                    .bytes
+            };
+            let beside = made(json!([small, {"name": "b", "format": "bmp"}]));
+            assert!(made(json!([small])) == beside, "{operation}");
+        }
+    }
+
+    #[test]
+    fn frames_are_limited_as_they_come_out_and_empty_ones_paint_nothing() {
+        let frame = |side: u8| [b"\x2c\0\0\0\0", &[side, 0, side, 0][..], b"\0\x02\x02\x44\x01\0"].concat();
+        let screen = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff";
+        let source = [&screen[..], &frame(1), &frame(0), &frame(1), b";"].concat();
+        let limits = Limits { frame_pixels_max: 2 * 50 * 50, ..Limits::default() };
+        let enlarged = |operations: Value, frames: &str| {
+            let output = json!({"name": "a", "format": "gif", "frames": frames, "operations": operations});
+            run(&source, &pipeline(json!({"outputs": [output]})), &Assets::none(), &limits, &Unattended)
+        };
+        let large = json!([{"op": "resize", "width": 50, "enlarge": true}]);
+        let error = enlarged(large.clone(), "all").unwrap_err();
+        assert_eq!(error.code(), Code::ImageTooLarge);
+        assert!(error.to_string().contains("3 frames of 50×50"), "{error}");
+        assert_eq!(enlarged(large, "first").unwrap().outputs[0].width, 50);
+        assert_eq!(enlarged(json!([]), "all").unwrap().outputs[0].width, 1);
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::{
 
 pub(super) use animation::Animation;
 pub(super) use auto::format;
+pub(super) use avif::AVIF_PIXELS_MAX;
 pub(super) use png::working_bytes as png_working_bytes;
 
 /// Why an encoder gave up.

@@ -153,19 +153,18 @@ impl<'a> Carried<'a> {
         }
     }
 
-    /// What goes into one output's file, and the pixels as they go with it: a profile that the format or the channels can't have is
-    /// converted away after all. What is lost on the way is noted.
+    /// The pixels as they go into one output's file, and whether the source's profile goes with them: one that the format or the channels
+    /// can't have is converted away after all, which is noted.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
-    pub(super) fn finish(
+    pub(super) fn colored(
         &self,
         mut image: Image,
         spec: &OutputSpec,
         format: Format,
         control: &dyn Control,
-    ) -> Result<(Image, Extras), Error> {
-        let mut icc = None;
+    ) -> Result<(Image, bool), Error> {
         let kept = self.profile.as_ref().filter(|_| spec.color_profile == ColorProfile::Keep);
         if let Some(profile) = kept.filter(|profile| profile.space() != Space::Cmyk) {
             // Grey of an image with colours is three equal channels.
@@ -174,22 +173,33 @@ impl<'a> Carried<'a> {
             }
             let fits = (profile.space() == Space::Rgb) == (image.layout() != Layout::Grey);
             if keeps_profile(format) && fits && !(profile.space() == Space::Grey && format == Format::Webp) {
-                icc = Some(profile.icc().to_vec());
-            } else {
-                if keeps_profile(format) {
-                    let detail =
-                        format!("a grey profile can't go with this {format}; it is converted to sRGB");
-                    control.note("color_profile_dropped", detail);
-                }
-                image = profile.to_srgb(image, control)?;
+                return Ok((image, true));
             }
+            if keeps_profile(format) {
+                let detail = format!("a grey profile can't go with this {format}; it is converted to sRGB");
+                control.note("color_profile_dropped", detail);
+            }
+            image = profile.to_srgb(image, control)?;
         }
-        let size = image.size();
+        Ok((image, false))
+    }
+
+    /// What goes into one output's file beside pixels of this size, with the source's profile or without it. What is lost is noted. Reads the
+    /// blocks anew each time.
+    pub(super) fn extras(
+        &self,
+        size: Size,
+        spec: &OutputSpec,
+        format: Format,
+        icc: bool,
+        control: &dyn Control,
+    ) -> Extras {
+        let kept = spec.color_profile == ColorProfile::Keep && self.profile.is_some();
         let mut extras = match spec.keep_metadata {
             KeepMetadata::None => Extras::default(),
             KeepMetadata::Copyright => Extras::credited(&self.credit()),
             KeepMetadata::NoGps | KeepMetadata::All if !keeps_metadata(format) => Extras::default(),
-            keep => self.kept(keep == KeepMetadata::NoGps, size, kept.is_none(), control),
+            keep => self.kept(keep == KeepMetadata::NoGps, size, !kept, control),
         };
         if !keeps_metadata(format) {
             extras = Extras::default();
@@ -203,8 +213,8 @@ impl<'a> Carried<'a> {
             let detail = format!("the {dropped} of the source does not fit into {format}");
             control.note("metadata_dropped", detail);
         }
-        extras.icc = icc;
-        Ok((image, extras))
+        extras.icc = self.profile.as_ref().filter(|_| icc).map(|profile| profile.icc().to_vec());
+        extras
     }
 
     /// Artist and copyright from wherever they stand: EXIF, then IPTC, XMP and text chunks.

@@ -5,12 +5,19 @@ use std::ops::Range;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::Credit;
+use crate::pipeline::markup::Markup;
 
 /// Most elements of a packet that is looked into.
 const NODES_MAX: u32 = 50_000;
 
 /// Deepest nesting of a packet; real ones have about eight levels.
 const DEPTH_MAX: usize = 64;
+
+/// Most attributes of one element, which the parser compares with each other; editors write some hundred settings into one.
+const ATTRIBUTES_OF_ONE_MAX: usize = 2000;
+
+/// Most declarations of namespaces; real packets have about twenty.
+const NAMESPACES_MAX: usize = 500;
 
 /// Longest artist or copyright notice.
 const CREDIT_BYTES_MAX: usize = 2000;
@@ -89,27 +96,13 @@ fn text(packet: &[u8]) -> Option<&str> {
 
 /// The document, if it is one; declarations of types, the way to bombs, are refused.
 fn parse(text: &str) -> Option<Document<'_>> {
-    (depth(text) <= DEPTH_MAX).then_some(())?;
+    let markup = Markup::of(text.as_bytes(), |_| None);
+    let bounded = markup.depth <= DEPTH_MAX
+        && markup.attributes_of_one <= ATTRIBUTES_OF_ONE_MAX
+        && markup.namespaces <= NAMESPACES_MAX;
+    bounded.then_some(())?;
     let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).ok()
-}
-
-/// An upper bound of the nesting: opening brackets less closing tags, wherever they stand.
-fn depth(text: &str) -> usize {
-    let bytes = text.as_bytes();
-    let (mut depth, mut deepest) = (0usize, 0);
-    for at in memchr::memchr_iter(b'<', bytes) {
-        match bytes.get(at + 1) {
-            Some(b'/') => depth = depth.saturating_sub(1),
-            Some(b'?' | b'!') => {}
-            _ => {
-                let end = memchr::memchr(b'>', &bytes[at..]).unwrap_or(0);
-                depth += usize::from(end == 0 || bytes[at + end - 1] != b'/');
-            }
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
 }
 
 #[cfg(test)]
@@ -166,5 +159,8 @@ mod tests {
             assert_eq!(credit(packet.as_bytes()), Credit::default());
         }
         assert_eq!(settled(&[0xff, 0xfe], false), None);
+        let attributes = |count| -> String { (0..count).map(|number| format!(" a{number}=''")).collect() };
+        assert!(settled(format!("<x{}/>", attributes(1500)).as_bytes(), false).is_some());
+        assert_eq!(settled(format!("<x{}/>", attributes(60_000)).as_bytes(), false), None);
     }
 }

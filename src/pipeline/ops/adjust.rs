@@ -77,6 +77,13 @@ impl Adjust {
         ((value / 255.0).powf(1.0 / self.gamma) * 255.0).round() as u8
     }
 
+    /// Whether the mean of adjusted pixels is their mean, adjusted: nothing is cut off and nothing bent. Only then may it be done to a reduced
+    /// picture as well.
+    fn is_linear(&self) -> bool {
+        let cuts = self.brightness > 1.0 || self.contrast > 1.0 || self.saturation > 1.0;
+        !cuts && self.hue.rem_euclid(360.0) == 0.0 && self.gamma == 1.0
+    }
+
     /// The matrices of what is asked for; none when only tones change.
     fn matrices(&self) -> Vec<Matrix> {
         let mut matrices = Vec::new();
@@ -118,8 +125,9 @@ impl Op for Adjust {
         Ok(Step::to(shape))
     }
 
-    fn apply(&self, mut image: Image, control: &dyn Control) -> Result<Image, OpError> {
+    fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
         control.check()?;
+        let mut image = if self.is_linear() { image } else { image.upright() };
         let matrices = if image.layout() == Layout::Grey { Vec::new() } else { self.matrices() };
         if matrices.is_empty() {
             let table = std::array::from_fn(|value| self.curved(self.toned(value as f64)));
@@ -134,7 +142,7 @@ impl Op for Adjust {
     }
 
     fn detail(&self, _: Shape) -> Detail {
-        Detail::AsNext
+        if self.is_linear() { Detail::AsNext } else { Detail::Everything }
     }
 }
 

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Detail, Op, OpError, Operation, Step};
+use super::{About, Op, OpError, Operation, Step};
 use crate::pipeline::{
     Control, Interrupt,
     color::luma,
@@ -113,12 +113,15 @@ fn shift_colors<const N: usize>(chunk: &mut [u8], shifts: &[i16; 256]) {
     }
 }
 
+// A reduced copy of line art or of a halftone has greys where the picture has black and white, and thereby other percentiles: the full detail
+// counts, hence the default of `detail`.
 impl Op for Normalize {
     fn plan(&self, shape: Shape) -> Result<Step, OpError> {
         Ok(Step::to(shape))
     }
 
-    fn apply(&self, mut image: Image, control: &dyn Control) -> Result<Image, OpError> {
+    fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
+        let mut image = image.upright();
         let levels = self.levels(&image, control)?;
         if levels[1].saturating_sub(levels[0]) <= 1 {
             return Ok(image);
@@ -138,11 +141,6 @@ impl Op for Normalize {
     fn settled(&self, first: &Image, control: &dyn Control) -> Result<Option<Operation>, OpError> {
         let levels = Some(self.levels(first, control)?);
         Ok(Some(Operation::Normalize(Normalize { levels })))
-    }
-
-    fn detail(&self, _: Shape) -> Detail {
-        // Percentiles of a picture and of its reduced copy are the same but for single pixels.
-        Detail::AsNext
     }
 }
 

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Every block of `size` × `size` pixels takes its mean, weighed by alpha; blocks start at the region's top left corner and are cut off at its
-//! edges. The original pixels are gone from the result: nothing of a block but its mean is left.
+//! edges. The original pixels are gone from the result: nothing of a block but its mean is left. A block that is cut off has fewer pixels to take
+//! the mean of, at worst the one in the corner: where nothing may show, give regions whose sides are multiples of `size`.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,7 @@ pub(super) const ABOUT: About = About {
     name: "pixelate",
     summary: "Replaces blocks of pixels by their mean, in the whole image or in regions; what was there can't be brought back.",
     params: &[
-        param("size", Kind::Integer { min: 2, max: 512 }, Some("10"), "Side of a block in pixels."),
+        param("size", Kind::Integer { min: 2, max: 512 }, Some("10"), "Side of a block in pixels; blocks are cut off at the right and lower edge."),
         param("regions", Kind::Regions, None, "Rectangles to pixelate; the whole image if left out."),
     ],
     required: &[],

@@ -16,7 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Detail, Op, OpError, Step, param};
+use super::{About, Op, OpError, Step, param};
 use crate::pipeline::{
     Control, Kind,
     image::{Image, Layout, Shape},
@@ -54,6 +54,7 @@ impl Sepia {
     }
 }
 
+// What is bright is cut off at white, so that the order with a reduction counts, hence the default of `detail`.
 impl Op for Sepia {
     fn plan(&self, shape: Shape) -> Result<Step, OpError> {
         Ok(Step::to(Shape { layout: shape.layout.max(Layout::Rgb), ..shape }))
@@ -62,14 +63,10 @@ impl Op for Sepia {
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
         control.check()?;
         let layout = image.layout().max(Layout::Rgb);
-        let mut image = image.with_layout(layout);
+        let mut image = image.upright().with_layout(layout);
         let enter = std::array::from_fn(|value| value as f32);
         pointwise::through_matrices(&mut image, &enter, &[self.matrix()], None, control)?;
         Ok(image)
-    }
-
-    fn detail(&self, _: Shape) -> Detail {
-        Detail::AsNext
     }
 }
 

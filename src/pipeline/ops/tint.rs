@@ -9,7 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{About, Detail, Op, OpError, Step, param};
+use super::{About, Op, OpError, Step, param};
 use crate::pipeline::{
     Control, Kind,
     color::{self, Rgba},
@@ -93,17 +93,14 @@ impl Tint {
     }
 }
 
+// Middle tones take more chroma than light and dark ones, so that the order with a reduction counts, hence the default of `detail`.
 impl Op for Tint {
     fn plan(&self, shape: Shape) -> Result<Step, OpError> {
         Ok(Step::to(Shape { layout: shape.layout.max(Layout::Rgb), ..shape }))
     }
 
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
-        Ok(pointwise::color_by_luma(image, &self.table(), control)?)
-    }
-
-    fn detail(&self, _: Shape) -> Detail {
-        Detail::AsNext
+        Ok(pointwise::color_by_luma(image.upright(), &self.table(), control)?)
     }
 }
 

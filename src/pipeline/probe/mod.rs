@@ -76,7 +76,7 @@ pub fn probe<R: BufRead + Seek>(source: R, limits: &Limits) -> Result<Header, Er
         Format::Jxl => jxl::header(&mut source),
         Format::Svg => svg::header(&mut source),
     };
-    let header = walked.map_err(|flaw| match flaw {
+    let mut header = walked.map_err(|flaw| match flaw {
         Flaw::Truncated => Error::Corrupt { format, detail: "the file ends inside its header".to_owned() },
         Flaw::Invalid(detail) => Error::Corrupt { format, detail },
         Flaw::Unsupported(detail) => Error::UnsupportedFormat(format!("{detail}; {}", unknown::readable())),
@@ -87,7 +87,21 @@ pub fn probe<R: BufRead + Seek>(source: R, limits: &Limits) -> Result<Header, Er
         return Err(Error::Corrupt { format, detail });
     }
     limits::admit(&header, limits)?;
+    header.working_bytes += copies(&header) * source.length().map_err(|error| unreadable(&error))?;
     Ok(header)
+}
+
+/// How many copies of the file's coded pixels a decoder makes at most.
+fn copies(header: &Header) -> u64 {
+    match header.format {
+        // The parts of an image, joined.
+        Format::Avif => 1,
+        // What was fed is kept by groups, beside what has not been sorted yet.
+        Format::Jxl => 2,
+        // The decoder reads partitions into buffers; a frame of an animation gets a file of its own before.
+        Format::Webp => 1 + u64::from(header.frames > 1),
+        _ => 0,
+    }
 }
 
 fn unreadable(error: &std::io::Error) -> Error {
@@ -148,6 +162,21 @@ mod tests {
         let (kind, message) = code(&gif([1, 0, 1, 0], 100_000));
         assert_eq!(kind, Code::ImageTooLarge);
         assert!(message.contains("500 frames") && message.contains("limits.frames"), "{message}");
+    }
+
+    #[test]
+    fn an_animation_is_announced_before_the_pixels_or_not_at_all() {
+        let chunk = |kind: &[u8; 4], body: &[u8]| {
+            [&(body.len() as u32).to_be_bytes()[..], kind, body, &[0; 4]].concat()
+        };
+        let head = chunk(b"IHDR", &[0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0]);
+        let (announced, pixels) = (chunk(b"acTL", &[0, 0, 0, 3, 0, 0, 0, 0]), chunk(b"IDAT", &[0; 9]));
+        let frames = |parts: [&[u8]; 2]| {
+            let file = [b"\x89PNG\r\n\x1a\n", &head[..], parts[0], parts[1], &chunk(b"IEND", &[])].concat();
+            probe(Cursor::new(file), &Limits::default()).unwrap().frames
+        };
+        assert_eq!(frames([&announced, &pixels]), 3);
+        assert_eq!(frames([&pixels, &announced]), 1);
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>, frames_max: u32)
             b"IDAT" => pixels_seen = true,
             b"iCCP" => header.has_icc = true,
             b"tRNS" => header.alpha = true,
-            b"acTL" if length >= 8 => {
+            // Behind the pixels it does not count (§11.3.6.1), and the decoder does not look at it.
+            b"acTL" if length >= 8 && !pixels_seen => {
                 let frames = u32::from_be_bytes(source.bytes()?);
                 header.frames = frames.clamp(1, frames_max.saturating_add(1));
                 source.skip(u64::from(length) + 4 - 4)?;

@@ -20,6 +20,11 @@ impl<R: BufRead + Seek> Source<R> {
         Source { reader, bytes_left: BYTES_MAX, blocks_left: BLOCKS_MAX }
     }
 
+    /// Bytes in all. The walk is over after that.
+    pub(super) fn length(&mut self) -> Result<u64, Error> {
+        self.reader.seek(SeekFrom::End(0))
+    }
+
     /// Up to `count` bytes from here, without moving.
     pub(super) fn peek(&mut self, count: usize) -> Result<Vec<u8>, Error> {
         let mut start = Vec::with_capacity(count);

@@ -5,6 +5,7 @@
 
 mod color;
 mod frame;
+mod obu;
 
 use std::{io::Cursor, ops::Range};
 
@@ -63,7 +64,9 @@ fn each_tile(
         if request.control.check().is_err() {
             return Err(Failure::Corrupt("stopped".to_owned()));
         }
-        let frame = Frame::decode(joined(request.source, extents)?, layer.tile)?;
+        let data = joined(request.source, extents)?;
+        obu::check(&data)?;
+        let frame = Frame::decode(data, layer.tile)?;
         let (column, row) = (index % layer.columns, index / layer.columns);
         take(&frame, column * layer.tile.width, row * layer.tile.height)?;
     }
@@ -72,19 +75,18 @@ fn each_tile(
 
 /// The bytes of an item, whose parts may lie anywhere in the file.
 fn joined(source: &[u8], extents: &[Range<u64>]) -> Result<Vec<u8>, Failure> {
-    let mut data = Vec::new();
-    for extent in extents {
+    let part = |extent: &Range<u64>| {
         let end = if extent.end == u64::MAX { source.len() } else { extent.end as usize };
-        let part = source.get(extent.start as usize..end);
-        data.extend_from_slice(
-            part.ok_or_else(|| Failure::Corrupt("the file ends before its pixels".to_owned()))?,
-        );
-        // Parts may overlap; together they can't be more than the file.
-        if data.len() > source.len() {
-            return Err(Failure::Corrupt("an image uses the same bytes twice".to_owned()));
-        }
+        source.get(extent.start as usize..end)
+    };
+    let parts: Option<Vec<&[u8]>> = extents.iter().map(part).collect();
+    let parts = parts.ok_or_else(|| Failure::Corrupt("the file ends before its pixels".to_owned()))?;
+    // Parts may overlap; together they can't be more than the file, of which one copy was planned.
+    let length = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.len()));
+    if length > source.len() {
+        return Err(Failure::Corrupt("an image uses the same bytes twice".to_owned()));
     }
-    Ok(data)
+    Ok(parts.concat())
 }
 
 /// What is seen of the image, being filled.
@@ -146,5 +148,21 @@ mod tests {
         assert_eq!(joined(source, &[2..4, 8..u64::MAX]).ok().as_deref(), Some(&b"2389"[..]));
         assert!(joined(source, &[2..11, 0..1]).is_err());
         assert!(joined(source, &[0..10, 0..1]).is_err());
+    }
+
+    #[test]
+    fn real_files_have_one_frame_an_image() {
+        let files = std::fs::read_dir("tests/formats").unwrap().map(|file| file.unwrap().path());
+        let mut seen = 0;
+        for file in files.filter(|path| path.extension().is_some_and(|ending| ending == "avif")) {
+            let bytes = std::fs::read(&file).unwrap();
+            let picture = isobmff::picture(&mut Source::new(Cursor::new(&bytes[..]))).unwrap();
+            for tile in picture.color.tiles.iter().chain(picture.alpha.iter().flat_map(|alpha| &alpha.tiles))
+            {
+                assert!(obu::check(&joined(&bytes, tile).ok().unwrap()).is_ok(), "{}", file.display());
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 }

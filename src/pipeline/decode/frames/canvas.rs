@@ -83,7 +83,8 @@ impl Canvas {
         }
     }
 
-    fn clear_up(&mut self) {
+    /// Clears up behind the part before; all that a frame does which paints nothing.
+    pub(super) fn clear_up(&mut self) {
         let Some((rectangle, saved)) = self.undo.take() else { return };
         let row = rectangle[2] * 4;
         for line in 0..rectangle[3] {

@@ -43,7 +43,9 @@ impl<'a> Reader<'a> {
             DisposalMethod::Previous => Disposal::Restore,
         };
         if size.pixels() == 0 {
-            return Err(Failure::Corrupt("a frame has no pixels".to_owned()));
+            // Tools write such frames for a pause; browsers show what is there.
+            canvas.clear_up();
+            return Ok(Some(delay_ms));
         }
         if size.pixels() * 4 > self.bytes_max {
             return Err(Failure::Corrupt(format!("a frame of {size} does not fit the screen")));

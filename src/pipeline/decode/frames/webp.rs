@@ -12,6 +12,9 @@ use crate::pipeline::{
 /// Bytes of the fields before the chunks of a frame.
 const FRAME_FIELDS: usize = 16;
 
+/// Bytes that a file of its own needs before and between the chunks of a frame, padding included.
+const HEAD_BYTES: usize = 64;
+
 pub(super) struct Reader<'a> {
     chunks: Chunks<'a>,
     plays: Option<u32>,
@@ -104,7 +107,8 @@ fn still(request: &Request<'_>, size: Size, chunks: &[u8]) -> Result<Image, Fail
     }
     let (kind, body) = pixels.ok_or_else(|| Failure::Corrupt("a frame has no picture".to_owned()))?;
     let alpha = alpha.filter(|_| kind == *b"VP8 ");
-    let mut file = b"RIFF\0\0\0\0WEBP".to_vec();
+    let mut file = Vec::with_capacity(chunks.len() + HEAD_BYTES);
+    file.extend_from_slice(b"RIFF\0\0\0\0WEBP");
     if let Some(alpha) = alpha {
         let [w0, w1, w2, _] = (size.width - 1).to_le_bytes();
         let [h0, h1, h2, _] = (size.height - 1).to_le_bytes();

@@ -70,7 +70,8 @@ fn joined(mut parts: Vec<(u8, u8, &[u8])>) -> Option<Cow<'_, [u8]>> {
     parts.sort_by_key(|(number, ..)| *number);
     parts.dedup_by_key(|(number, ..)| *number);
     let count = usize::from(parts[0].1);
-    let whole = parts.len() == count && parts.iter().zip(1..).all(|((number, ..), wanted)| *number == wanted);
+    let whole = parts.len() == count
+        && parts.iter().zip(1u16..).all(|((number, ..), wanted)| u16::from(*number) == wanted);
     let bytes: usize = parts.iter().map(|(.., part)| part.len()).sum();
     if !whole || bytes > ICC_BYTES_MAX {
         return None;

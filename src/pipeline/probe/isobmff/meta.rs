@@ -11,6 +11,9 @@ use super::{
 /// Most items, extents of one item, properties, and references of one kind: a grid of 512-pixel tiles at the limits has about 1,000.
 const COUNT_MAX: usize = 4096;
 
+/// Most extents of all items together: an item has one, now and then a few.
+pub(super) const EXTENTS_MAX: usize = 16 << 10;
+
 /// The type of an XMP packet's content (XMP specification part 3, HEIF).
 const XMP_TYPE: &[u8] = b"application/rdf+xml";
 
@@ -108,6 +111,7 @@ impl Meta {
         let (offset_size, length_size, base_size) = (sizes >> 4, sizes & 15, more >> 4);
         let index_size = if version > 0 { more & 15 } else { 0 };
         let count = places.item(version > 1)?;
+        let mut all = 0;
         for _ in 0..count {
             let number = places.item(version > 1)?;
             let method = if version > 0 { places.u16()? & 15 } else { 0 };
@@ -115,6 +119,11 @@ impl Meta {
             let base = places.uint(base_size)?;
             let extents = places.u16()?;
             within(extents.into(), "parts of an item")?;
+            // Parts may take no bytes to describe: the file's length bounds nothing.
+            all += usize::from(extents);
+            if all > EXTENTS_MAX {
+                return Err(Flaw::invalid(format!("its items have over {EXTENTS_MAX} parts")));
+            }
             let mut ranges = Vec::new();
             for _ in 0..extents {
                 places.uint(index_size)?;
@@ -205,4 +214,26 @@ fn placed(method: u16, start: u64, length: u64, idat: Option<&Range<u64>>) -> Re
 /// Refuses one more than there may be.
 fn within(count: usize, what: &str) -> Result<(), Flaw> {
     if count < COUNT_MAX { Ok(()) } else { Err(Flaw::invalid(format!("it has over {COUNT_MAX} {what}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_cost_no_bytes_are_counted() {
+        let places = |entries: u16, parts: u16| {
+            let mut content = vec![0, 0, 0, 0, 0, 0];
+            content.extend(entries.to_be_bytes());
+            for _ in 0..entries {
+                content.extend([0, 1, 0, 0]);
+                content.extend(parts.to_be_bytes());
+            }
+            let mut meta = Meta::default();
+            meta.items.insert(1, Item::default());
+            meta.read_places(Bytes(&content), None).map(|()| meta.items[&1].extents.len())
+        };
+        assert_eq!(places(4000, 4).unwrap(), 4);
+        assert!(matches!(places(5, 4095), Err(Flaw::Invalid(detail)) if detail.contains("parts")));
+    }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     Flaw,
-    meta::{Item, Meta},
+    meta::{EXTENTS_MAX, Item, Meta},
     property::{Coding, Numbers, Property},
 };
 use crate::pipeline::image::Size;
@@ -170,11 +170,20 @@ fn grid(meta: &Meta, number: u32) -> Result<Layer, Flaw> {
     let numbers = derived.map_or(&[][..], |reference| &reference.to);
     let first = *numbers.first().ok_or_else(|| Flaw::invalid("a grid has no tiles"))?;
     let (tile, coding) = (meta.size_of(first)?, coding(meta, first)?);
+    // One decoded tile must fit where the whole does: limits and memory are judged by the whole.
+    if tile.width > size.width || tile.height > size.height {
+        return Err(Flaw::invalid(format!("tiles of {tile} are larger than their grid of {size}")));
+    }
+    let mut parts = 0;
     let mut tiles = Vec::with_capacity(numbers.len());
     for number in numbers {
         let item = meta.item(*number)?;
         if &item.kind != b"av01" || meta.size_of(*number)? != tile || self::coding(meta, *number)? != coding {
             return Err(Flaw::invalid("the tiles of a grid differ"));
+        }
+        parts += item.extents.len();
+        if parts > EXTENTS_MAX {
+            return Err(Flaw::invalid(format!("its tiles have over {EXTENTS_MAX} parts")));
         }
         tiles.push(item.extents.clone());
     }
@@ -196,19 +205,22 @@ fn coding(meta: &Meta, number: u32) -> Result<Coding, Flaw> {
 /// The clean aperture in pixels (14496-12 §12.1.4): whole pixels inside the image, and not so little of it that the rest is the point.
 fn window(size: Size, crop: &[(i64, i64); 4]) -> Result<Window, Flaw> {
     let bad = || Flaw::invalid("the part of it that is to be seen is not in it");
-    let whole = |(numerator, denominator): (i64, i64)| -> Result<i64, Flaw> {
+    // Wide enough for the products of any two 32-bit numbers.
+    let whole = |(numerator, denominator): (i128, i128)| -> Result<i128, Flaw> {
         if denominator == 0 || numerator % denominator != 0 {
             Err(bad())
         } else {
             Ok(numerator / denominator)
         }
     };
+    let wide = |(numerator, denominator): (i64, i64)| (i128::from(numerator), i128::from(denominator));
     let side = |full: u32, side, (numerator, denominator): (i64, i64)| -> Result<(u32, u32), Flaw> {
-        let side = whole(side)?;
+        let side = whole(wide(side))?;
+        let (numerator, denominator) = wide((numerator, denominator));
         // The first pixel: offset + (full − side) ÷ 2.
-        let doubled = i64::from(full) - side;
+        let doubled = i128::from(full) - side;
         let offset = whole((2 * numerator + doubled * denominator, 2 * denominator))?;
-        let fits = side > 0 && offset >= 0 && offset + side <= i64::from(full);
+        let fits = side > 0 && offset >= 0 && offset + side <= i128::from(full);
         if fits { Ok((offset as u32, side as u32)) } else { Err(bad()) }
     };
     let (left, width) = side(size.width, crop[0], crop[2])?;
@@ -246,7 +258,7 @@ fn orientation<'a>(properties: impl Iterator<Item = &'a Property>) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::meta::Reference, *};
 
     #[test]
     fn turns_and_mirrors_are_what_exif_calls_them() {
@@ -284,5 +296,37 @@ mod tests {
             assert!(crop(width, 8, x, (0, 1)).is_err(), "{width} {x:?}");
         }
         assert!(crop(2, 2, (0, 1), (0, 1)).is_err(), "hides nearly all");
+        let (full, most) = (i64::from(u32::MAX), i64::from(i32::MAX));
+        let huge =
+            window(Size::new(u32::MAX, u32::MAX), &[(1, 1), (full, full), (most, full), (-most, full)]);
+        assert!(huge.is_err(), "products of the largest numbers are counted, not wrapped");
+    }
+
+    /// A grid of 100×100 pixels over `tiles` times the same coded image of this size and with so many parts.
+    fn gridded(tile: Size, tiles: usize, parts: usize) -> Result<Layer, Flaw> {
+        let mut meta = Meta::default();
+        let coding = Coding { depth: 8, grey: false };
+        meta.properties =
+            vec![Property::Size(Size::new(100, 100)), Property::Size(tile), Property::Coding(coding)];
+        let item = |kind: &[u8; 4], extents, properties| Item {
+            kind: *kind,
+            extents,
+            properties,
+            ..Item::default()
+        };
+        meta.items.insert(1, item(b"grid", Vec::new(), vec![(0, false)]));
+        meta.items.insert(2, item(b"av01", vec![0..9; parts], vec![(1, false), (2, false)]));
+        meta.references.push(Reference { kind: *b"dimg", from: 1, to: vec![2; tiles] });
+        layer(&meta, 1)
+    }
+
+    #[test]
+    fn a_tile_is_no_larger_than_its_grid_and_its_parts_are_counted() {
+        assert!(gridded(Size::new(50, 64), 4, 1).is_ok_and(|layer| layer.columns == 2));
+        for tile in [Size::new(65_535, 65_535), Size::new(101, 100), Size::new(100, 101)] {
+            assert!(gridded(tile, 1, 1).is_err(), "{tile}");
+        }
+        assert!(gridded(Size::new(10, 10), 100, 100).is_ok());
+        assert!(gridded(Size::new(10, 10), 100, 1000).is_err());
     }
 }

@@ -3,49 +3,70 @@
 //! The renderer copies what `use` names, and works through patterns, masks, clips, filters and markers once for each shape that has them: a
 //! few hundred bytes can so become any amount of work. Counted here on paper, in time proportional to the text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use resvg::usvg::roxmltree::{Document, Node, NodeId};
 
-use super::Flaw;
+use super::{Flaw, sheet::Cost};
+use crate::pipeline::markup::Markup;
 
 /// Most elements, spelled out.
 const ELEMENTS_MAX: u64 = 100_000;
 
 /// Most elements within each other, spelled out. The renderer recurses.
-const DEPTH_MAX: u32 = 150;
+pub(super) const DEPTH_MAX: u32 = 150;
 
 /// Most elements that others may refer to for paint, clip, mask or filter: the renderer compares each with each.
-const SERVERS_MAX: usize = 2_000;
+const SERVERS_MAX: u64 = 2_000;
 
-/// Most pairs of a style rule and an element to be compared.
-const RULES_MAX: usize = 20_000_000;
+/// Most comparisons of a style rule with an element and those around it.
+const RULES_MAX: u64 = 20_000_000;
+
+/// Most declarations once each selector has its own.
+const DECLARATIONS_MAX: u64 = 500_000;
+
+/// Bytes of an attribute that take as long to look through as an element does to compare.
+const BYTES_PER_COMPARISON: u64 = 16;
+
+/// Bytes of a declaration in the renderer's tables, whose buffers may be half empty.
+const DECLARATION_BYTES: u64 = 100;
 
 /// Most bytes of text that is to be laid out.
-const LETTERS_MAX: usize = 64 << 10;
+const LETTERS_MAX: u64 = 64 << 10;
+
+/// What a drawing comes to.
+pub(super) struct Total {
+    /// Elements, spelled out.
+    pub(super) elements: u64,
+    /// Bytes of its style sheets as rules.
+    pub(super) style_bytes: u64,
+}
 
 /// A letter becomes an outline of its own, some 12 KiB of edges while it is painted: as much as so many elements.
 const LETTER_ELEMENTS: u64 = 11;
 
 /// Counts the elements, or says which limit they break.
-pub(super) fn take(document: &Document<'_>) -> Result<u64, Flaw> {
+pub(super) fn take(document: &Document<'_>, markup: &Markup) -> Result<Total, Flaw> {
     let mut census = Census { ids: HashMap::new(), counted: HashMap::new(), styled: Vec::new(), longest: 2 };
-    let (mut servers, mut rules, mut letters, mut elements) = (0, 0, 0, 0);
-    let mut styled = Vec::new();
+    let (mut servers, mut letters, mut elements, mut classes) = (0, 0, 0, 0);
+    let (mut style, mut named) = (Cost::default(), HashSet::new());
     for node in document.descendants().filter(Node::is_element) {
         elements += 1;
         census.longest = census.longest.max(outline_vertices(node));
+        classes += node.attribute("class").map_or(0, str::len) as u64;
         if let Some(id) = node.attribute("id") {
             census.ids.entry(id).or_insert(node);
+            classes += id.len() as u64;
         }
         match node.tag_name().name() {
             "style" => {
                 let text = node.text().unwrap_or("");
-                rules += text.matches('{').count();
-                styled.extend(references(text));
+                style.add(text, markup.depth)?;
+                named.extend(references(text));
             }
-            "text" => {
-                letters += node.descendants().filter_map(|inner| inner.text()).map(str::len).sum::<usize>()
+            // A text within a text is part of it.
+            "text" if !node.ancestors().skip(1).any(|outer| outer.tag_name().name() == "text") => {
+                letters += node.descendants().filter_map(|inner| inner.text()).map(str::len).sum::<usize>();
             }
             "pattern" | "clipPath" | "mask" | "filter" | "linearGradient" | "radialGradient" | "marker" => {
                 servers += 1;
@@ -53,19 +74,25 @@ pub(super) fn take(document: &Document<'_>) -> Result<u64, Flaw> {
             _ => {}
         }
     }
+    if style.attributes {
+        classes = document.input_text().len() as u64;
+    }
+    let compared = elements + classes / BYTES_PER_COMPARISON;
     for (count, most, what) in [
         (servers, SERVERS_MAX, "gradients, patterns, masks and the like"),
-        (rules * elements, RULES_MAX, "pairs of style rule and element"),
-        (letters, LETTERS_MAX, "bytes of text"),
+        (style.comparisons.saturating_mul(compared), RULES_MAX, "comparisons of style rule and element"),
+        (style.declarations, DECLARATIONS_MAX, "declarations in its style sheets"),
+        (letters as u64, LETTERS_MAX, "bytes of text"),
     ] {
         if count > most {
             return Err(Flaw::Unsupported(format!("this drawing has {count} {what}; the limit is {most}")));
         }
     }
-    // A style sheet may give any element what it names.
-    census.styled = styled;
+    // A style sheet may give any element what it names. Gradients cost nothing there.
+    let named = named.into_iter().filter_map(|id| census.ids.get(id).copied());
+    census.styled = named.filter(|target| !is_gradient(*target)).collect();
     let tally = census.count(document.root_element(), 0)?;
-    Ok(tally.elements)
+    Ok(Total { elements: tally.elements, style_bytes: style.declarations * DECLARATION_BYTES })
 }
 
 /// What an element comes to.
@@ -75,12 +102,24 @@ struct Tally {
     height: u32,
 }
 
+impl Tally {
+    /// Refuses too many elements, as soon as they are.
+    fn check(&self) -> Result<(), Flaw> {
+        if self.elements > ELEMENTS_MAX {
+            return Err(Flaw::Unsupported(format!(
+                "this drawing comes to over {ELEMENTS_MAX} elements once everything is spelled out"
+            )));
+        }
+        Ok(())
+    }
+}
+
 struct Census<'a, 'input> {
     ids: HashMap<&'a str, Node<'a, 'input>>,
     /// What has been counted; `None` while it is being counted.
     counted: HashMap<NodeId, Option<Tally>>,
-    /// What style sheets refer to.
-    styled: Vec<String>,
+    /// What style sheets refer to, each once.
+    styled: Vec<Node<'a, 'input>>,
     /// Most vertices of any outline.
     longest: u64,
 }
@@ -106,13 +145,9 @@ impl<'a, 'input> Census<'a, 'input> {
             let inner = self.count(child, depth + 1)?;
             tally.elements += inner.elements;
             tally.height = tally.height.max(inner.height + 1);
+            tally.check()?;
         }
         self.count_references(node, depth, &mut tally)?;
-        if tally.elements > ELEMENTS_MAX {
-            return Err(Flaw::Unsupported(format!(
-                "this drawing comes to over {ELEMENTS_MAX} elements once everything is spelled out"
-            )));
-        }
         self.counted.insert(node.id(), Some(tally));
         Ok(tally)
     }
@@ -143,18 +178,18 @@ impl<'a, 'input> Census<'a, 'input> {
                     name == "style" || name == "fill" || name == "stroke" || name.starts_with("marker");
                 let along = name == "marker-mid" || (name == "style" && value.contains("marker"));
                 let times = if along { self.vertices(node, own) } else { 1 };
-                self.add(&id, times.max(if inherited { own } else { 1 }), depth, tally)?;
+                self.add(id, times.max(if inherited { own } else { 1 }), depth, tally)?;
             }
         }
         if is_drawn(node) && !self.styled.is_empty() {
-            for id in self.styled.clone() {
+            let times = if has_outline(node) { outline_vertices(node) } else { 1 };
+            for at in 0..self.styled.len() {
+                let target = self.styled[at];
                 // A style sheet may mean others: what would go in a circle does not count.
-                let target = self.ids.get(id.as_str()).map(Node::id);
-                if target.is_some_and(|target| self.counted.get(&target).is_some_and(Option::is_none)) {
+                if self.counted.get(&target.id()).is_some_and(Option::is_none) {
                     continue;
                 }
-                let times = if has_outline(node) { self.vertices(node, 1) } else { 1 };
-                self.add(&id, times, depth, tally)?;
+                self.add_node(target, times, depth, tally)?;
             }
         }
         Ok(())
@@ -170,8 +205,18 @@ impl<'a, 'input> Census<'a, 'input> {
 
     fn add(&mut self, id: &str, times: u64, depth: u32, tally: &mut Tally) -> Result<(), Flaw> {
         let Some(target) = self.ids.get(id).copied() else { return Ok(()) };
+        self.add_node(target, times, depth, tally)
+    }
+
+    fn add_node(
+        &mut self,
+        target: Node<'a, 'input>,
+        times: u64,
+        depth: u32,
+        tally: &mut Tally,
+    ) -> Result<(), Flaw> {
         // Gradients cost their stops once, not for each vertex of a path.
-        let gradient = matches!(target.tag_name().name(), "linearGradient" | "radialGradient");
+        let gradient = is_gradient(target);
         let marker = target.tag_name().name() == "marker";
         let inner = self.count(target, depth + 1)?;
         let times = match (gradient, marker) {
@@ -181,8 +226,12 @@ impl<'a, 'input> Census<'a, 'input> {
         };
         tally.elements = tally.elements.saturating_add(inner.elements.saturating_mul(times));
         tally.height = tally.height.max(inner.height + 1);
-        Ok(())
+        tally.check()
     }
+}
+
+fn is_gradient(node: Node<'_, '_>) -> bool {
+    matches!(node.tag_name().name(), "linearGradient" | "radialGradient")
 }
 
 /// Elements that paint.
@@ -226,11 +275,9 @@ fn outline_vertices(node: Node<'_, '_>) -> u64 {
 }
 
 /// The names in `url(#name)`.
-fn references(value: &str) -> Vec<String> {
-    let parts = value.split("url(").skip(1);
-    let names = parts.filter_map(|part| {
+fn references(value: &str) -> impl Iterator<Item = &str> {
+    value.split("url(").skip(1).filter_map(|part| {
         let name = part.split(')').next()?.trim().trim_matches(['"', '\'']).trim();
-        name.strip_prefix('#').map(str::to_owned)
-    });
-    names.collect()
+        name.strip_prefix('#')
+    })
 }

@@ -4,6 +4,8 @@
 //! the decoder, so what is refused here is never drawn.
 
 mod census;
+mod doctype;
+mod sheet;
 mod size;
 
 use std::io::{BufRead, Seek};
@@ -11,7 +13,7 @@ use std::io::{BufRead, Seek};
 use resvg::usvg::roxmltree::{Document, Error, ParsingOptions};
 
 use super::{Flaw, plain, source::Source};
-use crate::pipeline::{Format, Header};
+use crate::pipeline::{Format, Header, markup::Markup};
 
 /// Most bytes of a drawing's text.
 const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -19,15 +21,12 @@ const TEXT_BYTES_MAX: usize = 8 << 20;
 /// Most elements, texts and comments.
 const NODES_MAX: u32 = 250_000;
 
-/// Most attributes, counted by their equal signs.
+/// Most attributes of all elements, and of one: the parser compares each with all before it.
 const ATTRIBUTES_MAX: usize = 500_000;
+const ATTRIBUTES_OF_ONE_MAX: usize = 256;
 
-/// Most bytes of a document type, and so of the entities it declares. Each reference may use one, and references within entities are
-/// limited to 255 by the parser.
-const DOCTYPE_BYTES_MAX: usize = 16 << 10;
-
-/// Most references to declared entities in the text.
-const REFERENCES_MAX: usize = 1000;
+/// Most declarations of namespaces: each copies those that are in scope.
+const NAMESPACES_MAX: usize = 500;
 
 /// Bytes that the renderer's tree takes for each element it copies, and for each byte of text.
 const ELEMENT_BYTES: u64 = 1200;
@@ -39,34 +38,47 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header
     }
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Flaw::Unsupported("this drawing is not in UTF-8".to_owned()))?;
+    let markup = measured(text)?;
     let document = parse(text)?;
     let root = document.root_element();
     if root.tag_name().name() != "svg" {
         return Err(Flaw::invalid("its first element is not <svg>"));
     }
-    let elements = census::take(&document)?;
+    let total = census::take(&document, &markup)?;
     let mut header = plain(Format::Svg);
     let size = size::of(root)?;
     (header.width, header.height) = (size.width, size.height);
     (header.alpha, header.channels) = (true, 4);
     // Text is held as it is, as a document, and as paths.
-    header.working_bytes = elements * ELEMENT_BYTES + bytes.len() as u64 * 12;
+    header.working_bytes = total.elements * ELEMENT_BYTES + total.style_bytes + bytes.len() as u64 * 12;
     Ok(header)
 }
 
-/// The document, with every limit that the parser knows and the ones it does not.
-fn parse(text: &str) -> Result<Document<'_>, Flaw> {
-    if memchr::memchr_iter(b'=', text.as_bytes()).count() > ATTRIBUTES_MAX {
-        return Err(Flaw::Unsupported(format!("this drawing has over {ATTRIBUTES_MAX} attributes")));
+/// Measures the text before a parser sees it.
+fn measured(text: &str) -> Result<Markup, Flaw> {
+    let mut flaw = None;
+    let markup = Markup::of(text.as_bytes(), |doctype| {
+        let references = memchr::memchr_iter(b'&', text.as_bytes()).count();
+        doctype::length(doctype, references).map_err(|error| flaw = Some(error)).ok()
+    });
+    if let Some(flaw) = flaw {
+        return Err(flaw);
     }
-    // The parser walks down nested elements without recursion, but its readers don't.
-    if let Some(start) = memchr::memmem::find(text.as_bytes(), b"<!ENTITY") {
-        let declared = text.as_bytes()[start..].windows(2).position(|two| two == b"]>").unwrap_or(text.len());
-        let used = memchr::memchr_iter(b'&', text.as_bytes()).count();
-        if declared > DOCTYPE_BYTES_MAX || used > REFERENCES_MAX {
-            return Err(Flaw::Unsupported("this drawing makes too much use of entities".to_owned()));
+    for (count, most, what) in [
+        (markup.attributes, ATTRIBUTES_MAX, "attributes"),
+        (markup.attributes_of_one, ATTRIBUTES_OF_ONE_MAX, "attributes on one element"),
+        (markup.namespaces, NAMESPACES_MAX, "declarations of namespaces"),
+        (markup.depth, census::DEPTH_MAX as usize + 1, "elements nested within each other"),
+    ] {
+        if count > most {
+            return Err(Flaw::Unsupported(format!("this drawing has {count} {what}; the limit is {most}")));
         }
     }
+    Ok(markup)
+}
+
+/// The document, with the limit that the parser knows.
+fn parse(text: &str) -> Result<Document<'_>, Flaw> {
     let options = ParsingOptions { allow_dtd: true, nodes_limit: NODES_MAX, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(|error| match error {
         Error::NodesLimitReached => Flaw::Unsupported(format!("this drawing has over {NODES_MAX} nodes")),
@@ -111,6 +123,27 @@ mod tests {
             drawing(&format!("<text>{}</text>", "&a;".repeat(20_000)))
         );
         assert!(refused(&quadratic).contains("entities"));
+        // The parser forgets how often it followed references when it is back in the text.
+        let again = format!(
+            "<!DOCTYPE svg [<!ENTITY a '{}'><!ENTITY b '{}'>]>{}",
+            "x".repeat(15_000),
+            "&a;".repeat(255),
+            drawing(&format!("<text>{}</text>", "&b;".repeat(745)))
+        );
+        assert!(refused(&again).contains("entities"));
+        // Ends that are none.
+        for decoy in ["<!ENTITY x ']>'>", "<!-- <!ENTITY ]> -->", "<!ENTITY y \"'\">"] {
+            let large = format!(
+                "<!DOCTYPE svg [{decoy}<!ENTITY a '{}'>]>{}",
+                "x".repeat(1 << 20),
+                drawing(&format!("<text>{}</text>", "&a;".repeat(900)))
+            );
+            assert!(refused(&large).contains("entities"), "{decoy}");
+        }
+        for odd in ["<!ATTLIST a '>' b '>'>", "<!ENTITY % a 'b'>", "%a;", "<?a ?>", "<!ENTITY a SYSTEM 'b'>"]
+        {
+            assert!(read(&format!("<!DOCTYPE svg [{odd}]>{}", drawing(""))).is_err(), "{odd}");
+        }
         // What Illustrator writes is fine.
         let fine = "<?xml version='1.0'?><!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'x.dtd' [<!ENTITY ns 'http://www.w3.org/2000/svg'>]><svg xmlns='&ns;' width='7' height='9'/>";
         assert_eq!(read(fine).map(|header| (header.width, header.height)).unwrap(), (7, 9));
@@ -161,5 +194,48 @@ mod tests {
         assert!(read(&deep(100)).is_ok());
         assert!(refused(&deep(1000)).contains("nested"));
         assert!(refused(&deep(60_000)).contains("nested"));
+    }
+
+    #[test]
+    fn many_attributes_and_namespaces_are_refused() {
+        let attributes = |count| -> String { (0..count).map(|number| format!(" a{number}=''")).collect() };
+        assert!(read(&drawing(&format!("<g{}/>", attributes(250)))).is_ok());
+        assert!(refused(&drawing(&format!("<g{}/>", attributes(60_000)))).contains("on one element"));
+        let spaces: String = (0..600).map(|number| format!("<g xmlns:a{number}='b{number}'/>")).collect();
+        assert!(refused(&drawing(&spaces)).contains("namespaces"));
+    }
+
+    #[test]
+    fn style_sheets_that_multiply_are_refused() {
+        let sheet = |selectors: String, declarations: usize, inner: &str| {
+            drawing(&format!("<style>{selectors}{{{}}}</style>{inner}", "a:b;".repeat(declarations)))
+        };
+        assert!(read(&sheet(vec![".a"; 50].join(","), 50, &"<g class='a'/>".repeat(500))).is_ok());
+        assert!(refused(&sheet(vec!["a"; 10_000].join(","), 10_000, "")).contains("declarations"));
+        let compared = sheet(vec!["a"; 20_000].join(","), 1, &"<g/>".repeat(5_000));
+        assert!(refused(&compared).contains("comparisons"));
+        let deep = "<g>".repeat(100) + &"</g>".repeat(100);
+        assert!(refused(&sheet("* ".repeat(9), 1, &deep)).contains("comparisons"));
+        let classes = format!("<g class='{}'/>", "a ".repeat(500_000));
+        assert!(refused(&sheet(vec![".b"; 1000].join(","), 1, &classes)).contains("comparisons"));
+    }
+
+    #[test]
+    fn what_style_sheets_name_is_looked_up_once() {
+        let names = format!("<style>a {{ {} }}</style>", "fill: url(#b) ".repeat(100_000));
+        for target in ["", "<linearGradient id='b'/>"] {
+            assert!(read(&drawing(&format!("{names}{target}{}", "<g/>".repeat(50_000)))).is_ok(), "{target}");
+        }
+        let inner = "<rect/>".repeat(1000);
+        let costly = format!("{names}<pattern id='b'>{inner}</pattern>{}", "<g/>".repeat(20_000));
+        assert!(refused(&drawing(&costly)).contains("elements"));
+    }
+
+    #[test]
+    fn nested_texts_count_once() {
+        let nested = |levels| format!("{}abc{}", "<text>".repeat(levels), "</text>".repeat(levels));
+        // More than the limit if each counted what is in it again.
+        assert!(read(&drawing(&nested(100).repeat(300))).is_ok());
+        assert!(refused(&drawing(&nested(100_000))).contains("nested"));
     }
 }
