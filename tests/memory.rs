@@ -265,5 +265,6 @@ fn no_run_takes_more_than_its_plan_says() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
-    assert!(closest < 1.2, "the plans are {closest} times too high at best: they have lost touch");
+    // The margins for hostile files of each format (code tables, lists of tags, copies of the source) are part of every plan.
+    assert!(closest < 1.35, "the plans are {closest} times too high at best: they have lost touch");
 }

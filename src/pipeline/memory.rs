@@ -28,6 +28,9 @@ pub(super) fn layout(header: &Header) -> Layout {
     }
 }
 
+/// Codes of a lossless WebP, as many groups as its format can number, however small the picture is.
+const WEBP_CODES_BYTES: u64 = 10 << 20;
+
 /// Peak bytes while decoding at this scale, the decoded pixels included.
 pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
     let full = Size::new(header.width, header.height);
@@ -51,8 +54,8 @@ pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
             Format::Png if header.progressive => out + in_file.max(out),
             Format::Png => out,
             // The coded frame, its planes or the ARGB of a lossless one beside the result, and what its alpha was coded in.
-            Format::Webp if header.alpha => out + pixels * 9,
-            Format::Webp => out + pixels * 5,
+            Format::Webp if header.alpha => out + pixels * 9 + WEBP_CODES_BYTES,
+            Format::Webp => out + pixels * 5 + WEBP_CODES_BYTES,
             // The screen in RGBA, and a frame that does not fill it beside it.
             Format::Gif if header.alpha => pixels * 8,
             Format::Gif => pixels * 4,

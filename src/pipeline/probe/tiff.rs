@@ -10,9 +10,14 @@ use super::{
 };
 use crate::pipeline::{Format, Header};
 
+/// Bytes that a decoder may spend on each byte of a tag's values.
+const VALUE_BYTES: u64 = 16;
+
 /// Walks the first directory; further pages are not looked at.
 pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header, Flaw> {
     let mut header = plain(Format::Tiff);
+    let length = source.length()?;
+    source.go_to(0)?;
     let mark: [u8; 4] = source.bytes()?;
     let order = Order::from_mark(&mark[..2]).ok_or_else(|| Flaw::invalid("there is no byte order mark"))?;
     let big = order.u16([mark[2], mark[3]]) == 43;
@@ -38,7 +43,14 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header
         let [a, b, c, d, ..] = value;
         let offset = if big { order.u64(value) } else { u64::from(order.u32([a, b, c, d])) };
         let value = first(order, kind, value);
-        tags.read(&Entry { tag, value, count, offset, inline: inline(kind, count, big) }, &mut header);
+        let bytes = bytes(kind, count);
+        let inline = bytes <= if big { 8 } else { 4 };
+        if !inline && offset.saturating_add(bytes) > length {
+            return Err(Flaw::invalid("the values of one of its tags lie outside the file"));
+        }
+        // The decoder makes a list of values out of a tag before it looks at them.
+        header.working_bytes += bytes.saturating_mul(VALUE_BYTES);
+        tags.read(&Entry { tag, value, count, offset, inline }, &mut header);
     }
     if let Some(offset) = tags.depth_at {
         source.go_to(offset)?;
@@ -123,13 +135,13 @@ fn first(order: Order, kind: u16, value: [u8; 8]) -> u64 {
     }
 }
 
-/// Whether the values themselves stand in the entry, not their offset.
-fn inline(kind: u16, count: u64, big: bool) -> bool {
-    let bytes: u64 = match kind {
+/// Bytes of an entry's values.
+fn bytes(kind: u16, count: u64) -> u64 {
+    let each: u64 = match kind {
         1 | 2 | 6 | 7 => 1,
         3 | 8 => 2,
-        4 | 9 | 11 => 4,
+        4 | 9 | 11 | 13 => 4,
         _ => 8,
     };
-    count.saturating_mul(bytes) <= if big { 8 } else { 4 }
+    count.saturating_mul(each)
 }
