@@ -76,7 +76,7 @@ fn a_preset_may_ask_for_all_that_a_job_may() {
     for item in ["palette", "blurhash", "info"] {
         assert!(!job["analysis"][item].is_null(), "{item}: {job}");
     }
-    assert_eq!(warnings(&job), [] as [&str; 0], "{job}");
+    assert_eq!(warnings(&job), ["metadata_dropped"], "{job}");
     let path = format!("/v1/jobs/{}/outputs/moving", job["id"].as_str().unwrap());
     let moving = server.get(&path).body;
     assert_eq!(moving.windows(4).filter(|four| four == b"ANMF").count(), 3);
