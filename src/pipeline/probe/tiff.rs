@@ -13,6 +13,9 @@ use crate::pipeline::{Format, Header};
 /// Bytes that a decoder may spend on each byte of a tag's values.
 const VALUE_BYTES: u64 = 16;
 
+/// Photoshop's resources and layers, often many megabytes, which no decoder here looks at.
+const UNREAD: [u16; 2] = [34377, 37724];
+
 /// Walks the first directory; further pages are not looked at.
 pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header, Flaw> {
     let mut header = plain(Format::Tiff);
@@ -49,7 +52,9 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Header
             return Err(Flaw::invalid("the values of one of its tags lie outside the file"));
         }
         // The decoder makes a list of values out of a tag before it looks at them.
-        header.working_bytes += bytes.saturating_mul(VALUE_BYTES);
+        if !UNREAD.contains(&tag) {
+            header.working_bytes += bytes.saturating_mul(VALUE_BYTES);
+        }
         tags.read(&Entry { tag, value, count, offset, inline }, &mut header);
     }
     if let Some(offset) = tags.depth_at {
