@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod failure;
 pub mod history;
 pub mod id;
+pub mod key_id;
 pub mod probe;
 pub mod record;
 pub mod spec;
@@ -18,6 +19,7 @@ pub use delivery::{Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, 
 pub use failure::{Code, Failure};
 pub use history::{AttemptEnd, AttemptRecord, Suspicion};
 pub use id::JobId;
+pub use key_id::{KeyId, KeyIdError};
 pub use probe::{Probe, Readiness};
 pub use record::{AssetInfo, Job, Output, SourceInfo, Timings, Warning};
 pub use spec::{Header, JobSpec, SourceSpec, WebhookSpec};

@@ -185,8 +185,10 @@ impl Shared {
     /// The headers of Standard Webhooks 1.0, signed with the time of this attempt.
     fn headers(&self, delivery: &Delivery) -> HeaderMap {
         let id = delivery.id.to_string();
-        let timestamp = self.queue.clock().wall().as_seconds();
-        let signature = sign_with_all(&self.config.secrets, &id, timestamp, &delivery.body);
+        let now = self.queue.clock().wall();
+        let timestamp = now.as_seconds();
+        let secrets = self.config.secrets.borrow().signing(delivery.owner.as_ref(), now);
+        let signature = sign_with_all(&secrets, &id, timestamp, &delivery.body);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("minilab/", env!("CARGO_PKG_VERSION"))));

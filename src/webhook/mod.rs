@@ -5,17 +5,19 @@
 
 pub mod deliverer;
 pub mod schedule;
+pub mod secrets;
 pub mod signature;
 
 use std::time::Duration;
 
 pub use deliverer::Deliverer;
+pub use secrets::Secrets;
 
 /// Settings of the deliverer.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Secrets that sign, newest first; several while one is being rotated. Never empty.
-    pub secrets: Vec<signature::Secret>,
+    /// Secrets that sign; a reload swaps them.
+    pub secrets: secrets::Current,
     /// Deliveries under way at once. Default 512: many dead receivers can fill their own places without filling all.
     pub in_flight_max: usize,
     /// Deliveries under way at once to one receiver (scheme, host and port). Default 16.
@@ -30,7 +32,7 @@ pub struct Config {
 
 impl Config {
     /// The defaults with these secrets.
-    pub fn new(secrets: Vec<signature::Secret>) -> Config {
+    pub fn new(secrets: secrets::Current) -> Config {
         Config {
             secrets,
             in_flight_max: 512,

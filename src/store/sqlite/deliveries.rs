@@ -128,7 +128,8 @@ pub(super) fn claim(
 fn claim_one(tx: &Transaction<'_>, id: [u8; 16], until: Timestamp) -> Result<Delivery, Fault> {
     let mut statement = tx.prepare(
         "UPDATE deliveries SET attempt = attempt + 1, claimed = 1, next_attempt_at = ?2 WHERE id = ?1 \
-         RETURNING job, event, url, receiver, body, attempt",
+         RETURNING job, event, url, receiver, body, attempt, \
+         coalesce((SELECT owner FROM jobs WHERE jobs.id = job), '')",
     )?;
     let mut rows = statement.query(params![id, until.as_millis()])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -137,6 +138,7 @@ fn claim_one(tx: &Transaction<'_>, id: [u8; 16], until: Timestamp) -> Result<Del
         Ok(Delivery {
             id: DeliveryId::from_bytes(id),
             job: JobId::from_bytes(row.get(0)?),
+            owner: rows::read_owner(row, 6)?,
             event: Event::from_name(event).ok_or_else(|| format!("event {event:?}"))?,
             url: row.get(2)?,
             receiver: row.get(3)?,
