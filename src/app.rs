@@ -146,6 +146,7 @@ impl App {
         let address = listener.local_addr().map_err(listen_failed)?;
         let mut queue_config = settings.queue;
         queue_config.keys = reloader.keys();
+        queue_config.workers = settings.worker.workers;
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let egress_config = settings.egress;
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
@@ -178,8 +179,17 @@ impl App {
             .map_err(AppError::Thread)?;
         let probes: Vec<Arc<dyn Probe>> =
             vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
-        let services =
-            server::Services { queue, blobs, egress, metrics, clock, probes, assets, image_limits: limits };
+        let services = server::Services {
+            queue,
+            blobs,
+            egress,
+            metrics,
+            keys: reloader.keys(),
+            clock,
+            probes,
+            assets,
+            image_limits: limits,
+        };
         let server = settings.server;
         Ok(App {
             address,

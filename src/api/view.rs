@@ -32,6 +32,10 @@ pub struct JobView {
     pub progress: f32,
     /// Place in the waiting line, from 1, while queued and due.
     pub queue_position: Option<u64>,
+    /// When a queued job is likely to begin, from what the jobs before it and their owners' last ones take; null while nothing has been
+    /// measured. Moves as jobs come and go.
+    #[serde(default)]
+    pub estimated_start_at: Option<String>,
     /// RFC 3339 UTC with milliseconds, like every time here.
     pub created_at: String,
     /// Not before this moment.
@@ -243,6 +247,12 @@ pub struct WebhookBody {
 }
 
 impl JobView {
+    /// The same of a job that waits, with the moment at which it is likely to begin.
+    pub fn starting(mut self, at: Option<Timestamp>) -> JobView {
+        self.estimated_start_at = at.map(|at| at.to_string());
+        self
+    }
+
     /// The view of a job. `base` is put before every link: empty in answers, the public URL in webhooks.
     pub fn new(job: &Job, queue_position: Option<u64>, base: &str) -> JobView {
         let path = format!("{base}/v1/jobs/{}", job.id);
@@ -269,6 +279,7 @@ impl JobView {
             max_attempts: job.spec.max_attempts,
             progress: job.progress,
             queue_position,
+            estimated_start_at: None,
             created_at: job.created_at.to_string(),
             run_at: job.run_at.to_string(),
             started_at: time(job.started_at),

@@ -73,7 +73,7 @@ impl Exit {
             _ if error.is_connection() => Exit::Unreachable,
             ClientError::Refused(_) => Exit::Refused,
             ClientError::Answer { .. } => Exit::Unreachable,
-            ClientError::Address { .. } => Exit::Usage,
+            ClientError::Address { .. } | ClientError::Key => Exit::Usage,
             ClientError::NotFinished { .. } => Exit::NotFinished,
             _ => Exit::Failed,
         }

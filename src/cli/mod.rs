@@ -9,6 +9,7 @@ mod download;
 mod events;
 mod exit;
 mod jobs;
+mod keys;
 mod list;
 mod number;
 mod screen;
@@ -47,14 +48,27 @@ struct Arguments {
 }
 
 /// What every command understands.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Args)]
 struct Common {
     /// Address of the server
     #[arg(long, global = true, value_name = "URL", env = "MINILAB_SERVER", default_value = DEFAULT_SERVER)]
     server: String,
+    /// API key to show; better given as a variable, since others can read command lines
+    #[arg(long, global = true, value_name = "KEY", env = "MINILAB_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
     /// Print JSON and nothing else: one document, or one a line
     #[arg(long, global = true)]
     json: bool,
+}
+
+impl std::fmt::Debug for Common {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Common")
+            .field("server", &self.server)
+            .field("json", &self.json)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +95,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Print the secret that signs webhooks
     WebhookSecret(webhook_secret::WebhookSecretArgs),
+    /// Make, list and revoke API keys
+    Keys(keys::KeysArgs),
     /// Check that a data directory holds what its jobs promise
     Doctor(doctor::DoctorArgs),
     /// Copy a data directory, also while a server is using it
@@ -102,9 +118,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(&serve, &screen),
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
+        Command::Keys(args) => keys::run(&args, &screen),
         Command::Doctor(args) => doctor::run(&args, &screen),
         Command::Backup(args) => backup::run(&args, &screen),
-        command => run_client(command, &arguments.common.server, &screen),
+        command => run_client(command, &arguments.common, &screen),
     };
     result.unwrap_or_else(|error| exit::report(&error, &screen)).into()
 }
@@ -131,8 +148,11 @@ fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-fn run_client(command: Command, server: &str, screen: &Screen) -> anyhow::Result<Exit> {
-    let client = Client::new(server)?;
+fn run_client(command: Command, common: &Common, screen: &Screen) -> anyhow::Result<Exit> {
+    let mut client = Client::new(&common.server)?;
+    if let Some(key) = common.api_key.as_deref().filter(|key| !key.is_empty()) {
+        client = client.with_key(key)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
@@ -154,9 +174,11 @@ async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow:
         Command::Delete(ids) => jobs::delete(&ids, client, screen).await,
         Command::Download(args) => download::run(&args, client, screen).await,
         Command::Events(args) => events::run(&args, client, screen).await,
-        Command::Serve(_) | Command::WebhookSecret(_) | Command::Doctor(_) | Command::Backup(_) => {
-            unreachable!("they speak with no server")
-        }
+        Command::Serve(_)
+        | Command::WebhookSecret(_)
+        | Command::Keys(_)
+        | Command::Doctor(_)
+        | Command::Backup(_) => unreachable!("they speak with no server"),
     }
 }
 

@@ -19,6 +19,9 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The API key can't stand in a header; it is not repeated here.
+    #[error("the API key is none: it has characters that no key has; check MINILAB_API_KEY or --api-key")]
+    Key,
     /// No connection: nobody listens there, the name does not resolve, or TLS was refused.
     #[error(
         "cannot reach {server} ({cause}): is the server running at {server}? start it with `minilab serve`"

@@ -29,6 +29,7 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use hyper_util::client::legacy::Client as HttpClient;
 use url::Url;
 
@@ -52,6 +53,7 @@ const OUTAGE_MAX: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub struct Client {
     base: Url,
+    authorization: Option<HeaderValue>,
     http: HttpClient<transport::Connector, body::RequestBody>,
 }
 
@@ -64,7 +66,19 @@ impl Client {
     pub fn new(server: &str) -> Result<Client, ClientError> {
         let base = transport::base_url(server)?;
         let http = transport::pool(&base)?;
-        Ok(Client { base, http })
+        Ok(Client { base, authorization: None, http })
+    }
+
+    /// The same client, showing this API key with every request.
+    ///
+    /// # Errors
+    /// [`ClientError::Key`] when it can't be a key; it is not repeated.
+    pub fn with_key(mut self, key: &str) -> Result<Client, ClientError> {
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| ClientError::Key)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 
     /// The address of the server, without a slash at its end.

@@ -17,7 +17,7 @@ pub const DEFAULT_FILE: &str = "minilab.toml";
 /// Beginning of every environment variable.
 const PREFIX: &str = "MINILAB_";
 /// Variables of the program that are no settings.
-const OTHER_VARIABLES: [&str; 2] = ["MINILAB_CONFIG", "MINILAB_SERVER"];
+const OTHER_VARIABLES: [&str; 3] = ["MINILAB_API_KEY", "MINILAB_CONFIG", "MINILAB_SERVER"];
 
 /// Everything that settings are made from.
 #[derive(Clone, Debug, Default)]

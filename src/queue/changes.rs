@@ -1,7 +1,6 @@
 //! What people do to a job that is there: cancel, retry, delete.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Lookup, Queue, QueueError};
 use crate::blob::BlobKey;
@@ -15,11 +14,6 @@ pub enum Retry {
     Queued(Arc<Job>),
     /// It has not failed and was not cancelled.
     WrongState(Arc<Job>),
-    /// The waiting line is full.
-    Full {
-        /// When a place is likely to be free.
-        retry_after: Duration,
-    },
     /// It was deleted, or has expired.
     Gone,
     /// There never was one.
@@ -52,11 +46,12 @@ impl Queue {
 
     /// Queues a failed or cancelled job again, from its stored source.
     pub async fn retry(&self, id: JobId) -> Result<Retry, QueueError> {
-        match self.admit() {
-            Ok(()) => {}
-            Err(QueueError::Full { retry_after }) => return Ok(Retry::Full { retry_after }),
-            Err(error) => return Err(error),
-        }
+        let owner = match self.get(id).await? {
+            Lookup::Job(job) => job.owner.clone(),
+            Lookup::Gone(_) => return Ok(Retry::Gone),
+            Lookup::Unknown => return Ok(Retry::Unknown),
+        };
+        self.admit(&owner)?;
         Ok(match self.sure_of(id, self.shared.store.retry(id, self.shared.clock.now()).await).await? {
             Retried::Queued(job) => Retry::Queued(self.publish(*job)),
             Retried::WrongState(job) => Retry::WrongState(Arc::new(*job)),
@@ -89,7 +84,8 @@ impl Queue {
             }
             Ok(Some(Found::Gone(_)) | None) => {
                 let Lookup::Job(shown) = self.shown(id) else { return };
-                self.shared.board.remove(&shown, || self.shared.line.leave(&shown));
+                let now = self.shared.clock.now();
+                self.shared.board.remove(&shown, || self.shared.line.leave(&shown, now));
             }
             // What follows will fail, too, and tell of it.
             Err(_) => {}
@@ -99,7 +95,8 @@ impl Queue {
     /// What follows a removed row: the live view and the bytes. Bytes that can't be removed now are found by the sweep.
     pub(super) async fn forget(&self, removed: Removed) {
         let job = removed.job;
-        self.shared.board.remove(&job, || self.shared.line.leave(&job));
+        let now = self.shared.clock.now();
+        self.shared.board.remove(&job, || self.shared.line.leave(&job, now));
         if let Err(error) = self.shared.blobs.delete_job(&job).await {
             tracing::warn!(job.id = %job.id, %error, "a removed job's bytes could not be removed; the sweep will try again");
         }
@@ -142,6 +139,8 @@ pub(super) fn refers_to(job: &Job, key: &BlobKey) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::blob::Blobs;
     use crate::clock::Clock;
@@ -170,6 +169,7 @@ mod tests {
             id,
             spec,
             source: None,
+            owner: None,
             assets: vec![],
             memory_bytes: 0,
             warnings: vec![],

@@ -1,58 +1,167 @@
 //! Who waits behind whom: the order of the waiting line in memory, so that a place in it is known without asking the store.
 //!
-//! Ids sort by age, so a line per priority is a sorted deque: entering is at the end, leaving mostly at the front, and a place is one
-//! binary search. The store stays the truth about who is claimed.
+//! Ids sort by age, so an owner's line per priority is a sorted deque: entering is at the end, leaving mostly at the front, and a place is
+//! one binary search. Whose turn it is among owners, `fair` knows. The store stays the truth about who is claimed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use super::fair::{Charge, Owner, Shares};
+use crate::access::Keys;
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Status};
+use crate::store::Waiting;
 
 /// Jobs moved into their line at a time.
 const PROMOTED_MAX: usize = 256;
+/// A running job that has outlasted what was expected of it is expected to take this part of that more.
+const OVERTIME_PART: u32 = 4;
+
+/// Where a job stands in the waiting line, and when an attempt of it is likely to begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// Place from 1 among the jobs that are due, in the order in which they are likely to begin; `None` unless queued and due.
+    pub position: Option<u64>,
+    /// When it is likely to begin; `None` unless queued, and while no job has ended since the start, from which that could be told.
+    pub starts_at: Option<Timestamp>,
+}
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Line {
     places: Mutex<Places>,
+    keys: Keys,
+    workers: u32,
 }
 
 #[derive(Debug, Default)]
 struct Places {
-    /// By negated priority, so that the first line is served first; the time is when the job became due.
-    due: BTreeMap<i16, VecDeque<(JobId, Timestamp)>>,
+    /// By owner and negated priority, so that an owner's first line is served first.
+    due: HashMap<Owner, BTreeMap<i16, VecDeque<Place>>>,
     due_count: usize,
-    later: BTreeSet<(Timestamp, JobId, i8)>,
-    /// Those of either who have to run alone.
+    later: BTreeMap<(Timestamp, JobId), Later>,
+    /// Jobs of each owner that wait, due or not, and those on their way into the line.
+    by_owner: HashMap<Owner, usize>,
+    /// Those that have to run alone.
     suspects: BTreeSet<JobId>,
+    /// What attempts under way were charged, and since when they run.
+    running: HashMap<JobId, (Charge, Timestamp)>,
+    shares: Shares,
+}
+
+/// A due job.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    id: JobId,
+    /// Since when it has been due.
+    since: Timestamp,
+    kind: usize,
+}
+
+/// A job that is due later.
+#[derive(Clone, Debug)]
+struct Later {
+    owner: Owner,
+    priority: i8,
+    kind: usize,
 }
 
 impl Line {
+    /// An empty line. The keys tell the weights of owners, `workers` how many jobs run at a time.
+    pub(super) fn new(keys: Keys, workers: usize) -> Line {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
+        Line { places: Mutex::default(), keys, workers }
+    }
+
     /// A queued job enters.
-    pub(super) fn enter(&self, id: JobId, priority: i8, run_at: Timestamp, now: Timestamp) {
+    pub(super) fn enter(&self, waiting: Waiting, now: Timestamp) {
         let mut places = self.lock();
+        let Waiting { id, priority, run_at, is_suspect, needs_fetch, owner } = waiting;
+        if is_suspect {
+            places.suspects.insert(id);
+        }
+        let kind = usize::from(needs_fetch);
         if run_at > now {
-            places.later.insert((run_at, id, priority));
-        } else {
-            places.insert_due(id, priority, run_at);
-        }
-    }
-
-    /// A job has changed: it enters or leaves as its status says.
-    pub(super) fn update(&self, job: &Job, now: Timestamp) {
-        self.leave(job);
-        if job.status == Status::Queued {
-            self.enter(job.id, job.spec.priority, job.run_at, now);
-            if job.suspicion.is_some() {
-                self.suspect(job.id);
+            if places.later.insert((run_at, id), Later { owner: owner.clone(), priority, kind }).is_none() {
+                places.count(&owner, 1);
             }
+        } else {
+            places.insert_due(&owner, priority, Place { id, since: run_at, kind }, self.weight(&owner), true);
         }
     }
 
-    /// A job in the line has to run alone.
-    pub(super) fn suspect(&self, id: JobId) {
-        self.lock().suspects.insert(id);
+    /// A job has changed: it enters or leaves as its status says, and its owner is charged for what it takes.
+    pub(super) fn update(&self, job: &Job, now: Timestamp) {
+        self.lock().take_out(job);
+        match job.status {
+            Status::Running => {
+                let weight = self.weight(&job.owner);
+                let mut places = self.lock();
+                let places = &mut *places;
+                if !places.running.contains_key(&job.id) {
+                    let charge = places.shares.begin(&job.owner, weight);
+                    places.running.insert(job.id, (charge, job.started_at.unwrap_or(now)));
+                }
+            }
+            Status::Queued => {
+                self.lock().settle(job, now);
+                let waiting = Waiting {
+                    id: job.id,
+                    priority: job.spec.priority,
+                    run_at: job.run_at,
+                    is_suspect: job.suspicion.is_some(),
+                    needs_fetch: job.needs_fetch(),
+                    owner: job.owner.clone(),
+                };
+                self.enter(waiting, now);
+            }
+            Status::Succeeded | Status::Failed | Status::Cancelled => self.lock().settle(job, now),
+        }
+    }
+
+    /// A job leaves for good, wherever it stood.
+    pub(super) fn leave(&self, job: &Job, now: Timestamp) {
+        let mut places = self.lock();
+        places.take_out(job);
+        places.settle(job, now);
+    }
+
+    /// Whose jobs come next, of those whose source is stored and of those that must fetch it.
+    pub(super) fn turns(&self, ready: usize, fetch: usize, now: Timestamp) -> (Vec<Owner>, Vec<Owner>) {
+        let mut places = self.lock();
+        places.promote(now, |owner| self.weight(owner));
+        (places.shares.turns(0, ready), places.shares.turns(1, fetch))
+    }
+
+    /// Takes one of the places that an owner may have, before its job is stored; gives it back with [`Line::release`]. `None`: there are
+    /// no more.
+    pub(super) fn reserve(&self, owner: &Owner, places_max: usize) -> Option<()> {
+        let allowed = self.keys.borrow().places(owner.as_ref(), places_max);
+        let mut places = self.lock();
+        if places.by_owner.get(owner).copied().unwrap_or(0) >= allowed {
+            return None;
+        }
+        places.count(owner, 1);
+        Some(())
+    }
+
+    /// Gives back what [`Line::reserve`] has taken: the job has its own place by now, or needs none.
+    pub(super) fn release(&self, owner: &Owner) {
+        self.lock().count(owner, -1);
+    }
+
+    /// Whether an owner may have one more place.
+    pub(super) fn has_place(&self, owner: &Owner, places_max: usize) -> bool {
+        let allowed = self.keys.borrow().places(owner.as_ref(), places_max);
+        self.lock().by_owner.get(owner).copied().unwrap_or(0) < allowed
+    }
+
+    /// How long it takes until the first waiting job of this owner begins, if that can be told.
+    pub(super) fn moves_in(&self, owner: &Owner, now: Timestamp) -> Option<Duration> {
+        let places = self.lock();
+        let (_, work) = places.shares.ahead(owner, 0);
+        Some((work? + places.left_of_running(now)) / self.workers)
     }
 
     /// Whether a job in the line has to run alone.
@@ -70,31 +179,21 @@ impl Line {
         self.lock().suspects.retain(|id| !seen.contains(id));
     }
 
-    /// A job leaves, wherever it stood.
-    pub(super) fn leave(&self, job: &Job) {
+    /// Where a queued job stands, and when it is likely to begin.
+    pub(super) fn forecast(&self, job: &Job, now: Timestamp) -> Forecast {
         let mut places = self.lock();
-        places.suspects.remove(&job.id);
-        places.remove_due(job.id, job.spec.priority);
-        if !places.later.is_empty() {
-            let entry = (job.run_at, job.id, job.spec.priority);
-            let scheduled = job.spec.run_at.map(|run_at| (run_at, job.id, job.spec.priority));
-            if !places.later.remove(&entry)
-                && let Some(scheduled) = scheduled
-            {
-                places.later.remove(&scheduled);
-            }
-        }
-    }
-
-    /// Place from 1 among the due jobs; `None` when it isn't there.
-    pub(super) fn position(&self, id: JobId, priority: i8, now: Timestamp) -> Option<u64> {
-        let mut places = self.lock();
-        places.promote(now);
-        let key = -i16::from(priority);
-        let line = places.due.get(&key)?;
-        let index = line.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        let ahead: usize = places.due.range(..key).map(|(_, line)| line.len()).sum();
-        Some((ahead + index) as u64 + 1)
+        places.promote(now, |owner| self.weight(owner));
+        let Some(before) = places.before(job) else {
+            let is_later = places.later.contains_key(&(job.run_at, job.id));
+            return Forecast { position: None, starts_at: is_later.then_some(job.run_at) };
+        };
+        let (ahead, work) = places.shares.ahead(&job.owner, before);
+        let is_next = places.running.len() + ahead < self.workers as usize;
+        let wait = match is_next {
+            true => Some(Duration::ZERO),
+            false => work.map(|work| (work + places.left_of_running(now)) / self.workers),
+        };
+        Forecast { position: Some(ahead as u64 + 1), starts_at: wait.map(|wait| now.plus(wait)) }
     }
 
     /// Jobs in the line, due or not.
@@ -106,15 +205,20 @@ impl Line {
     /// Since when the job that has waited longest has been due.
     pub(super) fn oldest(&self, now: Timestamp) -> Option<Timestamp> {
         let mut places = self.lock();
-        places.promote(now);
-        places.due.values().filter_map(|line| line.front()).map(|(_, since)| *since).min()
+        places.promote(now, |owner| self.weight(owner));
+        let lines = places.due.values().flat_map(BTreeMap::values);
+        lines.filter_map(VecDeque::front).map(|place| place.since).min()
     }
 
     /// Whether a job is due, and when the next one will be.
     pub(super) fn next_due(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
         let mut places = self.lock();
-        places.promote(now);
-        (places.due_count > 0, places.later.first().map(|(at, _, _)| *at))
+        places.promote(now, |owner| self.weight(owner));
+        (places.due_count > 0, places.later.keys().next().map(|(at, _)| *at))
+    }
+
+    fn weight(&self, owner: &Owner) -> u32 {
+        self.keys.borrow().weight(owner.as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -123,59 +227,188 @@ impl Line {
 }
 
 impl Places {
-    fn insert_due(&mut self, id: JobId, priority: i8, since: Timestamp) {
-        let line = self.due.entry(-i16::from(priority)).or_default();
-        if let Err(index) = line.binary_search_by_key(&id, |(id, _)| *id) {
-            line.insert(index, (id, since));
-            self.due_count += 1;
+    fn count(&mut self, owner: &Owner, by: isize) {
+        let count = self.by_owner.entry(owner.clone()).or_default();
+        *count = count.saturating_add_signed(by);
+        if *count == 0 {
+            self.by_owner.remove(owner);
         }
     }
 
-    fn remove_due(&mut self, id: JobId, priority: i8) {
-        let key = -i16::from(priority);
-        let Some(line) = self.due.get_mut(&key) else { return };
-        if let Ok(index) = line.binary_search_by_key(&id, |(id, _)| *id) {
-            line.remove(index);
-            self.due_count -= 1;
+    fn insert_due(&mut self, owner: &Owner, priority: i8, place: Place, weight: u32, is_new: bool) {
+        let line = self.due.entry(owner.clone()).or_default().entry(-i16::from(priority)).or_default();
+        if let Err(index) = line.binary_search_by_key(&place.id, |place| place.id) {
+            line.insert(index, place);
+            self.due_count += 1;
+            self.shares.enter(owner, weight, place.kind);
+            if is_new {
+                self.count(owner, 1);
+            }
         }
+    }
+
+    /// Takes a job out of the line, wherever it stood.
+    fn take_out(&mut self, job: &Job) {
+        self.suspects.remove(&job.id);
+        self.remove_due(job);
+        if !self.later.is_empty() {
+            let scheduled = std::iter::once(job.run_at).chain(job.spec.run_at);
+            let removed = scheduled.filter(|at| self.later.remove(&(*at, job.id)).is_some()).count();
+            if removed > 0 {
+                self.count(&job.owner, -1);
+            }
+        }
+    }
+
+    fn remove_due(&mut self, job: &Job) {
+        let key = -i16::from(job.spec.priority);
+        let Some(lines) = self.due.get_mut(&job.owner) else { return };
+        let Some(line) = lines.get_mut(&key) else { return };
+        let Ok(index) = line.binary_search_by_key(&job.id, |place| place.id) else { return };
+        let kind = line.remove(index).map_or(0, |place| place.kind);
         if line.is_empty() {
-            self.due.remove(&key);
+            lines.remove(&key);
         }
+        if lines.is_empty() {
+            self.due.remove(&job.owner);
+        }
+        self.due_count -= 1;
+        self.shares.leave(&job.owner, kind);
+        self.count(&job.owner, -1);
+    }
+
+    /// How many jobs of its owner stand before a due job.
+    fn before(&self, job: &Job) -> Option<usize> {
+        let lines = self.due.get(&job.owner)?;
+        let key = -i16::from(job.spec.priority);
+        let index = lines.get(&key)?.binary_search_by_key(&job.id, |place| place.id).ok()?;
+        let ahead: usize = lines.range(..key).map(|(_, line)| line.len()).sum();
+        Some(ahead + index)
+    }
+
+    /// An attempt that was charged has ended: the time it took of a worker is known now. Fetching holds none.
+    fn settle(&mut self, job: &Job, now: Timestamp) {
+        let Some((charge, since)) = self.running.remove(&job.id) else { return };
+        let fetching = Duration::from_millis(job.timings.fetch);
+        self.shares.settle(&charge, now.since(since).saturating_sub(fetching), self.running.is_empty());
+    }
+
+    /// What attempts under way are likely to take together from now on.
+    fn left_of_running(&self, now: Timestamp) -> Duration {
+        let left = self.running.values().map(|(charge, since)| {
+            let expected = charge.expected();
+            expected.saturating_sub(now.since(*since)).max(expected / OVERTIME_PART)
+        });
+        left.sum()
     }
 
     /// Moves what has become due into its line, some at a time: when many jobs come due at one moment, nobody may wait for all of them.
-    fn promote(&mut self, now: Timestamp) {
+    fn promote(&mut self, now: Timestamp, weight: impl Fn(&Owner) -> u32) {
         for _ in 0..PROMOTED_MAX {
-            let Some(&(at, id, priority)) = self.later.first().filter(|(at, _, _)| *at <= now) else {
-                return;
-            };
-            self.later.pop_first();
-            self.insert_due(id, priority, at);
+            let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) else { return };
+            let ((since, id), Later { owner, priority, kind }) = first.remove_entry();
+            self.insert_due(&owner, priority, Place { id, since, kind }, weight(&owner), false);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::access::{self, Keyring};
+    use crate::job::{JobSpec, KeyId, SourceSpec};
+    use crate::pipeline::Pipeline;
 
     const NOW: Timestamp = Timestamp::from_millis(1000);
 
+    fn line(workers: usize) -> Line {
+        Line::new(access::fixed(Keyring::default()), workers)
+    }
+
+    fn job(owner: Option<u64>, priority: i8, run_at: Timestamp) -> Job {
+        let spec = JobSpec {
+            source: SourceSpec::Upload,
+            pipeline: Pipeline::default(),
+            preset: None,
+            webhook: None,
+            priority,
+            run_at: Some(run_at),
+            timeout: Duration::from_secs(60),
+            max_attempts: 8,
+            expires_in: None,
+            tag: None,
+            metadata: Default::default(),
+        };
+        let mut job = Job::submitted(JobId::new(), Arc::new(spec), None, 0, vec![], NOW);
+        job.owner = owner.map(KeyId::from_random);
+        job
+    }
+
+    fn run(line: &Line, job: &mut Job, from: Timestamp, to: Timestamp) {
+        job.claim(from);
+        line.update(job, from);
+        job.status = Status::Succeeded;
+        line.update(job, to);
+    }
+
     #[test]
     fn places_follow_priority_and_then_age() {
-        let line = Line::default();
-        let ids: Vec<JobId> = (0..4).map(|_| JobId::new()).collect();
-        line.enter(ids[1], 0, NOW, NOW);
-        line.enter(ids[0], 0, NOW, NOW);
-        line.enter(ids[2], 5, NOW, NOW);
-        line.enter(ids[3], 0, Timestamp::from_millis(5000), NOW);
-        let place = |id: usize, priority| line.position(ids[id], priority, NOW);
-        assert_eq!(place(2, 5), Some(1));
-        assert_eq!(place(0, 0), Some(2));
-        assert_eq!(place(1, 0), Some(3));
-        assert_eq!(place(3, 0), None);
+        let line = line(1);
+        let late = Timestamp::from_millis(5000);
+        let jobs = [job(None, 0, NOW), job(None, 0, NOW), job(None, 5, NOW), job(None, 0, late)];
+        for index in [1, 0, 2, 3] {
+            line.update(&jobs[index], NOW);
+        }
+        let place = |index: usize| line.forecast(&jobs[index], NOW).position;
+        assert_eq!([place(2), place(0), place(1), place(3)], [Some(1), Some(2), Some(3), None]);
         assert_eq!(line.len(), 4);
-        assert_eq!(line.next_due(NOW), (true, Some(Timestamp::from_millis(5000))));
-        assert_eq!(line.position(ids[3], 0, Timestamp::from_millis(5000)), Some(4));
+        assert_eq!(line.next_due(NOW), (true, Some(late)));
+        assert_eq!(line.forecast(&jobs[3], NOW).starts_at, Some(late));
+        assert_eq!(line.forecast(&jobs[3], late).position, Some(4));
+    }
+
+    #[test]
+    fn another_owners_single_job_comes_next_and_says_when() {
+        let line = line(2);
+        let mut bulk: Vec<Job> = (0..100).map(|_| job(Some(1), 100, NOW)).collect();
+        bulk.iter().for_each(|job| line.update(job, NOW));
+        let second = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
+        assert_eq!(line.forecast(&bulk[50], NOW).starts_at, None, "nothing has been measured");
+        run(&line, &mut bulk[0], NOW, second(2));
+        for job in &mut bulk[1..3] {
+            job.claim(second(2));
+            line.update(job, second(2));
+        }
+        let single = job(Some(2), -100, second(2));
+        line.update(&single, second(2));
+        let told = line.forecast(&single, second(3));
+        // Two jobs of two seconds each have run for one.
+        assert_eq!(told, Forecast { position: Some(1), starts_at: Some(second(4)) });
+        let last = line.forecast(&bulk[99], second(3));
+        assert_eq!(last.position, Some(98));
+        assert_eq!(last.starts_at, Some(second(3 + 1 + 97)));
+        assert_eq!(line.turns(2, 0, second(3)).0, [single.owner.clone(), bulk[0].owner.clone()]);
+    }
+
+    #[test]
+    fn a_place_is_counted_for_its_owner_until_the_job_leaves() {
+        let line = line(1);
+        let mut first = job(Some(1), 0, NOW);
+        let later = job(Some(1), 0, Timestamp::from_millis(9000));
+        let owner = first.owner.clone();
+        assert!(line.reserve(&owner, 2).is_some());
+        line.update(&first, NOW);
+        line.release(&owner);
+        line.update(&later, NOW);
+        assert!(line.reserve(&owner, 2).is_none() && !line.has_place(&owner, 2));
+        assert!(line.has_place(&None, 2));
+        run(&line, &mut first, NOW, NOW);
+        assert!(line.has_place(&owner, 2));
+        line.next_due(Timestamp::from_millis(9000));
+        assert!(!line.has_place(&owner, 1), "coming due changes nothing");
+        line.leave(&later, NOW);
+        assert!(line.has_place(&owner, 1) && line.lock().by_owner.is_empty());
     }
 }

@@ -7,6 +7,7 @@
 pub mod board;
 mod changes;
 mod deliveries;
+mod fair;
 pub mod feed;
 mod line;
 mod looks;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 pub use board::Watch;
 pub use changes::Retry;
 pub use feed::{Feed, FeedItem};
+pub use line::Forecast;
 pub use looks::Turn;
 pub use reads::{Lookup, Stats};
 pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
@@ -37,7 +39,7 @@ pub use crate::store::{Claimed, Extended, Finish, InlineKey, ListFilter};
 use crate::access::{self, Keyring, Keys};
 use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;
-use crate::job::{Event, Job, Render, Retention};
+use crate::job::{Event, Job, KeyId, Render, Retention};
 use crate::store::{Counts, JobStore, Reap, StoreError};
 use crate::telemetry::Metrics;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub lease_duration: Duration,
     /// The API keys whose jobs these are, with their shares. Default: none.
     pub keys: Keys,
+    /// Jobs that are worked on at a time: what forecasts count with. Default 1.
+    pub workers: usize,
 }
 
 impl Default for Config {
@@ -67,6 +71,7 @@ impl Default for Config {
             board_jobs_max: 10_000,
             lease_duration: Duration::from_secs(30),
             keys: access::fixed(Keyring::default()),
+            workers: 1,
         }
     }
 }
@@ -77,6 +82,12 @@ const BOARD_BYTES_MAX: usize = 64 << 20;
 /// Why a verb did not happen. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
+    /// As many jobs of this key wait as its share allows.
+    #[error("this key's share of the queue is full; try again in {} s", retry_after.as_secs())]
+    ShareFull {
+        /// When a place is likely to be free.
+        retry_after: Duration,
+    },
     /// The waiting line is as long as it may get.
     #[error("the queue is full; try again in {} s", retry_after.as_secs())]
     Full {
@@ -123,7 +134,7 @@ struct Shared {
     feed: feed::Ring,
     throughput: throughput::Throughput,
     looks: looks::Looks,
-    keys_in_flight: Arc<DashSet<String>>,
+    keys_in_flight: Arc<DashSet<(Option<KeyId>, String)>>,
     submits_in_flight: AtomicUsize,
     /// As of the last look: new work would eat the room that is kept for what was taken already.
     is_space_low: AtomicBool,
@@ -163,7 +174,7 @@ impl Queue {
         let queue = Queue {
             shared: Arc::new(Shared {
                 board: board::Board::new(config.board_jobs_max, BOARD_BYTES_MAX),
-                line: line::Line::default(),
+                line: line::Line::new(config.keys.clone(), config.workers),
                 feed: feed::Ring::new(clock.now()),
                 throughput: throughput::Throughput::default(),
                 looks: looks::Looks::new(),
@@ -208,10 +219,7 @@ impl Queue {
             self.count_end(job);
         }
         for waiting in shared.store.waiting().await? {
-            shared.line.enter(waiting.id, waiting.priority, waiting.run_at, now);
-            if waiting.is_suspect {
-                shared.line.suspect(waiting.id);
-            }
+            shared.line.enter(waiting, now);
         }
         self.refresh_counts().await?;
         shared.work_arrived.notify_one();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::board::Card;
-use super::{Feed, Queue, QueueError, Watch};
+use super::{Feed, Forecast, Queue, QueueError, Watch};
 use crate::job::{Job, JobId, KeyId, Status};
 use crate::store::{Found, InlineKey, ListFilter};
 use crate::telemetry::StatusLabel;
@@ -70,12 +70,12 @@ impl Queue {
         })
     }
 
-    /// Place in the waiting line, from 1; `None` unless the job is queued and due.
-    pub fn position(&self, job: &Job) -> Option<u64> {
+    /// Where a job stands in the waiting line and when it is likely to begin; nothing unless it is queued.
+    pub fn forecast(&self, job: &Job) -> Forecast {
         if job.status != Status::Queued {
-            return None;
+            return Forecast::default();
         }
-        self.shared.line.position(job.id, job.spec.priority, self.shared.clock.now())
+        self.shared.line.forecast(job, self.shared.clock.now())
     }
 
     /// Jobs, newest first.

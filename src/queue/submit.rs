@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dashmap::DashSet;
 
 use super::{Queue, QueueError, Shared};
-use crate::job::{AssetInfo, Job, JobId, JobSpec, SourceInfo, Warning};
+use crate::job::{AssetInfo, Job, JobId, JobSpec, KeyId, SourceInfo, Warning};
 use crate::store::{IdempotencyKey, Inserted, NewJob};
 
 /// What a job takes on the disk beside its source and a result of the same size: rows, indexes, the log, whole blocks.
@@ -19,6 +19,8 @@ const JOB_BYTES: u64 = 64 * 1024;
 pub struct Submission {
     /// Its id, chosen before the source was stored under it.
     pub id: JobId,
+    /// The API key that submits it.
+    pub owner: Option<KeyId>,
     /// What to do.
     pub spec: JobSpec,
     /// The image that came with the request; `None` when it must be fetched.
@@ -67,8 +69,8 @@ pub enum Submitted {
 /// Holds an idempotency key while its submission is in flight.
 #[derive(Debug)]
 pub struct KeyGuard {
-    key: String,
-    keys: Arc<DashSet<String>>,
+    key: (Option<KeyId>, String),
+    keys: Arc<DashSet<(Option<KeyId>, String)>>,
 }
 
 impl Drop for KeyGuard {
@@ -78,34 +80,43 @@ impl Drop for KeyGuard {
 }
 
 /// Counts a submission while it is on its way into the line.
-struct Place(Arc<Shared>);
+struct Place {
+    shared: Arc<Shared>,
+    /// Whose share it counts in.
+    owner: Option<KeyId>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.submits_in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.shared.submits_in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.shared.line.release(&self.owner);
     }
 }
 
 impl Queue {
-    /// Whether a submission would be taken now; asked before its body is received.
-    pub fn admit(&self) -> Result<(), QueueError> {
+    /// Whether a submission of this owner would be taken now; asked before its body is received.
+    pub fn admit(&self, owner: &Option<KeyId>) -> Result<(), QueueError> {
         let shared = &self.shared;
         let in_flight = shared.submits_in_flight.load(Ordering::Acquire);
         if shared.line.len() + in_flight >= shared.config.queued_max {
             return Err(QueueError::Full { retry_after: self.place_expected_in() });
         }
+        if !shared.line.has_place(owner, shared.config.queued_max) {
+            return Err(self.share_full(owner));
+        }
         self.require_space()
     }
 
-    /// Claims an idempotency key for one submission; `None` while another holds it.
-    pub fn begin_key(&self, key: &str) -> Option<KeyGuard> {
+    /// Claims an idempotency key of this owner for one submission; `None` while another holds it.
+    pub fn begin_key(&self, owner: &Option<KeyId>, key: &str) -> Option<KeyGuard> {
         let keys = Arc::clone(&self.shared.keys_in_flight);
-        keys.insert(key.to_owned()).then(|| KeyGuard { key: key.to_owned(), keys })
+        let key = (owner.clone(), key.to_owned());
+        keys.insert(key.clone()).then(|| KeyGuard { key, keys })
     }
 
     /// Stores the job. When this returns `Created`, job and source are on stable storage. Runs to its end even if the caller goes away.
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, QueueError> {
-        let place = self.take_place()?;
+        let place = self.take_place(&submission.owner)?;
         self.take_space(&submission).await?;
         let queue = self.clone();
         let task = tokio::spawn(async move {
@@ -140,6 +151,7 @@ impl Queue {
             submission.warnings,
             shared.clock.now(),
         );
+        job.owner = submission.owner;
         let mut inline_assets = Vec::new();
         for (info, bytes) in submission.assets {
             let inline = matches!(bytes, SourceBytes::Inline(_));
@@ -164,13 +176,15 @@ impl Queue {
         })
     }
 
-    fn take_place(&self) -> Result<Place, QueueError> {
+    fn take_place(&self, owner: &Option<KeyId>) -> Result<Place, QueueError> {
         let shared = Arc::clone(&self.shared);
+        let places = shared.config.queued_max;
+        shared.line.reserve(owner, places).ok_or_else(|| self.share_full(owner))?;
         shared.submits_in_flight.fetch_add(1, Ordering::AcqRel);
-        let place = Place(shared);
+        let place = Place { shared, owner: owner.clone() };
         // This submission counts among those in flight already.
-        let taken = place.0.line.len() + place.0.submits_in_flight.load(Ordering::Acquire);
-        if taken > place.0.config.queued_max {
+        let taken = place.shared.line.len() + place.shared.submits_in_flight.load(Ordering::Acquire);
+        if taken > places {
             return Err(QueueError::Full { retry_after: self.place_expected_in() });
         }
         self.require_space()?;
@@ -196,6 +210,16 @@ impl Queue {
             true => Err(QueueError::StorageFull),
             false => Ok(()),
         }
+    }
+
+    /// Why an owner gets no more places; one is free again when the first of its jobs begins.
+    fn share_full(&self, owner: &Option<KeyId>) -> QueueError {
+        if owner.is_none() {
+            return QueueError::Full { retry_after: self.place_expected_in() };
+        }
+        let moves_in = self.shared.line.moves_in(owner, self.shared.clock.now());
+        let seconds = moves_in.map_or(1, |wait| wait.as_secs() + 1).clamp(1, 60);
+        QueueError::ShareFull { retry_after: Duration::from_secs(seconds) }
     }
 
     /// When a full line is likely to have moved: the mean time between two jobs' ends in the last minute, 1 s to 60 s.

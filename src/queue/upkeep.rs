@@ -252,6 +252,7 @@ mod tests {
                 metadata: Default::default(),
             },
             source: None,
+            owner: None,
             assets: Vec::new(),
             memory_bytes: 0,
             warnings: Vec::new(),
@@ -259,12 +260,12 @@ mod tests {
         };
         let space = |free_bytes| Space { free_bytes, total_bytes: 1 << 40 };
         queue.note_space(space(1 << 20));
-        assert_eq!(queue.admit(), Err(QueueError::StorageFull));
+        assert_eq!(queue.admit(&None), Err(QueueError::StorageFull));
         assert_eq!(queue.submit(submission()).await.unwrap_err(), QueueError::StorageFull);
-        assert_eq!(queue.retry(JobId::new()).await.unwrap_err(), QueueError::StorageFull);
+        assert_eq!(queue.admit(&None).unwrap_err(), QueueError::StorageFull);
         assert_eq!(queue.stats().queued, 0);
         queue.note_space(space(1 << 30));
-        assert_eq!(queue.admit(), Ok(()));
+        assert_eq!(queue.admit(&None), Ok(()));
         queue.submit(submission()).await.unwrap();
         assert_eq!(queue.stats().queued, 1);
         // One byte more than the reserve is no room for a job: it looks again, at the disk of this test.
@@ -275,7 +276,7 @@ mod tests {
         queue.note_space(space(1 << 20));
         assert!(queue.claim(9, 9, u64::MAX).await.unwrap().is_empty());
         queue.note_space(space(32 << 20));
-        assert_eq!(queue.admit(), Err(QueueError::StorageFull));
+        assert_eq!(queue.admit(&None), Err(QueueError::StorageFull));
         assert_eq!(queue.claim(9, 9, u64::MAX).await.unwrap().len(), 2);
     }
 }

@@ -17,7 +17,7 @@ use crate::telemetry::StatusLabel;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Queue {
-    /// Hands out due jobs: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others: none
+    /// Hands out due jobs, by turns of those who have submitted them: at most `ready_max` whose source is stored, together within `memory_bytes_max`, and `fetch_max` others: none
     /// of these while room on the disk is low, and none at all while there is hardly enough to record how they end.
     pub async fn claim(
         &self,
@@ -31,16 +31,17 @@ impl Queue {
         }
         // What is fetched takes room that those need who are to be recorded.
         let fetch_max = if shared.is_space_low.load(Ordering::Acquire) { 0 } else { fetch_max };
+        let now = shared.clock.now();
+        let (ready_turns, fetch_turns) = shared.line.turns(ready_max, fetch_max, now);
         let request = ClaimRequest {
             worker: shared.worker,
             ready_max,
             fetch_max,
             memory_bytes_max,
             lease_duration: shared.config.lease_duration,
-            ready_turns: Vec::new(),
-            fetch_turns: Vec::new(),
+            ready_turns,
+            fetch_turns,
         };
-        let now = shared.clock.now();
         let claimed = shared.store.claim(request, now).await?;
         for claimed in &claimed {
             shared.metrics.job_wait_seconds.observe(now.since(claimed.job.run_at).as_secs_f64());

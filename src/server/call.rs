@@ -10,13 +10,14 @@ use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 
 use super::activity::Activity;
+use super::auth::Caller;
 use super::error::{ApiError, Code};
 use super::state::State;
 use super::upload::Arriving;
 use crate::api::JobView;
 use crate::api::query::WAIT_SECONDS_MAX;
 use crate::job::{Job, JobId};
-use crate::queue::Lookup;
+use crate::queue::{Lookup, Queue};
 
 /// A request: its head, its body to come, and what its address has named.
 pub(super) struct Call {
@@ -25,6 +26,8 @@ pub(super) struct Call {
     pub(super) body: Arriving,
     /// Address of this server that the client has connected to.
     pub(super) local: IpAddr,
+    /// Who asks.
+    pub(super) caller: Caller,
     /// What stands in the address where the route has a name in braces.
     pub(super) parameters: Vec<String>,
 }
@@ -36,10 +39,11 @@ impl Call {
         head: Parts,
         body: Incoming,
         local: IpAddr,
+        caller: Caller,
         activity: Arc<Activity>,
     ) -> Call {
         let body = Arriving::new(body, &head, activity);
-        Call { state, head, body, local, parameters: Vec::new() }
+        Call { state, head, body, local, caller, parameters: Vec::new() }
     }
 
     /// The headers.
@@ -69,7 +73,26 @@ impl Call {
 
     /// The job that the address names, as it is now.
     pub(super) async fn job(&self) -> Result<Arc<Job>, ApiError> {
-        found(self.state.services.queue.get(self.job_id()?).await?)
+        let lookup = self.state.services.queue.get(self.job_id()?).await?;
+        self.found(lookup)
+    }
+
+    /// The id in the address, of a job that the caller sees: for who is about to wait for it or to change it.
+    pub(super) async fn own_job_id(&self) -> Result<JobId, ApiError> {
+        let id = self.job_id()?;
+        if self.caller.confined_to().is_some() {
+            self.job().await?;
+        }
+        Ok(id)
+    }
+
+    /// The job of a lookup. What the caller may not see never was.
+    pub(super) fn found(&self, lookup: Lookup) -> Result<Arc<Job>, ApiError> {
+        match lookup {
+            Lookup::Job(job) if self.caller.sees_job(&job) => Ok(job),
+            Lookup::Gone(owner) if self.caller.sees(owner.as_ref()) => Err(gone_job()),
+            Lookup::Job(_) | Lookup::Gone(_) | Lookup::Unknown => Err(unknown_job()),
+        }
     }
 
     /// Seconds of `?wait=`, if that is given. Other parameters of the query are refused.
@@ -91,24 +114,21 @@ impl Call {
     pub(super) async fn wait_terminal(&self, id: JobId, limit: Duration) -> Result<Arc<Job>, ApiError> {
         let queue = &self.state.services.queue;
         tokio::select! {
-            lookup = queue.wait_terminal(id, limit) => found(lookup?),
-            () = self.state.draining() => found(queue.get(id).await?),
+            lookup = queue.wait_terminal(id, limit) => self.found(lookup?),
+            () = self.state.draining() => self.found(queue.get(id).await?),
         }
     }
 
     /// The job as clients see it.
     pub(super) fn view(&self, job: &Job) -> JobView {
-        JobView::new(job, self.state.services.queue.position(job), "")
+        view(&self.state.services.queue, job)
     }
 }
 
-/// The job of a lookup.
-pub(super) fn found(lookup: Lookup) -> Result<Arc<Job>, ApiError> {
-    match lookup {
-        Lookup::Job(job) => Ok(job),
-        Lookup::Gone(_) => Err(gone_job()),
-        Lookup::Unknown => Err(unknown_job()),
-    }
+/// A job as clients see it.
+pub(super) fn view(queue: &Queue, job: &Job) -> JobView {
+    let forecast = queue.forecast(job);
+    JobView::new(job, forecast.position, "").starting(forecast.starts_at)
 }
 
 /// The job was there once.

@@ -20,6 +20,7 @@ pub(super) enum Code {
     InvalidJson,
     InvalidRequest,
     DigestMismatch,
+    Unauthorized,
     Forbidden,
     NotFound,
     MethodNotAllowed,
@@ -41,6 +42,7 @@ pub(super) enum Code {
     WebhookForbidden,
     IdempotencyMismatch,
     QueueFull,
+    RateLimited,
     HeadersTooLarge,
     Internal,
     ShuttingDown,
@@ -50,10 +52,11 @@ pub(super) enum Code {
 
 impl Code {
     /// Every code, for the pages that explain them.
-    pub(super) const ALL: [Code; 29] = [
+    pub(super) const ALL: [Code; 31] = [
         Code::InvalidJson,
         Code::InvalidRequest,
         Code::DigestMismatch,
+        Code::Unauthorized,
         Code::Forbidden,
         Code::NotFound,
         Code::MethodNotAllowed,
@@ -75,6 +78,7 @@ impl Code {
         Code::WebhookForbidden,
         Code::IdempotencyMismatch,
         Code::QueueFull,
+        Code::RateLimited,
         Code::HeadersTooLarge,
         Code::Internal,
         Code::ShuttingDown,
@@ -91,6 +95,7 @@ impl Code {
             Code::DigestMismatch => {
                 ("digest_mismatch", S::BAD_REQUEST, true, "The body does not match its digest")
             }
+            Code::Unauthorized => ("unauthorized", S::UNAUTHORIZED, false, "A key is asked for"),
             Code::Forbidden => ("forbidden", S::FORBIDDEN, false, "Not allowed"),
             Code::NotFound => ("not_found", S::NOT_FOUND, false, "Not found"),
             Code::MethodNotAllowed => {
@@ -150,6 +155,7 @@ impl Code {
                 "This Idempotency-Key was used for another request",
             ),
             Code::QueueFull => ("queue_full", S::TOO_MANY_REQUESTS, true, "The queue is full"),
+            Code::RateLimited => ("rate_limited", S::TOO_MANY_REQUESTS, true, "Too many requests"),
             Code::HeadersTooLarge => (
                 "headers_too_large",
                 S::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -302,6 +308,11 @@ impl From<QueueError> for ApiError {
         match error {
             QueueError::Full { retry_after } => {
                 ApiError::new(Code::QueueFull, "The queue is full; try again later.").retry_after(retry_after)
+            }
+            QueueError::ShareFull { retry_after } => {
+                let detail =
+                    "As many jobs of this key wait as its share of the queue allows; try again later.";
+                ApiError::new(Code::QueueFull, detail).retry_after(retry_after)
             }
             QueueError::StorageFull => {
                 ApiError::new(Code::StorageFull, "There is no room for another job.").because(error)

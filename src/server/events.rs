@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::auth::Caller;
 use super::body::{Body, StreamError};
 use super::call::{self, Call, gone_job};
 use super::error::ApiError;
 use super::respond;
 use super::state::State;
-use crate::api::JobView;
 use crate::job::Job;
-use crate::queue::{Feed, FeedItem, Watch};
+use crate::queue::{Feed, FeedItem, Queue, Watch};
 
 /// How often a silent stream says that it is alive.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
@@ -36,7 +36,8 @@ pub(super) async fn of_job(call: &Call) -> Result<Response<Body>, ApiError> {
     if let Some(seen) = seen {
         watch.skip_to(seen);
     }
-    Ok(stream(JobStream { state: Arc::clone(&call.state), watch, begun: false }.run()))
+    let (state, begun) = (Arc::clone(&call.state), false);
+    Ok(stream(call, JobStream { state, watch, begun }.run()))
 }
 
 /// `GET /v1/events`.
@@ -45,15 +46,22 @@ pub(super) fn of_all(call: &Call) -> Result<Response<Body>, ApiError> {
     let named = call.headers().contains_key("last-event-id");
     let after = named.then(|| last_event(call).map_or(SEQUENCE_MAX, |sequence| sequence.min(SEQUENCE_MAX)));
     let feed = call.state.services.queue.feed(after);
-    Ok(stream(AllStream { state: Arc::clone(&call.state), feed, begun: false }.run()))
+    let (state, caller) = (Arc::clone(&call.state), call.caller.clone());
+    Ok(stream(call, AllStream { state, caller, feed, begun: false }.run()))
 }
 
 fn last_event(call: &Call) -> Option<u64> {
     call.header("last-event-id")?.trim().parse().ok()
 }
 
-fn stream(events: impl Stream<Item = Result<Bytes, StreamError>> + Send + 'static) -> Response<Body> {
-    let mut response = Response::new(Body::stream(events, None));
+/// The answer; it ends when the caller may no longer read it.
+fn stream(
+    call: &Call,
+    events: impl Stream<Item = Result<Bytes, StreamError>> + Send + 'static,
+) -> Response<Body> {
+    let (caller, keys) = (call.caller.clone(), call.state.services.keys.clone());
+    let shut_out = async move { caller.shut_out(keys).await };
+    let mut response = Response::new(Body::stream(events.take_until(Box::pin(shut_out)), None));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -82,7 +90,7 @@ impl JobStream {
             };
             let event = match next {
                 Err(_silence) => Bytes::from_static(b":\n\n"),
-                Ok(Some(job)) => event(job.version, &job, services.queue.position(&job))?,
+                Ok(Some(job)) => event(job.version, &job, &services.queue)?,
                 Ok(None) => return None,
             };
             Some((Ok(event), this))
@@ -92,6 +100,7 @@ impl JobStream {
 
 struct AllStream {
     state: Arc<State>,
+    caller: Caller,
     feed: Feed,
     begun: bool,
 }
@@ -104,13 +113,13 @@ impl AllStream {
                 return Some((Ok(greeting()), this));
             }
             let next = tokio::select! {
-                next = tokio::time::timeout(COMMENT_INTERVAL, this.feed.next()) => next,
+                next = tokio::time::timeout(COMMENT_INTERVAL, next_seen(&mut this.feed, &this.caller)) => next,
                 () = this.state.draining() => return None,
             };
             let event = match next {
                 Err(_silence) => Bytes::from_static(b":\n\n"),
                 Ok(Some(FeedItem::Job { sequence, job })) => {
-                    event(sequence, &job, this.state.services.queue.position(&job))?
+                    event(sequence, &job, &this.state.services.queue)?
                 }
                 Ok(Some(FeedItem::Reset { sequence })) => {
                     Bytes::from(format!("event: reset\nid: {sequence}\ndata: {{}}\n\n"))
@@ -122,14 +131,24 @@ impl AllStream {
     }
 }
 
+/// The next item that the caller may see.
+async fn next_seen(feed: &mut Feed, caller: &Caller) -> Option<FeedItem> {
+    loop {
+        match feed.next().await? {
+            FeedItem::Job { job, .. } if !caller.sees_job(&job) => {}
+            item => return Some(item),
+        }
+    }
+}
+
 /// Sent at once, so that the client learns that it is connected.
 fn greeting() -> Bytes {
     Bytes::from(format!("retry: {RECONNECT_MILLIS}\n\n"))
 }
 
 /// One event. JSON has no line breaks of its own, so the data is one line. `None` ends the stream: a job without JSON is a bug.
-fn event(id: u64, job: &Job, position: Option<u64>) -> Option<Bytes> {
-    let json = call::json_bytes(&JobView::new(job, position, "")).ok()?;
+fn event(id: u64, job: &Job, queue: &Queue) -> Option<Bytes> {
+    let json = call::json_bytes(&call::view(queue, job)).ok()?;
     let mut event = format!("event: job\nid: {id}\ndata: ").into_bytes();
     event.extend_from_slice(&json);
     event.extend_from_slice(b"\n\n");

@@ -5,6 +5,7 @@
 //! `pipeline`, off the event loop). Built by `app`.
 
 mod activity;
+mod auth;
 mod body;
 mod call;
 mod capabilities;
@@ -27,6 +28,7 @@ mod page;
 mod presets;
 mod problems;
 mod range;
+mod rate;
 mod respond;
 mod router;
 mod service;

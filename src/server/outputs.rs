@@ -17,7 +17,7 @@ use crate::queue::InlineKey;
 /// Answers with the bytes, once they are there.
 pub(super) async fn read(call: &Call) -> Result<Response<Body>, ApiError> {
     let job = match call.wait()? {
-        Some(wait) => call.wait_terminal(call.job_id()?, wait).await?,
+        Some(wait) => call.wait_terminal(call.own_job_id().await?, wait).await?,
         None => call.job().await?,
     };
     let output = output(call, &job)?;

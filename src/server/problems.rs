@@ -77,8 +77,11 @@ fn explanation(name: &str) -> &'static str {
         "digest_mismatch" => {
             "The body that arrived is not the one whose Content-Digest was announced: it was changed on its way. Send it again."
         }
+        "unauthorized" => {
+            "This server asks for a key, and this request showed none that it knows. Send `Authorization: Bearer mlk_…`; the operator makes keys with `minilab keys add NAME`."
+        }
         "forbidden" => {
-            "Without keys this server answers only for loopback and its public_url, and takes no writes from pages of other sites. If you reach it under another name, set public_url."
+            "The key lacks the scope that this needs; the operator gives scopes with `minilab keys add`. Without keys this server answers only for loopback and its public_url, and takes no writes from pages of other sites. If you reach it under another name, set public_url."
         }
         "not_found" => "There is nothing at this address, or no job with this id.",
         "method_not_allowed" => {
@@ -123,7 +126,12 @@ fn explanation(name: &str) -> &'static str {
         "idempotency_mismatch" => {
             "The Idempotency-Key was used for another specification or image in the last 24 hours. Use a new key."
         }
-        "queue_full" => "As many jobs are waiting as this server holds. Try again after Retry-After seconds.",
+        "queue_full" => {
+            "As many jobs are waiting as this server holds, or as this key may have waiting. Try again after Retry-After seconds."
+        }
+        "rate_limited" => {
+            "The key has made more requests than its rate allows. Try again after Retry-After seconds; RateLimit tells what is left."
+        }
         "headers_too_large" => "The request has too many headers, or they are too long.",
         "internal" => {
             "Something went wrong in the server. Its log has the cause under the answer's request_id."

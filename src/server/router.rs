@@ -7,7 +7,8 @@ use super::body::Body;
 use super::call::Call;
 use super::error::{ApiError, Code};
 use super::{
-    capabilities, events, health, jobs, metrics, openapi, outputs, page, problems, respond, source, stats,
+    auth, capabilities, events, health, jobs, metrics, openapi, outputs, page, problems, respond, source,
+    stats,
 };
 
 /// What a route does.
@@ -76,6 +77,7 @@ pub(super) async fn dispatch(mut call: Call) -> Result<Response<Body>, ApiError>
     call.parameters = parameters;
     let wanted = if call.head.method == Method::HEAD { Method::GET } else { call.head.method.clone() };
     if let Some((_, action)) = route.methods.iter().find(|(method, _)| *method == wanted) {
+        call.caller.require(auth::need(*action))?;
         return act(*action, call).await;
     }
     let allowed = route.allowed();

@@ -11,9 +11,11 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::activity::Activity;
+use super::auth::{self, Caller};
 use super::body::Body;
 use super::call::Call;
 use super::error::ApiError;
+use super::rate::Quota;
 use super::state::State;
 use super::{guard, limits, router};
 use crate::telemetry::StatusLabel;
@@ -33,13 +35,18 @@ pub(super) async fn answer(
     let is_head = request.method() == Method::HEAD;
     let (head, body) = request.into_parts();
     tracing::debug!(request.id = request_id, method = %head.method, path = head.uri.path(), "request");
-    let call = Call::new(Arc::clone(&state), head, body, local, Arc::clone(&activity));
-    let mut response = match AssertUnwindSafe(handle(call)).catch_unwind().await {
+    let caller = Caller::identify(&state.services.keys, &head.headers);
+    let quota = auth::admit(&state, &caller);
+    let call = Call::new(Arc::clone(&state), head, body, local, caller, Arc::clone(&activity));
+    let mut response = match AssertUnwindSafe(handle(call, quota)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.into_response(&request_id),
         Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),
     };
     finish(&mut response, &request_id, is_head);
+    if let Some(quota) = quota {
+        quota.tell(response.headers_mut());
+    }
     if !http2 && activity.is_body_unread() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -48,9 +55,13 @@ pub(super) async fn answer(
     Ok(response.map(|body| body.holding(in_flight)))
 }
 
-async fn handle(call: Call) -> Result<Response<Body>, ApiError> {
+async fn handle(call: Call, quota: Option<Quota>) -> Result<Response<Body>, ApiError> {
     limits::check_head(&call.head, &call.state.config)?;
-    guard::check(&call.state.hosts, &call.head, call.local)?;
+    let authority = guard::authority(&call.head)?;
+    if matches!(call.caller, Caller::Master) {
+        guard::check(&call.state.hosts, &call.head, authority, call.local)?;
+    }
+    quota.map_or(Ok(()), |quota| quota.check())?;
     router::dispatch(call).await
 }
 

@@ -10,7 +10,9 @@ use super::capabilities::Prepared;
 use super::config::Config;
 use super::connection::Phase;
 use super::page::Page;
+use super::rate::Rates;
 use super::{guard, openapi, problems};
+use crate::access::Keys;
 use crate::blob::Blobs;
 use crate::clock::Clock;
 use crate::egress::Egress;
@@ -30,6 +32,8 @@ pub struct Services {
     pub egress: Egress,
     /// Every metric.
     pub metrics: Arc<Metrics>,
+    /// The API keys.
+    pub keys: Keys,
     /// The time.
     pub clock: Clock,
     /// Asked by `/health/ready`.
@@ -50,6 +54,7 @@ pub(super) struct State {
     pub(super) openapi: Prepared,
     pub(super) page: Page,
     pub(super) problems: problems::Pages,
+    pub(super) rates: Rates,
     uploads: AtomicUsize,
 }
 
@@ -81,6 +86,7 @@ impl State {
             openapi: Prepared::json(&openapi::document(&config, &public_url)),
             page: Page::new(),
             problems: problems::Pages::new(),
+            rates: Rates::default(),
             uploads: AtomicUsize::new(0),
             config,
             services,

@@ -34,6 +34,7 @@ async fn bench(at: Timestamp) -> Bench {
 impl Bench {
     async fn submit(&self) -> JobId {
         let submission = Submission {
+            owner: None,
             id: JobId::new(),
             spec: jobs::spec(),
             source: Some((source(false), SourceBytes::Blob)),

@@ -3,6 +3,8 @@
 // A test's panic is its report.
 #![allow(clippy::unwrap_used)]
 
+mod access;
+mod access_cli;
 mod analyze;
 mod anomaly;
 mod assets;
@@ -15,6 +17,7 @@ mod crash;
 mod doctor;
 mod event_loop;
 mod examples;
+mod fairness;
 mod hostile;
 mod presets;
 mod readme;

@@ -38,6 +38,7 @@ impl Life {
     async fn submit(&self) -> JobId {
         let id = JobId::new();
         let submission = queue::Submission {
+            owner: None,
             id,
             spec: jobs::spec(),
             source: Some((source(false), SourceBytes::Blob)),

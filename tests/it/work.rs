@@ -78,6 +78,7 @@ impl Bench {
             SourceBytes::Blob
         };
         let submission = Submission {
+            owner: None,
             id,
             spec,
             source: Some((info, bytes)),
@@ -185,6 +186,7 @@ async fn a_job_needing_more_than_the_budget_runs_alone() {
     let header = pipeline::probe(std::io::Cursor::new(&source), &limits).unwrap();
     let id = JobId::new();
     let submission = Submission {
+        owner: None,
         id,
         spec: spec(to_webp(8)),
         source: Some((

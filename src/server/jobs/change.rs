@@ -3,7 +3,7 @@
 use hyper::{Response, StatusCode};
 
 use super::super::body::Body;
-use super::super::call::{Call, found, gone_job, unknown_job};
+use super::super::call::{Call, gone_job, unknown_job};
 use super::super::error::{ApiError, Code};
 use super::super::respond;
 use super::read;
@@ -12,14 +12,16 @@ use crate::queue::{QueueError, Retry};
 
 /// `POST …/cancel`: 202 while an attempt still has to notice, else 200.
 pub(in crate::server) async fn cancel(call: &Call) -> Result<Response<Body>, ApiError> {
-    let job = found(call.state.services.queue.cancel(call.job_id()?).await.map_err(refused)?)?;
+    let id = call.own_job_id().await?;
+    let job = call.found(call.state.services.queue.cancel(id).await.map_err(refused)?)?;
     let status = if job.status == Status::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok(read::show(call, status, &job))
 }
 
 /// `POST …/retry`.
 pub(in crate::server) async fn retry(call: &Call) -> Result<Response<Body>, ApiError> {
-    match call.state.services.queue.retry(call.job_id()?).await.map_err(refused)? {
+    let id = call.own_job_id().await?;
+    match call.state.services.queue.retry(id).await.map_err(refused)? {
         Retry::Queued(job) => Ok(read::show(call, StatusCode::ACCEPTED, &job)),
         Retry::WrongState(job) => {
             let detail = match job.status {
@@ -32,18 +34,17 @@ pub(in crate::server) async fn retry(call: &Call) -> Result<Response<Body>, ApiE
         }
         Retry::Gone => Err(gone_job()),
         Retry::Unknown => Err(unknown_job()),
-        Retry::Full { retry_after } => Err(QueueError::Full { retry_after }.into()),
     }
 }
 
 /// `DELETE …`.
 pub(in crate::server) async fn delete(call: &Call) -> Result<Response<Body>, ApiError> {
-    let id = call.job_id()?;
+    let id = call.own_job_id().await?;
     if call.state.services.queue.delete(id).await.map_err(refused)? {
         return Ok(respond::empty(StatusCode::NO_CONTENT));
     }
     // It was gone before, or there never was one: the lookup knows which.
-    found(call.state.services.queue.get(id).await?)?;
+    call.found(call.state.services.queue.get(id).await?)?;
     Err(unknown_job())
 }
 

@@ -28,7 +28,7 @@ impl Key {
             );
             return Err(ApiError::new(Code::InvalidRequest, detail));
         }
-        match call.state.services.queue.begin_key(key) {
+        match call.state.services.queue.begin_key(&call.caller.owner(), key) {
             Some(guard) => Ok(Some(Key { key: key.to_owned(), _guard: guard })),
             None => {
                 let detail =

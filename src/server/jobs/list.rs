@@ -19,6 +19,7 @@ const LIMIT_MAX: usize = 200;
 /// Answers with a page of jobs, and with the address of the next page if there is one.
 pub(in crate::server) async fn list(call: &Call) -> Result<Response<Body>, ApiError> {
     let mut filter = read_filter(call.query())?;
+    filter.owner = call.caller.confined_to().cloned();
     let limit = filter.limit;
     // One more than shown tells whether there is another page.
     filter.limit = limit + 1;
@@ -27,10 +28,12 @@ pub(in crate::server) async fn list(call: &Call) -> Result<Response<Body>, ApiEr
     jobs.truncate(limit);
     let last = jobs.last().map(|job| job.id).filter(|_| more);
     let queue = &call.state.services.queue;
-    let placed: Vec<_> = jobs.into_iter().map(|job| (queue.position(&job), job)).collect();
+    let placed: Vec<_> = jobs.into_iter().map(|job| (queue.forecast(&job), job)).collect();
     // Two hundred jobs with all the metadata they may have are megabytes: too much for the event loop.
     let write = move || {
-        let views = placed.iter().map(|(position, job)| JobView::new(job, *position, ""));
+        let views = placed
+            .iter()
+            .map(|(forecast, job)| JobView::new(job, forecast.position, "").starting(forecast.starts_at));
         serde_json::to_vec(&JobList { jobs: views.collect() })
     };
     let page = tokio::task::spawn_blocking(write).await.map_err(ApiError::internal)?;

@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use super::super::body::Body;
-use super::super::call::{Call, found};
+use super::super::call::Call;
 use super::super::error::ApiError;
 use super::super::{conditional, respond};
 use crate::job::{Job, Status};
@@ -17,15 +17,15 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Answers with the job.
 pub(in crate::server) async fn read(call: &Call) -> Result<Response<Body>, ApiError> {
     let wait = call.wait()?;
-    let id = call.job_id()?;
+    let id = call.own_job_id().await?;
     let job = match (wait, conditional::seen_version(call.headers())) {
         (None, _) => call.job().await?,
         (Some(wait), None) => call.wait_terminal(id, wait).await?,
         (Some(wait), Some(seen)) => {
             let queue = &call.state.services.queue;
             tokio::select! {
-                lookup = queue.wait_change(id, seen, wait) => found(lookup?)?,
-                () = call.state.draining() => found(queue.get(id).await?)?,
+                lookup = queue.wait_change(id, seen, wait) => call.found(lookup?)?,
+                () = call.state.draining() => call.found(queue.get(id).await?)?,
             }
         }
     };

@@ -22,7 +22,7 @@ use super::receive::{self, Form, Intent, Request};
 use crate::api::PlanView;
 use crate::api::query::WAIT_SECONDS_MAX;
 use crate::blob::BlobKey;
-use crate::job::{Job, JobId, JobSpec, Warning};
+use crate::job::{Job, JobId, JobSpec, KeyId, Warning};
 use crate::queue::{SourceBytes, Submission, Submitted};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -41,7 +41,7 @@ pub(in crate::server) async fn submit(call: Call) -> Result<Response<Body>, ApiE
     let form = receive::form(&call);
     let intent = form.intent(&call);
     if !intent.dry_run {
-        admit(&call.state)?;
+        admit(&call)?;
     }
     let key = Key::begin(&call)?;
     let preferred = preferred_wait(&call);
@@ -75,20 +75,20 @@ async fn take(
         Outcome::Planned(plan(&call.state, request).await?)
     } else {
         let wait = request.wait;
-        let (job, replayed) = complete(&call.state, request, key).await?;
+        let (job, replayed) = complete(&call.state, call.caller.owner(), request, key).await?;
         Outcome::Entered { job, replayed, wait }
     };
     Ok((call, outcome))
 }
 
 /// Whether a submission would be taken now.
-fn admit(state: &State) -> Result<(), ApiError> {
-    if state.is_draining() {
+fn admit(call: &Call) -> Result<(), ApiError> {
+    if call.state.is_draining() {
         let error =
             ApiError::new(Code::ShuttingDown, "The server is about to stop; submit to its successor.");
         return Err(error.retry_after(Duration::from_secs(5)));
     }
-    Ok(state.services.queue.admit()?)
+    Ok(call.state.services.queue.admit(&call.caller.owner())?)
 }
 
 /// `Prefer: wait=N` (RFC 7240); more than we wait is cut, what can't be read is ignored.
@@ -116,11 +116,12 @@ async fn plan(state: &Arc<State>, request: Request) -> Result<PlanView, ApiError
 /// Inspects, stores and submits; whatever goes wrong leaves nothing behind.
 async fn complete(
     state: &Arc<State>,
+    owner: Option<KeyId>,
     request: Request,
     key: Option<Key>,
 ) -> Result<(Arc<Job>, bool), ApiError> {
     let Some(received) = request.received else {
-        return enter(state, Entry::fetched(request.spec), key).await;
+        return enter(state, Entry::fetched(owner, request.spec), key).await;
     };
     let Inspected { received, assets, spec, source, sha256, plan, memory_bytes } =
         inspect::inspect(state, received, request.assets, request.spec).await?;
@@ -130,6 +131,7 @@ async fn complete(
     let mut entry = Entry {
         submission: Submission {
             id,
+            owner,
             spec,
             source: Some((source, bytes)),
             assets: Vec::with_capacity(assets.len()),
@@ -198,9 +200,10 @@ struct Entry {
 
 impl Entry {
     /// Of a job whose source will be fetched.
-    fn fetched(spec: JobSpec) -> Entry {
+    fn fetched(owner: Option<KeyId>, spec: JobSpec) -> Entry {
         let submission = Submission {
             id: JobId::new(),
+            owner,
             spec,
             source: None,
             assets: Vec::new(),

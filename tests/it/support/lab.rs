@@ -87,6 +87,7 @@ impl Lab {
             SourceBytes::Blob
         };
         let submission = Submission {
+            owner: None,
             id,
             spec,
             source: Some((info, bytes)),

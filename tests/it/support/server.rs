@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use minilab::app::App;
+use minilab::app::reload::Reloader;
 use minilab::client::Client;
 use minilab::clock::Clock;
 use minilab::config::Settings;
@@ -20,6 +21,8 @@ pub(crate) struct TestServer {
     pub(crate) url: String,
     pub(crate) address: SocketAddr,
     pub(crate) queue: Queue,
+    /// Exchanges its keys.
+    pub(crate) reloader: Reloader,
     /// What signs its webhooks.
     pub(crate) secret: String,
     directory: tempfile::TempDir,
@@ -54,13 +57,22 @@ impl TestServer {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let app = App::start_at(settings, clock).await.unwrap();
-                started.send((app.address(), app.queue().clone())).unwrap();
+                started.send((app.address(), app.queue().clone(), app.reloader())).unwrap();
                 app.run(async { drop(stopped.await) }).await.unwrap();
             });
         });
-        let (address, queue) = address.recv().expect("the server starts");
+        let (address, queue, reloader) = address.recv().expect("the server starts");
         let url = format!("http://{address}");
-        TestServer { url, address, queue, secret, directory, stop: Some(stop), thread: Some(thread) }
+        TestServer {
+            url,
+            address,
+            queue,
+            reloader,
+            secret,
+            directory,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// A client of this server.

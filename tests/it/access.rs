@@ -1,0 +1,307 @@
+//! Keys through the front door: who may do what, who sees whose jobs, and what a key may use.
+
+use minilab::access::{Key, Scope, Token};
+use minilab::clock::Clock;
+use minilab::config::Settings;
+use minilab::config::keys::{self, KeyRecord};
+use minilab::job::KeyId;
+use serde_json::json;
+
+use crate::support::images;
+use crate::support::raw::{self, RawAnswer};
+use crate::support::server::TestServer;
+
+const ALL: [&str; 4] = ["shop", "other", "reader", "operator"];
+
+/// The token of one of [`ALL`].
+fn token(name: &str) -> String {
+    let number = ALL.iter().position(|known| *known == name).unwrap();
+    Token::new(&KeyId::from_random(number as u64), [number as u8; 32]).reveal().to_owned()
+}
+
+fn record(name: &str) -> KeyRecord {
+    let number = ALL.iter().position(|known| *known == name).unwrap() as u64;
+    let id = KeyId::from_random(number);
+    let scopes: &[Scope] = match name {
+        "reader" => &[Scope::Read],
+        "operator" => &[Scope::Admin],
+        _ => &[Scope::Submit, Scope::Read],
+    };
+    let key = Key {
+        hash: Token::new(&id, [number as u8; 32]).hash(),
+        id,
+        name: name.to_owned(),
+        scopes: scopes.iter().copied().collect(),
+        weight: 1,
+        requests_per_minute: None,
+        queue_share: None,
+        is_revoked: false,
+    };
+    KeyRecord { key, webhook_secrets: vec![], created_at: None, changed_at: None, revoked_at: None }
+}
+
+/// A server with all four keys, each changed as the test likes.
+fn server(change: impl Fn(&mut Key), settings: impl FnOnce(&mut Settings)) -> TestServer {
+    TestServer::with(|its| {
+        keys::change(&its.data_dir, |file| {
+            file.keys = ALL.map(record).into();
+            file.keys.iter_mut().for_each(|record| change(&mut record.key));
+        })
+        .unwrap();
+        settings(its);
+    })
+}
+
+fn ask(
+    server: &TestServer,
+    who: &str,
+    method: &str,
+    path: &str,
+    more: &[(&str, &str)],
+    body: &[u8],
+) -> RawAnswer {
+    let bearer = format!("Bearer {}", if who.starts_with("mlk_") { who.to_owned() } else { token(who) });
+    let headers: Vec<(&str, &str)> =
+        std::iter::once(("authorization", bearer.as_str())).chain(more.iter().copied()).collect();
+    raw::request(&server.url, method, path, &headers, body)
+}
+
+fn get(server: &TestServer, who: &str, path: &str) -> RawAnswer {
+    ask(server, who, "GET", path, &[], b"")
+}
+
+fn submit(server: &TestServer, who: &str, query: &str) -> String {
+    let answer = ask(server, who, "POST", &format!("/v1/jobs?{query}"), &[], &images::small());
+    assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+    answer.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn without_a_key_only_what_is_open_answers() {
+    let server = server(|_| {}, |_| {});
+    for path in ["/", "/openapi.json", "/health/live", "/health/ready", "/problems/unauthorized"] {
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    let id = submit(&server, "shop", "width=5");
+    let job = format!("/v1/jobs/{id}");
+    let closed = [
+        ("GET", "/v1/jobs".to_owned()),
+        ("POST", "/v1/jobs?width=5".to_owned()),
+        ("POST", "/v1/jobs?dry_run=true".to_owned()),
+        ("GET", job.clone()),
+        ("HEAD", job.clone()),
+        ("DELETE", job.clone()),
+        ("GET", format!("{job}/events")),
+        ("GET", format!("{job}/outputs/output?wait=5")),
+        ("GET", format!("{job}/source")),
+        ("POST", format!("{job}/cancel")),
+        ("POST", format!("{job}/retry")),
+        ("GET", "/v1/events".to_owned()),
+        ("GET", "/v1/stats".to_owned()),
+        ("GET", "/v1/capabilities".to_owned()),
+        ("GET", "/metrics".to_owned()),
+        // A key in the address would end up in every log on the way.
+        ("GET", format!("{job}?api_key={}", token("shop"))),
+        ("GET", format!("/v1/jobs?access_token={}", token("shop"))),
+    ];
+    for (method, path) in &closed {
+        let answer = server.request(method, path, &[], b"");
+        assert_eq!(answer.status, 401, "{method} {path}");
+        assert!(answer.head.to_lowercase().contains("www-authenticate: bearer"), "{}", answer.head);
+    }
+    let wrong = token("shop").replace("mlk_0000", "mlk_0001");
+    for bearer in ["mlk_", "mlk_0000000000000000_", "mlk_x", wrong.as_str()] {
+        let answer = get(&server, bearer, &job);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{bearer}");
+        assert!(answer.head.contains("invalid_token"), "{}", answer.head);
+    }
+    assert_eq!(get(&server, "shop", &job).status, 200);
+    assert_eq!(server.get("/nowhere").status, 404);
+}
+
+#[test]
+fn a_key_does_what_its_scopes_say() {
+    let server = server(|_| {}, |_| {});
+    let own = submit(&server, "shop", "width=5");
+    for (method, path) in [
+        ("POST", "/v1/jobs?width=5".to_owned()),
+        ("POST", "/v1/jobs?dry_run=true".to_owned()),
+        ("POST", format!("/v1/jobs/{own}/cancel")),
+        ("DELETE", format!("/v1/jobs/{own}")),
+    ] {
+        let answer = ask(&server, "reader", method, &path, &[], &images::small());
+        assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{path}");
+        assert!(answer.head.contains("insufficient_scope"), "{}", answer.head);
+    }
+    for path in ["/v1/jobs", "/v1/stats", "/v1/capabilities", "/metrics"] {
+        assert_eq!(get(&server, "reader", path).status, 200, "{path}");
+    }
+    // A page of another site can't make a browser send a key, so where a request comes from does not matter.
+    let foreign = [("origin", "https://app.example"), ("sec-fetch-site", "cross-site")];
+    let answer = ask(&server, "shop", "POST", "/v1/jobs?width=5", &foreign, &images::small());
+    assert_eq!(answer.status, 202);
+    // The operator does everything to everybody's jobs.
+    assert_eq!(get(&server, "operator", &format!("/v1/jobs/{own}")).status, 200);
+    assert_eq!(get(&server, "operator", "/v1/jobs").json()["jobs"].as_array().unwrap().len(), 2);
+    assert_eq!(ask(&server, "operator", "DELETE", &format!("/v1/jobs/{own}"), &[], b"").status, 204);
+}
+
+#[test]
+fn another_keys_job_never_was() {
+    let server = server(|_| {}, |_| {});
+    let id = submit(&server, "shop", "width=5&tag=a");
+    let job = format!("/v1/jobs/{id}");
+    assert_eq!(get(&server, "shop", &format!("{job}?wait=30")).json()["status"], "succeeded");
+    let routes = [
+        ("GET", job.clone()),
+        ("GET", format!("{job}?wait=30")),
+        ("HEAD", job.clone()),
+        ("GET", format!("{job}/events")),
+        ("GET", format!("{job}/outputs/output")),
+        ("GET", format!("{job}/outputs/output?wait=30")),
+        ("GET", format!("{job}/source")),
+        ("POST", format!("{job}/cancel")),
+        ("POST", format!("{job}/retry")),
+        ("DELETE", job.clone()),
+    ];
+    let unknown = "/v1/jobs/01920000-0000-7000-8000-000000000001";
+    for (method, path) in &routes {
+        let answer = ask(&server, "other", method, path, &[], b"");
+        let never = ask(&server, "other", method, &path.replace(&job, unknown), &[], b"");
+        assert_eq!((answer.status, never.status), (404, 404), "{method} {path}");
+        assert_eq!(answer.body, never.body, "{method} {path}");
+    }
+    for query in ["", "?status=succeeded", "?tag=a", "?tag=a&status=succeeded"] {
+        let listed =
+            |who| get(&server, who, &format!("/v1/jobs{query}")).json()["jobs"].as_array().unwrap().len();
+        assert_eq!([listed("shop"), listed("other"), listed("operator")], [1, 0, 1], "{query}");
+    }
+    assert_eq!(ask(&server, "shop", "DELETE", &job, &[], b"").status, 204);
+    let after = ["shop", "operator", "other"].map(|who| get(&server, who, &job).status);
+    assert_eq!(after, [410, 410, 404]);
+}
+
+#[test]
+fn an_idempotency_key_is_one_keys_own() {
+    let server = server(|_| {}, |_| {});
+    let send = |who: &str| {
+        ask(&server, who, "POST", "/v1/jobs?width=5", &[("idempotency-key", "once")], &images::small())
+    };
+    let ids = ["shop", "other", "shop"].map(|who| send(who).json()["id"].as_str().unwrap().to_owned());
+    assert!(ids[0] != ids[1] && ids[0] == ids[2], "{ids:?}");
+}
+
+#[test]
+fn everybodys_events_are_ones_own_and_end_with_the_key() {
+    let server = server(|_| {}, |_| {});
+    let (first, second) = std::thread::scope(|scope| {
+        let listen = |who: &str| {
+            let mut stream = raw::connect(&server.url);
+            let host = server.url.trim_start_matches("http://");
+            let head = format!(
+                "GET /v1/events HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\r\n",
+                token(who)
+            );
+            std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+            // The greeting: from now on it hears everything.
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            stream
+        };
+        let [mine, theirs] = ["shop", "other"].map(listen);
+        let id = submit(&server, "shop", "width=5");
+        assert_eq!(get(&server, "shop", &format!("/v1/jobs/{id}?wait=30")).json()["status"], "succeeded");
+        let heard = [mine, theirs].map(|stream| {
+            scope.spawn(move || {
+                let mut text = String::new();
+                // It ends when its key does: no timeout may be what ends it.
+                std::io::Read::read_to_string(&mut { stream }, &mut text).expect("the stream ends");
+                text
+            })
+        });
+        // A broken file changes nothing, and nobody is cut off.
+        let settings = || Settings::in_directory(server.directory());
+        let file = server.directory().join(keys::FILE_NAME);
+        let sound = std::fs::read(&file).unwrap();
+        std::fs::write(&file, "[[keys]]\nid = ").unwrap();
+        assert!(server.reloader.reload(settings()).is_err());
+        assert_eq!(get(&server, "other", "/v1/jobs").status, 200);
+        std::fs::write(&file, sound).unwrap();
+        keys::change(server.directory(), |file| {
+            file.keys.iter_mut().filter(|record| record.key.name != "operator").for_each(|record| {
+                record.key.is_revoked = true;
+                record.revoked_at = Some(Clock::System.now());
+            });
+        })
+        .unwrap();
+        server.reloader.reload(settings()).unwrap();
+        let [mine, theirs] = heard.map(|heard| heard.join().unwrap());
+        (mine, theirs)
+    });
+    assert!(first.contains("event: job") && first.contains("succeeded"), "{first}");
+    assert!(!second.contains("event: job"), "{second}");
+    assert_eq!(get(&server, "shop", "/v1/jobs").status, 401);
+    assert_eq!(get(&server, "operator", "/v1/jobs").status, 200);
+}
+
+#[test]
+fn a_key_with_a_rate_is_told_what_is_left() {
+    let server = server(|key| key.requests_per_minute = (key.name == "reader").then_some(3), |_| {});
+    for left in [2, 1, 0] {
+        let answer = get(&server, "reader", "/v1/jobs");
+        assert_eq!(answer.status, 200);
+        let head = answer.head.to_lowercase();
+        assert!(head.contains("ratelimit-policy: \"key\";q=3;w=60"), "{head}");
+        assert!(head.contains(&format!("ratelimit: \"key\";r={left};t=")), "{head}");
+    }
+    let refused = get(&server, "reader", "/v1/jobs");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+    let head = refused.head.to_lowercase();
+    assert!(head.contains("retry-after: ") && head.contains("r=0"), "{head}");
+    let other = get(&server, "shop", "/v1/jobs");
+    assert!(other.status == 200 && !other.head.to_lowercase().contains("ratelimit"), "{}", other.head);
+}
+
+#[test]
+fn a_key_fills_its_share_of_the_queue_and_no_more() {
+    let server = server(|_| {}, |settings| settings.queue.queued_max = 6);
+    let later = "/v1/jobs?width=5&run_at=2100-01-01T00:00:00Z";
+    let send = |who: &str| ask(&server, who, "POST", later, &[], &images::small());
+    let statuses: Vec<u16> = (0..4).map(|_| send("shop").status).collect();
+    assert_eq!(statuses, [202, 202, 202, 429], "half of six");
+    let full = send("shop");
+    assert_eq!(full.code(), "queue_full");
+    assert!(full.json()["detail"].as_str().unwrap().contains("this key"), "{:?}", full.json());
+    assert!(full.head.to_lowercase().contains("retry-after: "), "{}", full.head);
+    // Refused before the body was asked for.
+    let mut stream = raw::connect(&server.url);
+    let host = server.url.trim_start_matches("http://");
+    let head = format!(
+        "POST {later} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\nexpect: 100-continue\r\ncontent-length: 9999\r\n\r\n",
+        token("shop")
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    assert_eq!(raw::read_answer(&mut stream).status, 429);
+    assert_eq!([0; 3].map(|_| send("other").status), [202, 202, 202]);
+    assert_eq!(send("operator").code(), "queue_full");
+}
+
+#[test]
+fn jobs_of_no_key_are_the_operators_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = {
+        let server = TestServer::with(|settings| settings.data_dir = directory.path().to_owned());
+        server.succeeded("width=5", &images::small())["id"].as_str().unwrap().to_owned()
+    };
+    let server = server(
+        |_| {},
+        |settings| {
+            keys::change(directory.path(), |file| file.keys = ALL.map(record).into()).unwrap();
+            settings.data_dir = directory.path().to_owned();
+        },
+    );
+    let job = format!("/v1/jobs/{id}");
+    assert_eq!(["shop", "operator"].map(|who| get(&server, who, &job).status), [404, 200]);
+    let described = get(&server, "operator", &job).json();
+    assert_eq!(described["estimated_start_at"], json!(null));
+}
