@@ -149,6 +149,9 @@ fn explanation(name: &str) -> &'static str {
         "panic" => "The image code failed on this image in a way it should not. The server caught it.",
         "crashed" => "The process died while this job was running, too often to try again.",
         "storage_error" => "Stored bytes could not be read or written.",
+        "destination_error" => {
+            "An output could not be delivered to its destination; `output` names it. The server's log has what the destination answered."
+        }
         _ => "",
     }
 }
