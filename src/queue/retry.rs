@@ -52,4 +52,26 @@ mod tests {
         assert_eq!(wait_after(3, 0.0), Duration::from_secs(9));
         assert_eq!(wait_after(4_000_000, 1.0), WAIT_MAX);
     }
+
+    #[test]
+    fn a_name_without_an_address_is_tried_three_times_and_a_missing_file_once() {
+        let spec = serde_json::json!({"source": "upload", "pipeline": {"outputs": []}, "priority": 0, "timeout": 1, "max_attempts": 8});
+        let spec = serde_json::from_value(spec).unwrap();
+        let now = Timestamp::from_millis(0);
+        let mut job =
+            Job::submitted(crate::job::JobId::new(), std::sync::Arc::new(spec), None, 0, Vec::new(), now);
+        let tries = |job: &Job, retryable| {
+            matches!(
+                outcome(job, Failure::new(Code::SourceNotFound, "", retryable), now, 0.0),
+                Outcome::Retry(..)
+            )
+        };
+        let again = [1, 2, 3].map(|_| {
+            job.claim(now);
+            tries(&job, true)
+        });
+        assert_eq!(again, [true, true, false]);
+        job.attempt = 1;
+        assert!(!tries(&job, false));
+    }
 }

@@ -120,14 +120,6 @@ impl TestServer {
         job
     }
 
-    /// Stops the server and waits until it has; its directory stays.
-    pub(crate) fn stopped(&mut self) {
-        self.stop();
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
-
     /// Tells the server to stop; [`TestServer::drop`] waits for it.
     pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
