@@ -81,28 +81,26 @@ impl Service<Uri> for Route {
                 Box::pin(async move { Ok(dialing.await?) })
             }
             Route::Proxied { https, .. } if uri.scheme_str() == Some("https") => {
-                let host = uri.host().unwrap_or_default().to_owned();
-                let tunneling = https.call(uri);
-                Box::pin(async move {
-                    tunneling.await.map_err(|error| {
-                        match error.source().and_then(<dyn Error>::downcast_ref) {
-                            Some(ours @ EgressError::Connect { .. }) => ours.clone().into(),
-                            Some(ours @ EgressError::Resolve { .. }) => ours.clone().into(),
-                            _ => EgressError::Connect {
-                                host,
-                                detail: format!("the proxy did not help: {error}"),
-                            }
-                            .into(),
-                        }
-                    })
-                })
+                let (host, tunneling) = (host(&uri), https.call(uri));
+                Box::pin(async move { tunneling.await.map_err(|error| no_help(host, &error).into()) })
             }
             Route::Proxied { http, address, .. } => {
-                let dialing = http.call(address.clone());
-                Box::pin(async move { Ok(dialing.await?) })
+                let (host, dialing) = (host(&uri), http.call(address.clone()));
+                Box::pin(async move { dialing.await.map_err(|error| no_help(host, &error).into()) })
             }
         }
     }
+}
+
+fn host(uri: &Uri) -> String {
+    uri.host().unwrap_or_default().to_owned()
+}
+
+/// The proxy is the operator's: whoever named the URL learns neither its name nor its address.
+fn no_help(host: String, error: &dyn Error) -> EgressError {
+    let cause = error.source().map(ToString::to_string);
+    tracing::debug!(%error, cause, "the proxy did not help");
+    EgressError::Connect { host, detail: "the proxy could not be reached, or would not connect".to_owned() }
 }
 
 impl Connector {
@@ -128,7 +126,7 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let shared = self.shared.clone();
         Box::pin(async move {
-            let host = uri.host().unwrap_or_default().to_owned();
+            let host = host(&uri);
             if shared.trusts_nobody && uri.scheme_str() == Some("https") {
                 let detail =
                     "this machine has no certificate authorities; install them (often `ca-certificates`) or name \

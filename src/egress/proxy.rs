@@ -125,6 +125,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_proxy_that_is_down_is_not_named_to_who_wanted_to_use_it() {
+        // Bound, and not listening.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let proxy = format!("http://{}", socket.local_addr().unwrap());
+        for (proxy, url) in [
+            (proxy.as_str(), "http://receiver.test/"),
+            (proxy.as_str(), "https://receiver.test/"),
+            ("http://inner-proxy.test:1", "http://receiver.test/"),
+        ] {
+            let error = egress_by(Proxy::parse(proxy).unwrap()).post(post(url)).await.unwrap_err();
+            assert!(
+                matches!(&error, EgressError::Connect { host, .. } if host == "receiver.test"),
+                "{error:?}"
+            );
+            assert!(error.is_transient() && !error.to_string().contains("127."), "{error}");
+            assert!(!error.to_string().contains("inner-proxy"), "{error}");
+        }
+    }
+
+    #[tokio::test]
     async fn literal_addresses_and_ports_are_judged_all_the_same() {
         let wire = Wire::answering("").await;
         let egress = egress_by(proxy(&wire));
