@@ -8,8 +8,8 @@ mod open;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -20,6 +20,13 @@ use crate::egress::Egress;
 
 /// Uploads to one destination at the same time; more wait, so that a slow one does not take all connections and memory.
 const UPLOADS_MAX: usize = 16;
+/// Uploads that fail one after the other before a destination is left alone for a while. Whoever comes meanwhile is turned away at once:
+/// jobs must not pile up in front of what is down, holding memory and a place among the attempts under way.
+const FAILURES_BEFORE_REST: u32 = 3;
+/// The first such while; each failure after it doubles it.
+const REST_MIN: Duration = Duration::from_secs(2);
+/// The longest.
+const REST_MAX: Duration = Duration::from_secs(60);
 /// Time that one upload may take, tries and waiting for its turn included.
 const UPLOAD_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -63,6 +70,9 @@ pub enum DeliverError {
     /// It could not be reached, was too busy or failed.
     #[error("it could not be reached, or did not take it")]
     Unavailable,
+    /// It has failed several times in a row and is left alone for a while.
+    #[error("it could not be reached a moment ago")]
+    Resting,
     /// It took too long.
     #[error("it took longer than {} s", UPLOAD_TIME_MAX.as_secs())]
     Timeout,
@@ -71,7 +81,7 @@ pub enum DeliverError {
 impl DeliverError {
     /// Whether the same may succeed later.
     pub fn is_transient(self) -> bool {
-        matches!(self, DeliverError::Unavailable | DeliverError::Timeout)
+        matches!(self, DeliverError::Unavailable | DeliverError::Resting | DeliverError::Timeout)
     }
 }
 
@@ -100,6 +110,24 @@ struct Destination {
     /// Whether it keeps media types; directories don't.
     has_attributes: bool,
     turns: Semaphore,
+    trouble: Mutex<Trouble>,
+}
+
+/// How a destination has been doing.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Uploads that failed since the last that did not.
+    failures: u32,
+    rest_until: Option<Instant>,
+}
+
+impl Trouble {
+    fn failed(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        if let Some(doublings) = self.failures.checked_sub(FAILURES_BEFORE_REST) {
+            self.rest_until = Some(now + REST_MAX.min(REST_MIN * (1 << doublings.min(8))));
+        }
+    }
 }
 
 impl Destinations {
@@ -132,24 +160,41 @@ impl Destinations {
         let path = destination.path(key).ok_or(DeliverError::Unsupported)?;
         let put = async {
             let _turn = destination.turns.acquire().await;
-            destination.store.put_opts(&path, parcel.bytes.clone().into(), destination.options(&parcel)).await
-        };
-        match tokio::time::timeout(UPLOAD_TIME_MAX, put).await {
-            Ok(Ok(_)) => Ok(format!("{}/{key}", destination.url)),
-            Ok(Err(error)) => {
+            if destination.trouble().rest_until.is_some_and(|until| Instant::now() < until) {
+                return Err(DeliverError::Resting);
+            }
+            let options = destination.options(&parcel);
+            let put = destination.store.put_opts(&path, parcel.bytes.clone().into(), options).await;
+            put.map_err(|error| {
                 let judged = judge(&error);
                 tracing::warn!(destination = name, %error, retried = judged.is_transient(), "an output was not delivered");
-                Err(judged)
-            }
+                judged
+            })
+        };
+        let delivered = match tokio::time::timeout(UPLOAD_TIME_MAX, put).await {
+            Ok(delivered) => delivered,
             Err(_) => {
                 tracing::warn!(destination = name, "an output was not delivered in time");
                 Err(DeliverError::Timeout)
             }
+        };
+        match &delivered {
+            Err(DeliverError::Unavailable | DeliverError::Timeout) => {
+                destination.trouble().failed(Instant::now())
+            }
+            Err(DeliverError::Resting) => {}
+            // It answers, whatever it says.
+            _ => *destination.trouble() = Trouble::default(),
         }
+        delivered.map(|_| format!("{}/{key}", destination.url))
     }
 }
 
 impl Destination {
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn path(&self, key: &str) -> Option<Path> {
         Path::parse(format!("{}/{key}", self.prefix)).ok()
     }
@@ -242,9 +287,26 @@ mod tests {
             ],
         );
         let destinations = Destinations::open(&configs, &egress()).unwrap();
-        let error = destinations.deliver("media", "a.webp", parcel(b"x")).await.unwrap_err();
-        assert!(error == DeliverError::Unavailable && error.is_transient(), "{error:?}");
+        let one = || destinations.deliver("media", "a.webp", parcel(b"x"));
+        let (first, second, third) = tokio::join!(one(), one(), one());
+        for error in [first, second, third].map(Result::unwrap_err) {
+            assert!(error == DeliverError::Unavailable && error.is_transient(), "{error:?}");
+        }
+        let error = one().await.unwrap_err();
+        assert!(error == DeliverError::Resting && error.is_transient(), "{error:?}");
         assert!(!format!("{configs:?} {destinations:?} {error}").contains("s3cret"));
+    }
+
+    #[test]
+    fn rests_grow_to_a_minute() {
+        let (mut trouble, now) = (Trouble::default(), Instant::now());
+        let mut rests = Vec::new();
+        for _ in 0..20 {
+            trouble.failed(now);
+            rests.push(trouble.rest_until.map_or(0, |until| (until - now).as_secs()));
+        }
+        assert_eq!(rests[..9], [0, 0, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(rests[19], 60);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -68,7 +69,14 @@ pub(super) fn open(config: &Config, egress: &Egress) -> Result<Destination, Stri
     };
     let has_attributes = url.scheme() != "file";
     let url = url.as_str().trim_end_matches('/').to_owned();
-    Ok(Destination { store, prefix, url, has_attributes, turns: Semaphore::new(UPLOADS_MAX) })
+    Ok(Destination {
+        store,
+        prefix,
+        url,
+        has_attributes,
+        turns: Semaphore::new(UPLOADS_MAX),
+        trouble: Mutex::default(),
+    })
 }
 
 /// What a destination was given.

@@ -48,7 +48,7 @@ pub(super) enum Route {
         /// To the proxy.
         http: Dialer,
         /// Through the proxy.
-        https: Tunnel<Dialer>,
+        https: Box<Tunnel<Dialer>>,
         /// The proxy.
         address: Uri,
     },
@@ -61,7 +61,7 @@ impl Route {
         if let Some(credentials) = proxy.credentials() {
             https = https.with_auth(credentials.clone());
         }
-        Route::Proxied { http: dialer.proxied(), https, address: proxy.address().clone() }
+        Route::Proxied { http: dialer.proxied(), https: Box::new(https), address: proxy.address().clone() }
     }
 }
 
