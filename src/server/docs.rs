@@ -136,7 +136,7 @@ fn call_card(server: &str, path: &str, method: &str, operation: &Value) -> Strin
     for (status, answer) in members(&operation["responses"]) {
         // Writing to a String can't fail, here and below.
         let _always_ok =
-            write!(card, "<dt><code>{}</code></dt><dd>{}</dd>\n", escape(status), answer_of(answer));
+            writeln!(card, "<dt><code>{}</code></dt><dd>{}</dd>", escape(status), answer_of(answer));
     }
     card.push_str("</dl></article>\n");
     card
@@ -161,9 +161,9 @@ fn parameters(list: &Value) -> String {
         let place = text(&parameter["in"]);
         let required =
             if parameter["required"] == true { " <span class=\"must\">required</span>" } else { "" };
-        let _always_ok = write!(
+        let _always_ok = writeln!(
             table,
-            "<dt><code>{}</code> <small>{place}</small>{required}</dt><dd>{} <span class=\"type\">{}</span></dd>\n",
+            "<dt><code>{}</code> <small>{place}</small>{required}</dt><dd>{} <span class=\"type\">{}</span></dd>",
             escape(text(&parameter["name"])),
             prose(text(&parameter["description"])),
             type_of(&parameter["schema"]),
@@ -177,9 +177,9 @@ fn bodies(title: &str, content: &Value) -> String {
     let mut list = String::new();
     for (media_type, body) in members(content) {
         let parts = body["schema"].get("properties").map(|_| fields(&body["schema"])).unwrap_or_default();
-        let _always_ok = write!(
+        let _always_ok = writeln!(
             list,
-            "<dt><code>{}</code></dt><dd>{}{parts}</dd>\n",
+            "<dt><code>{}</code></dt><dd>{}{parts}</dd>",
             escape(media_type),
             type_of(&body["schema"])
         );
@@ -222,9 +222,9 @@ fn operations(document: &Value) -> String {
     for operation in &known {
         let name = text(&operation["title"]);
         let example = &operation["examples"][0];
-        let _always_ok = write!(
+        let _always_ok = writeln!(
             body,
-            "<article class=\"panel card\" id=\"op-{0}\"><h3><code>{0}</code></h3>\n<p>{1}</p>\n<pre tabindex=\"0\" aria-label=\"Example\">{2}</pre>\n{3}</article>\n",
+            "<article class=\"panel card\" id=\"op-{0}\"><h3><code>{0}</code></h3>\n<p>{1}</p>\n<pre tabindex=\"0\" aria-label=\"Example\">{2}</pre>\n{3}</article>",
             escape(name),
             prose(text(&operation["description"])),
             escape(&example.to_string()),
@@ -250,7 +250,7 @@ fn webhooks(document: &Value) -> String {
         body.push_str("<h4>What the receiver answers</h4>\n<dl class=\"answers\">\n");
         for (status, answer) in members(&post["responses"]) {
             let _always_ok =
-                write!(body, "<dt><code>{}</code></dt><dd>{}</dd>\n", escape(status), answer_of(answer));
+                writeln!(body, "<dt><code>{}</code></dt><dd>{}</dd>", escape(status), answer_of(answer));
         }
         body.push_str("</dl></article>\n");
     }

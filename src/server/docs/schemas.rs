@@ -29,9 +29,9 @@ pub(super) fn all(document: &Value) -> String {
         } else {
             format!("<p class=\"type\">{}</p>\n", type_of(schema))
         };
-        let _always_ok = write!(
+        let _always_ok = writeln!(
             body,
-            "<article class=\"panel card\" id=\"schema-{}\"><h3>{}</h3>\n<p>{}</p>\n{inside}</article>\n",
+            "<article class=\"panel card\" id=\"schema-{}\"><h3>{}</h3>\n<p>{}</p>\n{inside}</article>",
             anchor(name),
             escape(name),
             prose(text(&schema["description"])),
@@ -54,9 +54,9 @@ fn fields_at(schema: &Value, depth: usize) -> String {
         members(&schema["properties"]).filter(|(_, property)| property.get("const").is_none())
     {
         let must = if required(name) { " <span class=\"must\">required</span>" } else { "" };
-        let _always_ok = write!(
+        let _always_ok = writeln!(
             list,
-            "<dt><code>{}</code>{must}</dt><dd>{} <span class=\"type\">{}{}</span>{}</dd>\n",
+            "<dt><code>{}</code>{must}</dt><dd>{} <span class=\"type\">{}{}</span>{}</dd>",
             escape(name),
             prose(text(&property["description"])),
             type_of(property),
