@@ -20,11 +20,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::reload::Reloader;
+use self::reload::{Exchangeable, Judge, Reloader};
 use crate::blob::{BlobError, Blobs};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::config::keys::KeysError;
+use crate::destination::{self, Destinations};
 use crate::egress::{Egress, EgressError};
 use crate::job::Probe;
 use crate::pipeline::{Asset, Assets, Fonts, Input};
@@ -85,6 +86,9 @@ pub enum AppError {
     /// Assets or fonts of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Assets(Vec<String>),
+    /// Destinations of the settings that can't be used; every mistake of each.
+    #[error("{}", .0.join("\n"))]
+    Destinations(Vec<String>),
     /// A room ended although nobody had asked it to.
     #[error("the {0} ended by itself; the log says why")]
     RoomEnded(&'static str),
@@ -133,8 +137,7 @@ impl App {
         if settings.webhook_secrets.server.is_empty() {
             return Err(AppError::NoWebhookSecret);
         }
-        let reloader =
-            Reloader::new(settings.keyring.take().unwrap_or_default(), settings.webhook_secrets.clone());
+        let current = Exchangeable::of(&settings);
         // One grace for everything that has to end.
         settings.worker.grace = settings.grace;
         settings.server.grace = settings.grace;
@@ -145,18 +148,28 @@ impl App {
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
         let mut queue_config = settings.queue;
-        queue_config.keys = reloader.keys();
+        queue_config.keys = current.keys();
         queue_config.workers = settings.worker.workers;
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let egress_config = settings.egress;
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
             .await
             .map_err(|error| AppError::Thread(error.into()))??;
+        let destinations = open_destinations(settings.destinations, &egress).await?;
+        settings.server.destinations = destinations.names().map(str::to_owned).collect();
+        settings.worker.destinations = destinations;
         let assets = load_assets(&settings.assets, &settings.fonts, &settings.worker).await?;
         let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, clock.now());
         if !mistakes.is_empty() {
             return Err(AppError::Presets(mistakes));
         }
+        let judge = Judge {
+            server: settings.server.clone(),
+            egress: egress.clone(),
+            assets: Arc::clone(&assets),
+            clock: clock.clone(),
+        };
+        let reloader = Reloader::new(current.clone(), judge);
         let queue =
             Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
                 .await?;
@@ -172,7 +185,7 @@ impl App {
             settings.worker,
         )
         .map_err(AppError::Thread)?;
-        let mut webhook_config = webhook::Config::new(reloader.secrets());
+        let mut webhook_config = webhook::Config::new(current.secrets());
         webhook_config.grace = settings.grace;
         let deliverer = Deliverer::new(queue.clone(), egress.clone(), Arc::clone(&metrics), webhook_config);
         let watchdog = Watchdog::start(tokio::runtime::Handle::current(), Arc::clone(&metrics))
@@ -184,7 +197,8 @@ impl App {
             blobs,
             egress,
             metrics,
-            keys: reloader.keys(),
+            keys: current.keys(),
+            presets: current.presets(),
             clock,
             probes,
             assets,
@@ -215,7 +229,7 @@ impl App {
         &self.services.queue
     }
 
-    /// What exchanges keys and secrets while the server runs.
+    /// What exchanges keys, secrets and presets while the server runs.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
     }
@@ -297,6 +311,16 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), App
             .map_err(|source| AppError::Blobs { directory: directory.display().to_string(), source })?;
         Ok((Arc::new(store), blobs))
     };
+    tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+/// Prepares the destinations of the settings, off the event loop.
+async fn open_destinations(
+    configs: BTreeMap<String, destination::Config>,
+    egress: &Egress,
+) -> Result<Destinations, AppError> {
+    let egress = egress.clone();
+    let open = move || Destinations::open(&configs, &egress).map_err(AppError::Destinations);
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
 }
 

@@ -9,23 +9,30 @@ use tokio::sync::watch;
 
 use super::AppError;
 use crate::access::{Keyring, Keys};
+use crate::clock::Clock;
 use crate::config::Settings;
+use crate::egress::Egress;
+use crate::pipeline::Assets;
+use crate::server::{self, Presets};
 use crate::webhook::Secrets;
 use crate::webhook::secrets;
 
-/// Exchanges API keys and webhook secrets of a running server. Cheap to clone.
+/// What can be exchanged, as it is now.
 #[derive(Clone, Debug)]
-pub struct Reloader {
+pub(super) struct Exchangeable {
     keys: Arc<watch::Sender<Arc<Keyring>>>,
     secrets: Arc<watch::Sender<Arc<Secrets>>>,
+    presets: Arc<watch::Sender<Arc<Presets>>>,
 }
 
-impl Reloader {
-    /// With what the server starts with.
-    pub(super) fn new(keyring: Arc<Keyring>, secrets: Secrets) -> Reloader {
-        Reloader {
+impl Exchangeable {
+    /// What the server starts with.
+    pub(super) fn of(settings: &Settings) -> Exchangeable {
+        let keyring = settings.keyring.clone().unwrap_or_default();
+        Exchangeable {
             keys: Arc::new(watch::Sender::new(keyring)),
-            secrets: Arc::new(watch::Sender::new(Arc::new(secrets))),
+            secrets: Arc::new(watch::Sender::new(Arc::new(settings.webhook_secrets.clone()))),
+            presets: Arc::new(watch::Sender::new(Arc::new(settings.server.presets.clone()))),
         }
     }
 
@@ -39,11 +46,43 @@ impl Reloader {
         self.secrets.subscribe()
     }
 
-    /// Takes over the keys and secrets of these settings, which [`Settings::read_keys`] has read. Reads files if nobody has: call it off
-    /// the event loop then.
+    /// The presets, for who reads specifications.
+    pub(super) fn presets(&self) -> watch::Receiver<Arc<Presets>> {
+        self.presets.subscribe()
+    }
+}
+
+/// What presets are judged with: that is not exchanged.
+pub(super) struct Judge {
+    pub(super) server: server::Config,
+    pub(super) egress: Egress,
+    pub(super) assets: Arc<Assets>,
+    pub(super) clock: Clock,
+}
+
+/// Exchanges API keys, webhook secrets and presets of a running server. Cheap to clone.
+#[derive(Clone)]
+pub struct Reloader {
+    current: Exchangeable,
+    judge: Arc<Judge>,
+}
+
+impl std::fmt::Debug for Reloader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reloader").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+impl Reloader {
+    pub(super) fn new(current: Exchangeable, judge: Judge) -> Reloader {
+        Reloader { current, judge: Arc::new(judge) }
+    }
+
+    /// Takes over the keys, webhook secrets and presets of these settings; whatever else differs waits for the next start. Reads the data
+    /// directory's keys if [`Settings::read_keys`] has not: call it off the event loop then.
     ///
     /// # Errors
-    /// When they can't be used; then everything stays as it was.
+    /// When something of it can't be used; then everything stays as it was.
     pub fn reload(&self, mut settings: Settings) -> Result<(), AppError> {
         if settings.keyring.is_none() {
             settings.read_keys()?;
@@ -51,10 +90,17 @@ impl Reloader {
         if settings.webhook_secrets.server.is_empty() {
             return Err(AppError::NoWebhookSecret);
         }
-        if let Some(keyring) = settings.keyring {
-            self.keys.send_replace(keyring);
+        let Judge { server, egress, assets, clock } = &*self.judge;
+        let judged = server::Config { presets: settings.server.presets, ..server.clone() };
+        let mistakes = server::preset_mistakes(&judged, egress, assets, clock.now());
+        if !mistakes.is_empty() {
+            return Err(AppError::Presets(mistakes));
         }
-        self.secrets.send_replace(Arc::new(settings.webhook_secrets));
+        if let Some(keyring) = settings.keyring {
+            self.current.keys.send_replace(keyring);
+        }
+        self.current.secrets.send_replace(Arc::new(settings.webhook_secrets));
+        self.current.presets.send_replace(Arc::new(judged.presets));
         Ok(())
     }
 }

@@ -26,7 +26,13 @@ pub(super) enum Need {
 /// What each action needs. Whoever lets signed links stand in for a key does so here: `ReadOutput` asks for a key or a link.
 pub(super) fn need(action: Action) -> Need {
     match action {
-        Action::Page | Action::OpenApi | Action::Problem | Action::Live | Action::Ready => Need::Nothing,
+        Action::Page
+        | Action::PageFile
+        | Action::OpenApi
+        | Action::Docs
+        | Action::Problem
+        | Action::Live
+        | Action::Ready => Need::Nothing,
         Action::Submit | Action::DeleteJob | Action::CancelJob | Action::RetryJob => {
             Need::Scope(Scope::Submit)
         }

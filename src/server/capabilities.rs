@@ -1,4 +1,6 @@
-//! `GET /v1/capabilities`, and documents that are made once at start.
+//! `GET /v1/capabilities`, made anew when presets are exchanged, and documents that are made once at start.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
@@ -8,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::body::Body;
 use super::call::Call;
-use super::config::Config;
-use super::state::Services;
+use super::config::{Config, Presets};
+use super::state::{Services, State};
 use super::{conditional, respond};
 use crate::api::capabilities::{Capabilities, Settings};
 
@@ -22,15 +24,16 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// What this server can do.
-    pub(super) fn capabilities(config: &Config, services: &Services) -> Prepared {
+    fn capabilities(config: &Config, presets: &Presets, services: &Services) -> Prepared {
         Prepared::json(&Capabilities::new(Settings {
             body_bytes_max: config.body_bytes_max,
             outputs_max: config.outputs_max,
             operations_max: config.operations_max,
             timeout: config.timeout_default,
-            presets: config.presets.keys().cloned().collect(),
+            presets: presets.keys().cloned().collect(),
             assets: services.assets.names().map(str::to_owned).collect(),
             fonts: services.assets.fonts().names().map(str::to_owned).collect(),
+            destinations: config.destinations.clone(),
             assets_max: config.assets_max,
             asset_bytes_max: config.asset_bytes_max,
             image: services.image_limits,
@@ -56,7 +59,30 @@ impl Prepared {
     }
 }
 
+/// The capabilities, and the presets that they name.
+pub(super) struct CapabilitiesNow(Mutex<(Arc<Presets>, Prepared)>);
+
+impl CapabilitiesNow {
+    /// As they are at start.
+    pub(super) fn new(config: &Config, services: &Services) -> CapabilitiesNow {
+        let presets = Arc::clone(&services.presets.borrow());
+        let prepared = Prepared::capabilities(config, &presets, services);
+        CapabilitiesNow(Mutex::new((presets, prepared)))
+    }
+
+    fn get(&self, config: &Config, services: &Services) -> Prepared {
+        let presets = Arc::clone(&services.presets.borrow());
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&known.0, &presets) {
+            let prepared = Prepared::capabilities(config, &presets, services);
+            *known = (presets, prepared);
+        }
+        known.1.clone()
+    }
+}
+
 /// Answers with the capabilities.
 pub(super) fn show(call: &Call) -> Response<Body> {
-    call.state.capabilities.answer(call)
+    let State { capabilities, config, services, .. } = &*call.state;
+    capabilities.get(config, services).answer(call)
 }

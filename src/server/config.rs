@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// Fields of a JobSpec, by the name of their preset.
+pub type Presets = BTreeMap<String, Value>;
+
 /// Settings of the HTTP front end.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -39,7 +42,9 @@ pub struct Config {
     /// `max_attempts` of a job that names none. Default 8.
     pub max_attempts_default: u32,
     /// Presets by name: a job specification's fields, judged by [`crate::api::spec::check_preset`] before they come here.
-    pub presets: BTreeMap<String, Value>,
+    pub presets: Presets,
+    /// Names of the destinations that outputs may be delivered to.
+    pub destinations: Vec<String>,
 }
 
 impl Default for Config {
@@ -61,6 +66,7 @@ impl Default for Config {
             timeout_default: Duration::from_secs(60),
             max_attempts_default: 8,
             presets: BTreeMap::new(),
+            destinations: Vec::new(),
         }
     }
 }

@@ -14,10 +14,12 @@ mod config;
 mod connection;
 mod digest;
 mod disposition;
+mod docs;
 mod error;
 mod events;
 mod guard;
 mod health;
+mod html;
 mod jobs;
 mod limits;
 mod metrics;
@@ -46,7 +48,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-pub use config::Config;
+pub use config::{Config, Presets};
 pub use presets::preset_mistakes;
 pub use state::Services;
 

@@ -27,10 +27,15 @@ pub(super) fn document(config: &Config, public_url: &str) -> Value {
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
         "servers": [{"url": if public_url.is_empty() { "/" } else { public_url }}],
+        "security": [{}, {"key": []}],
         "paths": operations::paths(),
         "webhooks": operations::webhooks(),
         "components": {
             "schemas": schemas(config),
+            "securitySchemes": {"key": {
+                "type": "http", "scheme": "bearer",
+                "description": "An API key, `mlk_…`. A server without keys asks for none.",
+            }},
             "responses": {"Problem": {
                 "description": "What is wrong, as RFC 9457 spells it.",
                 "content": {"application/problem+json": {"schema": reference("ProblemDetails")}},

@@ -9,7 +9,7 @@ use crate::pipeline::{Assets, Problem};
 
 /// Every mistake of every preset, one sentence each, naming its place in the settings.
 pub fn preset_mistakes(config: &Config, egress: &Egress, assets: &Assets, now: Timestamp) -> Vec<String> {
-    with_rules_of(config, egress, assets, now, |rules| {
+    with_rules_of(config, &config.presets, egress, assets, now, |rules| {
         let mut mistakes = Vec::new();
         for (name, fields) in &config.presets {
             let problems = check_preset(name, fields, rules);

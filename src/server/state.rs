@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
-use super::capabilities::Prepared;
-use super::config::Config;
+use super::capabilities::{CapabilitiesNow, Prepared};
+use super::config::{Config, Presets};
 use super::connection::Phase;
 use super::page::Page;
 use super::rate::Rates;
-use super::{guard, openapi, problems};
+use super::{docs, guard, openapi, problems};
 use crate::access::Keys;
 use crate::blob::Blobs;
 use crate::clock::Clock;
@@ -34,6 +34,8 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// The API keys.
     pub keys: Keys,
+    /// The presets, which a reload may exchange.
+    pub presets: watch::Receiver<Arc<Presets>>,
     /// The time.
     pub clock: Clock,
     /// Asked by `/health/ready`.
@@ -50,8 +52,9 @@ pub(super) struct State {
     pub(super) services: Services,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) hosts: guard::Hosts,
-    pub(super) capabilities: Prepared,
+    pub(super) capabilities: CapabilitiesNow,
     pub(super) openapi: Prepared,
+    pub(super) docs: docs::Docs,
     pub(super) page: Page,
     pub(super) problems: problems::Pages,
     pub(super) rates: Rates,
@@ -80,10 +83,12 @@ impl State {
             (None, Some(address)) => format!("http://{address}"),
             (None, None) => String::new(),
         };
+        let document = openapi::document(&config, &public_url);
         State {
             hosts: guard::Hosts::new(&public_url),
-            capabilities: Prepared::capabilities(&config, &services),
-            openapi: Prepared::json(&openapi::document(&config, &public_url)),
+            capabilities: CapabilitiesNow::new(&config, &services),
+            openapi: Prepared::json(&document),
+            docs: docs::Docs::new(&document),
             page: Page::new(),
             problems: problems::Pages::new(),
             rates: Rates::default(),

@@ -3,6 +3,8 @@
 //! Owns no file and survives nothing; every verb is a few lines over [`Job`]'s own methods, and costs what the number of jobs costs.
 //! The exam runs it beside the embedded engine, and the model test demands that the two agree. Used by tests of the rooms above.
 
+mod line;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -123,32 +125,6 @@ impl State {
         self.deliveries.retain(|_, row| row.delivery.job != id);
         self.tombstones.insert(id, (now, row.job.owner.clone()));
         Some(Removed { job: row.job })
-    }
-
-    /// The tombstone of a job.
-    fn gone(&self, id: JobId) -> Option<Found> {
-        self.tombstones.get(&id).map(|(_, owner)| Found::Gone(owner.clone()))
-    }
-
-    /// Due jobs of one kind in the order of claiming: one of an owner a turn, then those of owners who have none.
-    fn line(&self, needs_fetch: bool, turns: &[Owner], now: Timestamp) -> Vec<JobId> {
-        let mut lines: BTreeMap<&Owner, Vec<&Job>> = BTreeMap::new();
-        let queued = self.rows.values().map(|row| &row.job).filter(|job| job.status == Status::Queued);
-        for job in queued.filter(|job| job.run_at <= now && job.suspicion.is_none()) {
-            if job.needs_fetch() == needs_fetch {
-                lines.entry(&job.owner).or_default().push(job);
-            }
-        }
-        for line in lines.values_mut() {
-            line.sort_by_key(|job| (i16::from(job.spec.priority), std::cmp::Reverse(job.id)));
-        }
-        let mut order: Vec<JobId> = Vec::new();
-        for turn in turns {
-            order.extend(lines.get_mut(turn).and_then(Vec::pop).map(|job| job.id));
-        }
-        let others = lines.into_iter().filter(|(owner, _)| !turns.contains(owner));
-        order.extend(others.flat_map(|(_, line)| line.into_iter().rev()).map(|job| job.id));
-        order
     }
 }
 

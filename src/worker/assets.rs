@@ -14,7 +14,7 @@ use super::error::{Judge, WorkError, failure_of, source_unreadable};
 use super::execute::Source;
 use super::fetch::{Body, fetch_failed, receive};
 use super::rooms::Rooms;
-use crate::blob::{BlobError, BlobKey, SpoolFile};
+use crate::blob::{BlobError, BlobKey, SpoolFile, SpoolReader};
 use crate::egress::Get;
 use crate::job::{AssetInfo, Job};
 use crate::pipeline::{self, Asset, Assets, Header, Input};
@@ -71,7 +71,13 @@ async fn fetched(rooms: &Rooms, url: &str) -> Result<(u64, Held), WorkError> {
     let url = rooms.egress.vet_url(url).map_err(|refused| fetch_failed(&refused.into()))?;
     let source = &rooms.config.source;
     let headers = crate::egress::vet_headers(&[]).map_err(|refused| fetch_failed(&refused.into()))?;
-    let get = Get { url, headers, timeout: source.total_timeout, bytes_max: source.asset_bytes_max };
+    let get = Get {
+        url,
+        headers,
+        timeout: source.total_timeout,
+        answer_timeout: source.answer_timeout,
+        bytes_max: source.asset_bytes_max,
+    };
     Ok(match receive(rooms, get).await? {
         Body::Small(bytes) => (bytes.len() as u64, Held::Memory(bytes)),
         Body::Spooled(spool) => (spool.len(), Held::Spool(spool)),
@@ -114,7 +120,7 @@ pub(super) async fn load(given: Vec<Given>) -> Result<Vec<(Input, Source)>, Work
             Held::Memory(bytes) => Source::Bytes(bytes),
             Held::Blob(path) => Source::File(path),
             Held::Spool(spool) => {
-                let read = |mut reader: BufReader<File>| {
+                let read = |mut reader: SpoolReader| {
                     let mut bytes = Vec::new();
                     reader.read_to_end(&mut bytes).map(|_| Bytes::from(bytes))
                 };

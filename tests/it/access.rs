@@ -305,3 +305,25 @@ fn jobs_of_no_key_are_the_operators_alone() {
     let described = get(&server, "operator", &job).json();
     assert_eq!(described["estimated_start_at"], json!(null));
 }
+
+#[test]
+fn a_reload_exchanges_presets_or_nothing() {
+    let server = server(|_| {}, |_| {});
+    let with = |fields: serde_json::Value| {
+        let mut settings = Settings::in_directory(server.directory());
+        settings.server.presets.insert("tiny".to_owned(), fields);
+        server.reloader.reload(settings)
+    };
+    let send = || ask(&server, "shop", "POST", "/v1/jobs?preset=tiny", &[], &images::small());
+    assert_eq!(send().status, 422);
+    let sized = |width: u32| json!({"outputs": [{"operations": [{"op": "resize", "width": width}]}]});
+    with(sized(3)).unwrap();
+    let made = |id: &str| {
+        get(&server, "shop", &format!("/v1/jobs/{id}?wait=30")).json()["outputs"][0]["width"].clone()
+    };
+    assert_eq!(made(send().json()["id"].as_str().unwrap()), 3);
+    assert_eq!(get(&server, "shop", "/v1/capabilities").json()["presets"], json!(["tiny"]));
+    let mistaken = json!({"outputs": [{"operations": [{"op": "resize", "widht": 4}]}]});
+    assert!(with(mistaken).unwrap_err().to_string().contains("presets.tiny"));
+    assert_eq!(made(send().json()["id"].as_str().unwrap()), 3);
+}

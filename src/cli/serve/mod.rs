@@ -54,7 +54,7 @@ fn reload(sources: Sources, reloader: Reloader) -> impl FnMut() + Send + 'static
             .map_err(anyhow::Error::from)
             .and_then(|loaded| Ok(reloader.reload(loaded.settings)?));
         match reloaded {
-            Ok(()) => tracing::info!("keys and secrets were read again"),
+            Ok(()) => tracing::info!("keys, secrets and presets were read again"),
             Err(error) => tracing::error!(%error, "nothing was reloaded; everything stays as it was"),
         }
     }

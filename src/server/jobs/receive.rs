@@ -8,7 +8,7 @@ use hyper::header;
 use serde_json::Value;
 
 use super::super::call::Call;
-use super::super::config::Config;
+use super::super::config::{Config, Presets};
 use super::super::error::{ApiError, Code};
 use super::super::multipart;
 use super::super::spool::{Gathering, Received};
@@ -185,12 +185,14 @@ fn unreadable(bytes: &[u8], error: &serde_json::Error) -> ApiError {
 /// Judges under this server's settings.
 fn with_rules<T>(state: &State, judge: impl FnOnce(&Rules<'_>) -> T) -> T {
     let services = &state.services;
-    with_rules_of(&state.config, &services.egress, &services.assets, services.clock.now(), judge)
+    let presets = Arc::clone(&services.presets.borrow());
+    with_rules_of(&state.config, &presets, &services.egress, &services.assets, services.clock.now(), judge)
 }
 
 /// The same for a server that is not running yet.
 pub(in crate::server) fn with_rules_of<T>(
     config: &Config,
+    presets: &Presets,
     egress: &Egress,
     assets: &Assets,
     now: Timestamp,
@@ -202,8 +204,9 @@ pub(in crate::server) fn with_rules_of<T>(
         outputs_max: config.outputs_max,
         timeout_default: config.timeout_default,
         max_attempts_default: config.max_attempts_default,
-        presets: &config.presets,
+        presets,
         fonts: assets.fonts(),
+        destinations: &config.destinations,
         vet_url: &|url| egress.vet_url(url).map(drop).map_err(refusal),
         vet_headers: &|headers| egress::vet_headers(headers).map(drop).map_err(refusal),
     })
