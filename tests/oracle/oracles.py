@@ -267,6 +267,11 @@ def cmyk(data):
     return pictures.opened(data).convert("RGB")
 
 
+def converted(data):
+    """Through the embedded profile to sRGB, as Little CMS does it inside libvips."""
+    return pyvips.Image.new_from_buffer(data, "").icc_transform("srgb", embedded=True, intent="perceptual").numpy()
+
+
 def written(text, face, size, origin):
     """White text with its baseline at `origin`, shaped by HarfBuzz and drawn by FreeType so large that no hinting matters."""
     from pathlib import Path
