@@ -2,7 +2,7 @@
 //!
 //! Owns finding these blocks in a source, deciding what of them reaches an output, and putting that into the output's container. What is
 //! not one of the four (comments, text chunks, thumbnails, trailing bytes) is never carried over. Everything read is data of a stranger:
-//! each block has a limit, and what can't be understood is left out with a warning. Called by `run` and `encode`.
+//! each block has a limit, and what can't be understood is left out with a warning. Called by `run`, `make`, `encode` and `analyze`.
 
 mod exif;
 mod iptc;
@@ -245,6 +245,11 @@ impl<'a> Carried<'a> {
         }
         extras
     }
+}
+
+/// The EXIF block of a file, a TIFF structure; of a TIFF the file itself.
+pub(super) fn exif(source: &[u8], format: Format) -> Option<Cow<'_, [u8]>> {
+    read::read(source, format).exif
 }
 
 /// Whether a profile can be written into this format.
