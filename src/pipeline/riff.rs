@@ -20,6 +20,11 @@ impl<'a> Chunks<'a> {
     pub(super) fn within(body: &'a [u8]) -> Chunks<'a> {
         Chunks(body)
     }
+
+    /// Whether all bytes have been walked over; where the walk has ended and they have not, there is damage.
+    pub(super) fn is_through(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl<'a> Iterator for Chunks<'a> {

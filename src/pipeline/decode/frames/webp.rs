@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(_) => {}
                 None => {
-                    let whole = self.chunks.0.is_empty();
+                    let whole = self.chunks.is_through();
                     return if whole {
                         Ok(None)
                     } else {
