@@ -233,5 +233,40 @@ fn help_and_version_are_for_standard_output() {
         assert!(serve_help.contains(&shown), "{shown} is missing in the help of serve");
     }
     let version = ended(minilab(directory.path()).arg("--version")).expect(0).text();
-    assert_eq!(version.trim(), concat!("minilab ", env!("CARGO_PKG_VERSION")));
+    let expected = concat!("minilab ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(version.starts_with(expected) && version.ends_with(")\n"), "{version}");
+}
+
+#[test]
+fn shells_and_the_manual_know_every_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let help = ended(minilab(directory.path()).arg("--help")).expect(0).text();
+    let indented = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = indented.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 15 && commands.contains(&"health"), "{commands:?}");
+    let manual = ended(minilab(directory.path()).arg("man")).expect(0).text();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ended(minilab(directory.path()).args(["completions", shell])).expect(0).text();
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not complete {command}");
+        }
+    }
+    for command in commands.iter().filter(|command| **command != "help") {
+        let heading = format!(".SH \"MINILAB {}\"", command.to_uppercase());
+        assert!(manual.contains(&heading), "{heading} is missing in the manual");
+    }
+}
+
+#[test]
+fn health_tells_containers_by_its_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let serving = Serving::start(directory.path(), &["--listen", "127.0.0.1:0"]);
+    let health = || ended(minilab(directory.path()).args(["health", "--server", &serving.address]));
+    let ready = health().expect(0).text();
+    assert!(ready.starts_with("ready\n") && ready.contains("store"), "{ready}");
+    let _stuck = stuck_request(&serving.address);
+    serving.signal(Signal::TERM);
+    // It drains, and says so on connections that it still has; a new one is refused.
+    let code = health().code;
+    assert!(matches!(code, 1 | 3), "{code}");
 }
