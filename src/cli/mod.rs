@@ -4,6 +4,7 @@
 //! Called by `main`.
 
 mod backup;
+mod check_config;
 mod doctor;
 mod download;
 mod events;
@@ -85,6 +86,8 @@ enum Command {
     Health,
     /// Print the secret that signs webhooks
     WebhookSecret(webhook_secret::WebhookSecretArgs),
+    /// Print the settings that a server would run with, or every mistake in them
+    CheckConfig(serve::ServeArgs),
     /// Check that a data directory holds what its jobs promise
     Doctor(doctor::DoctorArgs),
     /// Copy a data directory, also while a server is using it
@@ -110,6 +113,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(&serve, &screen),
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
+        Command::CheckConfig(args) => check_config::run(&args, &screen),
         Command::Doctor(args) => doctor::run(&args, &screen),
         Command::Backup(args) => backup::run(&args, &screen),
         Command::Completions(args) => manual::completions(&args, Arguments::command()),
@@ -167,6 +171,7 @@ async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow:
         Command::Health => health::run(client, screen).await,
         Command::Serve(_)
         | Command::WebhookSecret(_)
+        | Command::CheckConfig(_)
         | Command::Doctor(_)
         | Command::Backup(_)
         | Command::Completions(_)
