@@ -199,7 +199,7 @@ fn everybodys_events_are_ones_own_and_end_with_the_key() {
             let mut stream = raw::connect(&server.url);
             let host = server.url.trim_start_matches("http://");
             let head = format!(
-                "GET /v1/events HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\r\n",
+                "GET /v1/events HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {}\r\n\r\n",
                 token(who)
             );
             std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
@@ -265,8 +265,9 @@ fn a_key_with_a_rate_is_told_what_is_left() {
 #[test]
 fn a_key_fills_its_share_of_the_queue_and_no_more() {
     let server = server(|_| {}, |settings| settings.queue.queued_max = 6);
-    let later = "/v1/jobs?width=5&run_at=2100-01-01T00:00:00Z";
-    let send = |who: &str| ask(&server, who, "POST", later, &[], &images::small());
+    let in_an_hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));
+    let later = format!("/v1/jobs?width=5&run_at={in_an_hour}");
+    let send = |who: &str| ask(&server, who, "POST", &later, &[], &images::small());
     let statuses: Vec<u16> = (0..4).map(|_| send("shop").status).collect();
     assert_eq!(statuses, [202, 202, 202, 429], "half of six");
     let full = send("shop");
