@@ -319,7 +319,7 @@ mod tests {
         shares.enter(&one, 1, 0);
         shares.enter(&one, 1, 1);
         shares.enter(&two, 1, 1);
-        assert_eq!(shares.turns(0, 9), [one.clone()]);
+        assert_eq!(shares.turns(0, 9), vec![one.clone()]);
         let charge = shares.begin(&one, 1);
         shares.leave(&one, 0);
         assert_eq!(charge.expected(), Duration::from_micros(FIRST_GUESS));
