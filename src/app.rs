@@ -32,6 +32,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
 use crate::telemetry::watchdog::Watchdog;
 use crate::webhook::{self, Deliverer};
+use crate::worker::isolation::{Isolation, IsolationError, Mode};
 use crate::worker::{self, Pool, Runner};
 
 /// Why the server did not start. Each message says what to do.
@@ -79,6 +80,9 @@ pub enum AppError {
     /// Assets or fonts of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Assets(Vec<String>),
+    /// Images can't be processed where the settings say.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     /// A room ended although nobody had asked it to.
     #[error("the {0} ended by itself; the log says why")]
     RoomEnded(&'static str),
@@ -131,6 +135,7 @@ impl App {
         let address = listener.local_addr().map_err(listen_failed)?;
         let mut queue_config = settings.queue;
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        queue_config.is_isolated = settings.worker.isolation.mode != Mode::Thread;
         let egress_config = settings.egress;
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
             .await
@@ -143,7 +148,10 @@ impl App {
         let queue =
             Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
                 .await?;
-        let pool = Pool::start(settings.worker.workers, Arc::clone(&metrics)).map_err(AppError::Thread)?;
+        let isolation = isolate(&settings.worker, &assets).await?;
+        let described = isolation.describe();
+        let pool = Pool::isolated(settings.worker.workers, Arc::clone(&metrics), isolation)
+            .map_err(AppError::Thread)?;
         let limits = settings.worker.limits;
         let runner = Runner::new(
             queue.clone(),
@@ -162,8 +170,17 @@ impl App {
             .map_err(AppError::Thread)?;
         let probes: Vec<Arc<dyn Probe>> =
             vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
-        let services =
-            server::Services { queue, blobs, egress, metrics, clock, probes, assets, image_limits: limits };
+        let services = server::Services {
+            queue,
+            blobs,
+            egress,
+            metrics,
+            clock,
+            probes,
+            assets,
+            image_limits: limits,
+            isolation: described,
+        };
         let server = settings.server;
         Ok(App {
             address,
@@ -266,6 +283,13 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), App
         Ok((Arc::new(store), blobs))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+/// Makes ready where attempts run, off the event loop.
+async fn isolate(config: &worker::Config, assets: &Arc<Assets>) -> Result<Isolation, AppError> {
+    let (config, assets) = (config.clone(), Arc::clone(assets));
+    let start = move || Isolation::start(&config.isolation, config.workers, &assets, &config.limits);
+    Ok(tokio::task::spawn_blocking(start).await.map_err(|error| AppError::Thread(error.into()))??)
 }
 
 /// Largest font of the settings, in bytes.

@@ -14,8 +14,11 @@ pub mod egress;
 pub mod job;
 pub mod pipeline;
 pub mod queue;
+pub mod sandbox;
 pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;
 pub mod worker;
+
+pub use worker::isolation::child_main_if_requested;

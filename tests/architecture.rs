@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Every room and its floor; imports go to lower floors only, never to a neighbour.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("main", 9),
     ("cli", 8),
     ("app", 7),
@@ -28,6 +28,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("pipeline", 0),
     ("telemetry", 0),
     ("clock", 0),
+    ("sandbox", 0),
 ];
 
 /// Who may name what: a crate, a module of `std` or a type that belongs to one room.

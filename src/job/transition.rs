@@ -56,6 +56,8 @@ pub enum Outcome {
     Retry(Failure, Timestamp),
     /// The attempt was given back unused (a drain): it doesn't count.
     Released,
+    /// The attempt's own process died: it is counted apart. Try again at this moment, unless that happens too often.
+    Died(Failure, Timestamp),
     /// Stopped on request.
     Cancelled,
 }
@@ -67,6 +69,8 @@ pub enum Loss {
     Lease,
     /// The process that ran it died.
     Process,
+    /// The server died, while the attempt ran in a process of its own: the image had no part in it.
+    Server,
 }
 
 /// Makes the body of a webhook from the job as it ended; handed to the store so that the body is fixed inside the transaction.
@@ -217,6 +221,11 @@ impl Job {
             Outcome::Failed(failure) | Outcome::Retry(failure, _) => {
                 self.remember(AttemptEnd::Failed, Some(failure.clone()), now);
             }
+            Outcome::Died(failure, _) => {
+                let is_last = history::own_deaths(&self.attempts) + 1 >= DEATHS_MAX;
+                let end = if is_last { AttemptEnd::Failed } else { AttemptEnd::Died };
+                self.remember(end, Some(failure.clone()), now);
+            }
             Outcome::Released => self.remember(AttemptEnd::Released, None, now),
             Outcome::Cancelled => self.remember(AttemptEnd::Cancelled, None, now),
         }
@@ -233,12 +242,24 @@ impl Job {
                 self.end(Status::Failed, retention, now);
             }
             Outcome::Cancelled => self.end(Status::Cancelled, retention, now),
-            Outcome::Retry(..) | Outcome::Released if cancel_requested => {
+            Outcome::Retry(..) | Outcome::Released | Outcome::Died(..) if cancel_requested => {
                 self.end(Status::Cancelled, retention, now);
             }
             Outcome::Retry(failure, at) => {
                 self.error = Some(failure);
                 self.requeue(at);
+            }
+            Outcome::Died(failure, at) => {
+                // The last of them stands in the history as the failure that it is.
+                if history::own_deaths(&self.attempts) == 0 {
+                    let detail = format!("{}, {DEATHS_MAX} times in a row", failure.detail);
+                    self.error = Some(Failure::new(failure.code, detail, false));
+                    self.end(Status::Failed, retention, now);
+                } else {
+                    self.error = Some(failure);
+                    self.forgiven += 1;
+                    self.requeue(at);
+                }
             }
             Outcome::Released => {
                 self.forgiven += 1;
@@ -253,7 +274,7 @@ impl Job {
         self.version += LIVE_VERSIONS;
         let end = match loss {
             Loss::Lease => AttemptEnd::Lost,
-            Loss::Process => AttemptEnd::Died,
+            Loss::Process | Loss::Server => AttemptEnd::Died,
         };
         // A header can kill before the source is stored. A second death while it was being fetched is no accident any more.
         let is_first = !self.attempts.iter().any(|attempt| attempt.end == AttemptEnd::Died);

@@ -359,11 +359,11 @@ impl JobStore for MemoryStore {
         let mut state = self.state();
         let dead = |row: &&Row| match (reap, row.lease) {
             (Reap::Expired, Some((_, until))) => until <= now,
-            (Reap::OthersThan(worker), Some((holder, _))) => holder != worker,
+            (Reap::OthersThan(worker) | Reap::BystandersOf(worker), Some((holder, _))) => holder != worker,
             (_, None) => false,
         };
         let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
-        if let Reap::OthersThan(_) = reap {
+        if reap != Reap::Expired {
             for row in state.deliveries.values_mut().filter(|row| row.claimed) {
                 row.claimed = false;
                 row.next_attempt_at = now;
@@ -372,6 +372,7 @@ impl JobStore for MemoryStore {
         let loss = match reap {
             Reap::Expired => Loss::Lease,
             Reap::OthersThan(_) => Loss::Process,
+            Reap::BystandersOf(_) => Loss::Server,
         };
         let mut jobs = Vec::new();
         for mut row in rows {

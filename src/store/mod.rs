@@ -197,6 +197,8 @@ pub enum Reap {
     /// Those of every worker but this one, whose process has died: at boot of the only process on the store. Who was running becomes a
     /// suspect. Claimed deliveries become due again, too.
     OthersThan(uuid::Uuid),
+    /// The same where attempts run in processes of their own, and this one runs no image code: it makes no suspects.
+    BystandersOf(uuid::Uuid),
 }
 
 /// What the gauges show.
