@@ -11,7 +11,7 @@ use seccompiler::{
 };
 
 /// Allowed whatever their arguments are.
-const ALLOWED: [libc::c_long; 32] = [
+const ALLOWED: [libc::c_long; 33] = [
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_pread64,
@@ -32,6 +32,8 @@ const ALLOWED: [libc::c_long; 32] = [
     libc::SYS_clock_gettime,
     libc::SYS_gettimeofday,
     libc::SYS_getrandom,
+    // How much memory there is: glibc's qsort wants to know.
+    libc::SYS_sysinfo,
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_rt_sigaction,
@@ -59,6 +61,9 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         rules.insert(call, vec![only(2, SeccompCmpOp::MaskedEq(execute), 0)?]);
     }
+    // The standard library's debug build looks whether a descriptor is open before it closes it.
+    let is_open = u64::from(libc::F_GETFD.unsigned_abs());
+    rules.insert(libc::SYS_fcntl, vec![only(1, SeccompCmpOp::Eq, is_open)?]);
     // `abort` signals its own thread.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![only(0, SeccompCmpOp::Eq, own)?]);

@@ -71,7 +71,7 @@ pub enum IsolationError {
     /// A child can't be started.
     #[cfg(target_os = "linux")]
     #[error(
-        "cannot start a process for images from {program}: {source}; a program that embeds the server must call \
+        "cannot start a process for images from {program}: {source}. A program that embeds the server must call \
          minilab::child_main_if_requested() first of all, or use isolation thread"
     )]
     NoChild {

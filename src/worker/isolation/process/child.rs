@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{IoSliceMut, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -47,8 +47,8 @@ pub(in super::super) fn live(work: Work) -> ! {
     close_inherited();
     let level = sandbox::enter();
     // Nobody is left to tell of an error: the server sees this end.
-    let is_told_to_end = serve(level, work).is_ok();
-    std::process::exit(i32::from(!is_told_to_end));
+    let served = serve(&Socket(rustix::stdio::stdin()), level, work);
+    std::process::exit(i32::from(served.is_err()));
 }
 
 /// Whatever the server's own parent left open.
@@ -58,8 +58,7 @@ fn close_inherited() {
     let _older_kernels = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
-fn serve(level: sandbox::Level, work: Work) -> std::io::Result<()> {
-    let socket = Socket(std::io::stdin().as_fd().try_clone_to_owned()?);
+fn serve(socket: &Socket, level: sandbox::Level, work: Work) -> std::io::Result<()> {
     socket.report(&Report::Hello(level))?;
     let (mut assets, mut fonts) = (Assets::none(), Fonts::bundled());
     let output = loop {
@@ -85,7 +84,7 @@ fn serve(level: sandbox::Level, work: Work) -> std::io::Result<()> {
             return Err(std::io::ErrorKind::InvalidData.into());
         };
         let job = Job { pipeline: *pipeline, limits, inputs, descriptors };
-        let made = catch_unwind(AssertUnwindSafe(|| job.run(&assets, &socket, work)));
+        let made = catch_unwind(AssertUnwindSafe(|| job.run(&assets, socket, work)));
         let made = match made {
             Ok(made) => made?,
             Err(panic) => {
@@ -148,14 +147,14 @@ fn written(made: pipeline::Made, output: &File) -> std::io::Result<Made> {
 }
 
 /// The child's end of the socket.
-struct Socket(OwnedFd);
+struct Socket(BorrowedFd<'static>);
 
 impl Socket {
     fn report(&self, report: &Report) -> std::io::Result<()> {
         let frame = message::frame(report)?;
         let mut left = &frame[..];
         while !left.is_empty() {
-            match rustix::io::write(&self.0, left) {
+            match rustix::io::write(self.0, left) {
                 Ok(written) => left = &left[written..],
                 Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -168,12 +167,12 @@ impl Socket {
     fn order(&self) -> std::io::Result<Option<(Order, Vec<OwnedFd>)>> {
         let mut prefix = [0; LENGTH_BYTES];
         let mut descriptors = Vec::new();
-        if !read_full(self.0.as_fd(), &mut prefix, &mut descriptors)? {
+        if !read_full(self.0, &mut prefix, &mut descriptors)? {
             return Ok(None);
         }
         let length = message::length(prefix).ok_or(std::io::ErrorKind::InvalidData)?;
         let mut body = vec![0; length];
-        if !read_full(self.0.as_fd(), &mut body, &mut descriptors)? {
+        if !read_full(self.0, &mut body, &mut descriptors)? {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         Ok(Some((serde_json::from_slice(&body)?, descriptors)))

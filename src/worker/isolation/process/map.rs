@@ -15,7 +15,8 @@ use memmap2::MmapOptions;
 #[allow(unsafe_code)]
 pub(super) fn bytes_of(descriptor: OwnedFd) -> std::io::Result<Bytes> {
     let file = File::from(descriptor);
-    let length = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+    // The standard library would ask in a way that takes paths, too, and is forbidden here.
+    let length = usize::try_from(rustix::fs::fstat(&file)?.st_size).map_err(std::io::Error::other)?;
     if length == 0 {
         return Ok(Bytes::new());
     }
