@@ -62,8 +62,10 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         rules.insert(call, vec![only(2, SeccompCmpOp::MaskedEq(execute), 0)?]);
     }
     // The standard library's debug build looks whether a descriptor is open before it closes it.
-    let is_open = u64::from(libc::F_GETFD.unsigned_abs());
-    rules.insert(libc::SYS_fcntl, vec![only(1, SeccompCmpOp::Eq, is_open)?]);
+    // Files that are read past the page cache have that flag taken off where the file system wants it.
+    let looks = [libc::F_GETFD, libc::F_GETFL, libc::F_SETFL].map(|look| u64::from(look.unsigned_abs()));
+    let looks = looks.into_iter().map(|look| only(1, SeccompCmpOp::Eq, look)).collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_fcntl, looks);
     // `abort` signals its own thread.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![only(0, SeccompCmpOp::Eq, own)?]);

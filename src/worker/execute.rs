@@ -44,7 +44,8 @@ impl Source {
         match self {
             Source::Bytes(bytes) => in_memory(bytes).retry(),
             Source::File(path) => {
-                Ok(std::fs::File::open(path).map_err(|error| source_unreadable(error.into()))?.into())
+                let file = crate::blob::open_to_read(path);
+                Ok(file.map_err(|error| source_unreadable(error.into()))?.into())
             }
         }
     }

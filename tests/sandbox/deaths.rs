@@ -57,9 +57,9 @@ async fn ended(client: &Client, ids: &[String]) -> (usize, usize) {
 }
 
 pub(crate) fn children_die_under_load() {
-    let kills: usize = std::env::var("TEST_SANDBOX_KILLS").map_or(40, |text| text.parse().unwrap());
+    let kills: usize = std::env::var("TEST_SANDBOX_KILLS").map_or(25, |text| text.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let mut server = ServerProcess::start(directory.path(), &["--workers", "2"]);
+    let mut server = ServerProcess::start(directory.path(), &["--workers", "2", "--isolation", "process"]);
     let image = images::large();
     runtime().block_on(async {
         let client = Client::new(&server.url).unwrap();
@@ -91,7 +91,8 @@ pub(crate) fn the_servers_death_makes_no_suspects() {
         let mut id = None;
         // Thread mode would fail it at the third death, and run it alone before.
         for _ in 0..4 {
-            let server = ServerProcess::start(directory.path(), &["--workers", "1"]);
+            let server =
+                ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
             let client = Client::new(&server.url).unwrap();
             if id.is_none() {
                 let job = client.submit(&Submission::bytes(image.clone()).spec(slow.clone())).await.unwrap();
@@ -102,7 +103,7 @@ pub(crate) fn the_servers_death_makes_no_suspects() {
         }
         id.unwrap()
     });
-    let server = ServerProcess::start(directory.path(), &["--workers", "1"]);
+    let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
     runtime().block_on(async {
         let client = Client::new(&server.url).unwrap();
         running(&client, &id).await;
@@ -147,7 +148,7 @@ fn busy(server: &ServerProcess) -> (String, Pid) {
 
 pub(crate) fn children_end_with_their_server() {
     let directory = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(directory.path(), &["--workers", "1"]);
+    let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
     let (_, child) = busy(&server);
     server.kill();
     gone(child, directory.path());
@@ -155,7 +156,7 @@ pub(crate) fn children_end_with_their_server() {
 
 pub(crate) fn a_cancel_ends_the_process() {
     let directory = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start(directory.path(), &["--workers", "1"]);
+    let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
     let (id, child) = busy(&server);
     runtime().block_on(async {
         let client = Client::new(&server.url).unwrap();

@@ -1,7 +1,7 @@
 //! Images in processes of their own: the same results wherever they are made, attacks from within the sandbox, and deaths under load.
 //!
 //! This program is also the child that its servers start: an image that carries an order in its last bytes is not processed but used to
-//! attack (`attacks.rs`). `TEST_SANDBOX_KILLS` says how many children are killed under load (default 40).
+//! attack (`attacks.rs`). `TEST_SANDBOX_KILLS` says how many children are killed under load (default 25).
 
 // A test's panic is its report.
 #![allow(clippy::unwrap_used)]

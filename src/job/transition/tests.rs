@@ -293,3 +293,40 @@ fn every_attempt_leaves_a_record() {
     assert_eq!(job.attempts[0].error, Some(failure()));
     assert_eq!((job.attempts[3].started_at, job.attempts[3].finished_at), (NOW, LATER));
 }
+
+#[test]
+fn a_job_whose_own_process_dies_three_times_in_a_row_has_failed() {
+    let retention = Retention::default();
+    let crash = || Failure::new(Code::Crashed, "SIGSEGV", true);
+    let die = |job: &mut Job| {
+        job.claim(LATER);
+        job.finish(Outcome::Died(crash(), LATER), Attempt::default(), &retention, LATER);
+    };
+    let mut job = upload();
+    die(&mut job);
+    // Neither the server's death nor its stop says anything, for or against.
+    job.claim(LATER);
+    job.reap(Loss::Server, &retention, LATER);
+    job.claim(LATER);
+    job = finished(job, Outcome::Released);
+    die(&mut job);
+    assert_eq!((job.status, job.suspicion, job.attempts_counted()), (Status::Queued, None, 0));
+    let mut lucky = job.clone();
+    lucky.claim(LATER);
+    lucky = finished(lucky, Outcome::Retry(failure(), LATER));
+    die(&mut lucky);
+    die(&mut lucky);
+    assert_eq!(lucky.status, Status::Queued, "another end in between begins the count anew");
+    die(&mut job);
+    let error = job.error.clone().unwrap();
+    assert_eq!((job.status, error.code, error.retryable), (Status::Failed, Code::Crashed, false));
+    assert_eq!(error.detail, "SIGSEGV, 3 times in a row");
+    assert!(job.retry(LATER));
+    die(&mut job);
+    die(&mut job);
+    assert_eq!(job.status, Status::Queued, "asked for again, it has three tries again");
+    job.claim(LATER);
+    assert!(job.cancel(&retention, LATER));
+    job.finish(Outcome::Died(crash(), LATER), Attempt::default(), &retention, LATER);
+    assert_eq!(job.status, Status::Cancelled);
+}

@@ -83,10 +83,20 @@ fn serve(socket: &Socket, level: sandbox::Level, work: Work) -> std::io::Result<
         let Order::Run { pipeline, limits, inputs } = order else {
             return Err(std::io::ErrorKind::InvalidData.into());
         };
-        let job = Job { pipeline: *pipeline, limits, inputs, descriptors };
+        if descriptors.len() != inputs.len() + 1 {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        let images = match read(descriptors) {
+            Ok(images) => images,
+            Err(error) => {
+                socket.report(&Report::Unreadable(error.to_string()))?;
+                continue;
+            }
+        };
+        let job = Job { pipeline: *pipeline, limits, inputs, images };
         let made = catch_unwind(AssertUnwindSafe(|| job.run(&assets, socket, work)));
         let made = match made {
-            Ok(made) => made?,
+            Ok(made) => made,
             Err(panic) => {
                 return socket.report(&Report::Panicked(panic_message(panic.as_ref())));
             }
@@ -104,31 +114,22 @@ struct Job {
     pipeline: Pipeline,
     limits: Limits,
     inputs: Vec<Input>,
-    descriptors: Vec<OwnedFd>,
+    images: Vec<Bytes>,
 }
 
 impl Job {
-    /// Runs it; the outer error is one of the system's.
-    fn run(
-        self,
-        assets: &Assets,
-        socket: &Socket,
-        work: Work,
-    ) -> std::io::Result<Result<pipeline::Made, Error>> {
-        if self.descriptors.len() != self.inputs.len() + 1 {
-            return Err(std::io::ErrorKind::InvalidData.into());
-        }
-        let images: Vec<Bytes> =
-            self.descriptors.into_iter().map(map::bytes_of).collect::<std::io::Result<_>>()?;
+    fn run(self, assets: &Assets, socket: &Socket, work: Work) -> Result<pipeline::Made, Error> {
         let mut assets = assets.clone();
-        for (input, bytes) in self.inputs.into_iter().zip(&images[1..]) {
-            match Asset::new(bytes.clone(), &self.limits) {
-                Ok(asset) => assets.insert(input, asset),
-                Err(error) => return Ok(Err(error)),
-            }
+        for (input, bytes) in self.inputs.into_iter().zip(&self.images[1..]) {
+            assets.insert(input, Asset::new(bytes.clone(), &self.limits)?);
         }
-        Ok(work(&images[0], &self.pipeline, &assets, &self.limits, socket))
+        work(&self.images[0], &self.pipeline, &assets, &self.limits, socket)
     }
+}
+
+/// The images behind these descriptors.
+fn read(descriptors: Vec<OwnedFd>) -> std::io::Result<Vec<Bytes>> {
+    descriptors.into_iter().map(|descriptor| crate::blob::read_opened(&File::from(descriptor))).collect()
 }
 
 /// Puts the outputs one behind the other.

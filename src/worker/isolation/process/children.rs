@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 
 use super::super::super::control::AttemptControl;
-use super::super::super::error::{WorkError, panicked_with};
+use super::super::super::error::{WorkError, panicked_with, source_unreadable};
 use super::super::super::execute::{Executed, Task, timed_out};
 use super::message::{Made, Order, Report};
 use super::parent::{Child, End, Files, StartError, sealed};
@@ -152,6 +152,10 @@ impl Children {
                     return checked(made, child, &task.spec).map_err(|what| nonsense(&what));
                 }
                 Ok(Report::Failed(failure)) => return Err(said(failure)),
+                Ok(Report::Unreadable(detail)) => {
+                    let error = std::io::Error::other(detail);
+                    return Err(Turn::Said(source_unreadable(error.into())));
+                }
                 Ok(Report::Panicked(message)) => return Err(Turn::Spent(panicked_with(&message))),
                 Ok(Report::Hello(_) | Report::Ready) => return Err(nonsense("a greeting")),
                 Err(Trouble::Interrupted(interrupt)) => {

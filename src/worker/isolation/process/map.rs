@@ -1,6 +1,6 @@
-//! A file's bytes where they lie: read by a child without being copied first.
+//! Memory that all children share: the images and fonts of the settings, where they lie.
 //!
-//! Only children map. The server itself reads: a file that shrinks under a mapping ends the process that looks at it.
+//! Only children map, and only what is sealed. Files are read: one that shrinks under a mapping ends the process that looks at it.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use bytes::Bytes;
 use memmap2::MmapOptions;
 
-/// The bytes of a file that nobody changes while this process lives: a sealed one, or a stored source.
+/// The bytes of a file in memory that is sealed: nobody can change it, or cut it short.
 ///
 /// # Errors
 /// What the system says.
@@ -20,10 +20,8 @@ pub(super) fn bytes_of(descriptor: OwnedFd) -> std::io::Result<Bytes> {
     if length == 0 {
         return Ok(Bytes::new());
     }
-    // SAFETY: what the server passes is either sealed memory or a source in its blob directory, which is written once, renamed into place
-    // and then only ever unlinked. Should somebody else with access to that directory cut it short all the same, this process gets
-    // SIGBUS, which the server takes for the end of a child like any other; bytes that change under a decoder are as untrusted as
-    // those it began with, and decoders here work on them through bounds-checked slices.
+    // SAFETY: the server passes images and fonts of its settings in memory that it has sealed against writing, shrinking and growing, seals
+    // included; so these bytes stay as they are and where they are as long as the map, which owns them from here on.
     let map = unsafe { MmapOptions::new().len(length).populate().map(&file) }?;
     Ok(Bytes::from_owner(map))
 }

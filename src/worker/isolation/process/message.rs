@@ -64,6 +64,8 @@ pub(super) enum Report {
     Made(Made),
     /// The pipeline says no.
     Failed(Failure),
+    /// The source, or an image of the job's operations, could not be read.
+    Unreadable(String),
     /// The pipeline panicked, with this message; the child ends now.
     Panicked(String),
 }
