@@ -158,11 +158,16 @@ pub(crate) fn a_cancel_ends_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
     let (id, child) = busy(&server);
+    // What a terminal or a service manager sends to everybody is the server's to heed.
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        kill_process(child, signal).unwrap();
+    }
     runtime().block_on(async {
         let client = Client::new(&server.url).unwrap();
         client.cancel(&id).await.unwrap();
         let job = client.wait(&id, Some(Duration::from_secs(30)), |_| {}).await.unwrap();
-        assert_eq!(job.status.name(), "cancelled");
+        let ends: Vec<&str> = job.attempts.iter().map(|attempt| attempt.status.as_str()).collect();
+        assert_eq!((job.status.name(), &ends[..]), ("cancelled", &["cancelled"][..]));
     });
     gone(child, directory.path());
 }

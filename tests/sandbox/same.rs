@@ -71,7 +71,7 @@ fn format((index, image): (usize, PathBuf)) -> Case {
         .into_iter()
         .enumerate()
         .map(
-            |format| json!({"name": format, "format": format, "operations": smaller, "keep_metadata": "all"}),
+            |(number, format)| json!({"name": format!("o{number}"), "format": format, "operations": smaller, "keep_metadata": "all"}),
         )
         .collect();
     let analyze = json!(["info", "exif", "blurhash", "thumbhash", "average", "dominant", "palette"]);

@@ -44,11 +44,23 @@ pub(in super::super) fn live(work: Work) -> ! {
         let _nobody_reads = writeln!(std::io::stderr(), "panicked at {place}");
     }));
     let _only_for_lists = rustix::thread::set_name(c"minilab-image");
+    // Where memory is short all the same, it is the image that goes and not the server.
+    let _only_where_there_is_proc = std::fs::write("/proc/self/oom_score_adj", "500");
+    leave_signals_to_the_server();
     close_inherited();
     let level = sandbox::enter();
     // Nobody is left to tell of an error: the server sees this end.
     let served = serve(&Socket(rustix::stdio::stdin()), level, work);
     std::process::exit(i32::from(served.is_err()));
+}
+
+/// A terminal interrupts, and a service manager stops, every process of a server. The server lets running jobs end first.
+#[allow(unsafe_code)]
+fn leave_signals_to_the_server() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: no handler is installed that could run; nobody else in this process, which has one thread, cares about these signals.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
 /// Whatever the server's own parent left open.
