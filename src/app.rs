@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::blob::{BlobError, Blobs};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::destination::{self, Destinations};
 use crate::egress::{Egress, EgressError};
 use crate::job::Probe;
 use crate::pipeline::{Asset, Assets, Fonts, Input};
@@ -83,6 +84,9 @@ pub enum AppError {
     /// Images can't be processed where the settings say.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
+    /// Destinations of the settings that can't be used; every mistake of each.
+    #[error("{}", .0.join("\n"))]
+    Destinations(Vec<String>),
     /// A room ended although nobody had asked it to.
     #[error("the {0} ended by itself; the log says why")]
     RoomEnded(&'static str),
@@ -140,6 +144,9 @@ impl App {
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
             .await
             .map_err(|error| AppError::Thread(error.into()))??;
+        let destinations = open_destinations(settings.destinations, &egress).await?;
+        settings.server.destinations = destinations.names().map(str::to_owned).collect();
+        settings.worker.destinations = destinations;
         let assets = load_assets(&settings.assets, &settings.fonts, &settings.worker).await?;
         let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, clock.now());
         if !mistakes.is_empty() {
@@ -290,6 +297,16 @@ async fn isolate(config: &worker::Config, assets: &Arc<Assets>) -> Result<Isolat
     let (config, assets) = (config.clone(), Arc::clone(assets));
     let start = move || Isolation::start(&config.isolation, config.workers, &assets, &config.limits);
     Ok(tokio::task::spawn_blocking(start).await.map_err(|error| AppError::Thread(error.into()))??)
+}
+
+/// Prepares the destinations of the settings, off the event loop.
+async fn open_destinations(
+    configs: BTreeMap<String, destination::Config>,
+    egress: &Egress,
+) -> Result<Destinations, AppError> {
+    let egress = egress.clone();
+    let open = move || Destinations::open(&configs, &egress).map_err(AppError::Destinations);
+    tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
 }
 
 /// Largest font of the settings, in bytes.

@@ -20,6 +20,7 @@ const FLOORS: [(&str, u8); 18] = [
     ("worker", 5),
     ("queue", 4),
     ("client", 4),
+    ("destination", 4),
     ("store", 3),
     ("blob", 3),
     ("egress", 3),
@@ -34,7 +35,7 @@ const FLOORS: [(&str, u8); 18] = [
 /// Who may name what: a crate, a module of `std` or a type that belongs to one room.
 const PRIVATE_TO: [(&str, &[&str]); 6] = [
     ("rusqlite", &["store"]),
-    ("object_store", &["blob"]),
+    ("object_store", &["blob", "destination"]),
     ("hyper_rustls", &["egress", "client"]),
     ("libjpeg_turbo_rs", &["pipeline"]),
     ("fast_image_resize", &["pipeline"]),

@@ -3,11 +3,12 @@
 //!
 //! The event loop only waits here; decoding, operations and encoding happen on the [`Pool`]'s threads, which run at a lower scheduling
 //! priority than the loop's. How one attempt is executed on such a thread is `execute`'s business alone: behind it, a process in a sandbox
-//! can take the thread's place ([`isolation`]). Built and run by `app`; knows `queue`, `blob`, `egress` and `pipeline`, never HTTP.
+//! can take the thread's place ([`isolation`]). Built and run by `app`; knows `queue`, `blob`, `egress`, `destination` and `pipeline`, never HTTP.
 
 mod assets;
 mod attempt;
 mod control;
+mod deliver;
 mod error;
 mod execute;
 mod fetch;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use pool::Pool;
 pub use runner::Runner;
 
+use crate::destination::Destinations;
 use crate::pipeline::Limits;
 
 /// Settings of the worker.
@@ -37,6 +39,8 @@ pub struct Config {
     pub limits: Limits,
     /// How sources are fetched.
     pub source: SourceConfig,
+    /// Where results may be delivered to. Default: nowhere.
+    pub destinations: Destinations,
     /// How long running attempts may go on once the server is told to stop. Default 30 s.
     pub grace: Duration,
     /// How long a claimed job is safe from being given to somebody else; the same as the queue's. Default 30 s.
@@ -50,6 +54,8 @@ pub struct Config {
 pub struct SourceConfig {
     /// Time for one fetch in all. Default 60 s.
     pub total_timeout: Duration,
+    /// Time from a request to the first bytes of its answer. Default 30 s.
+    pub answer_timeout: Duration,
     /// Largest source, in bytes. Default 64 MiB.
     pub bytes_max: u64,
     /// Largest image fetched for an operation, in bytes. Default 8 MiB.
@@ -62,6 +68,7 @@ impl Default for SourceConfig {
     fn default() -> SourceConfig {
         SourceConfig {
             total_timeout: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(30),
             bytes_max: 64 << 20,
             asset_bytes_max: 8 << 20,
             fetches_max: 16,
@@ -77,6 +84,7 @@ impl Default for Config {
             memory_bytes_max: limits.memory_bytes_max,
             limits,
             source: SourceConfig::default(),
+            destinations: Destinations::default(),
             grace: Duration::from_secs(30),
             lease_duration: Duration::from_secs(30),
             isolation: isolation::Config::default(),
