@@ -69,7 +69,7 @@ pub enum Loss {
     Lease,
     /// The process that ran it died.
     Process,
-    /// The server died, while the attempt ran in a process of its own: the image had no part in it.
+    /// The server died, while the attempt ran in a process of its own: the image had no part in it, once its header was read.
     Server,
 }
 
@@ -283,7 +283,14 @@ impl Job {
         };
         let is_fetch = self.lacks_source() && self.suspicion.is_none();
         self.remember(end, None, now);
-        if loss == Loss::Process && !is_fetch {
+        // The header of what was fetched is looked at in the server itself, wherever the rest is done.
+        let is_unread = self.source.as_ref().is_some_and(|source| source.image.is_none());
+        let is_suspect = match loss {
+            Loss::Lease => false,
+            Loss::Process => !is_fetch,
+            Loss::Server => is_unread,
+        };
+        if is_suspect {
             let suspicion = self.suspicion.get_or_insert_default();
             suspicion.deaths += u32::from(suspicion.is_alone);
         }

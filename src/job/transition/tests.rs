@@ -265,6 +265,10 @@ fn who_was_only_fetching_and_whose_lease_ran_out_are_no_suspects() {
     fetching.set_source(SourceInfo::unread(1, [0; 32], false), 0);
     fetching.reap(Loss::Process, &Retention::default(), LATER);
     assert_eq!(fetching.suspicion, Some(Suspicion::default()), "a header can kill as well as pixels");
+    let mut read_by_the_server = running();
+    read_by_the_server.set_source(SourceInfo::unread(1, [0; 32], false), 0);
+    read_by_the_server.reap(Loss::Server, &Retention::default(), LATER);
+    assert_eq!(read_by_the_server.suspicion, Some(Suspicion::default()), "a header is read there");
     let mut late = running();
     late.reap(Loss::Lease, &Retention::default(), LATER);
     assert_eq!((late.status, late.suspicion), (Status::Queued, None));
