@@ -362,13 +362,16 @@ impl WebhookBody {
     }
 }
 
-/// The webhook without its query: what a receiver put there is its secret.
+/// An address without its query: what a receiver put there is its secret.
+pub(super) fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
 fn webhook(job: &Job) -> Option<WebhookView> {
     let spec = job.spec.webhook.as_ref()?;
     let state = job.webhook.as_ref()?;
-    let shown = spec.url.split(['?', '#']).next().unwrap_or_default();
     Some(WebhookView {
-        url: shown.to_owned(),
+        url: without_query(&spec.url).to_owned(),
         status: state.status.map(|status| status.name().to_owned()),
         attempts: state.attempts,
         last_status: state.last_status,

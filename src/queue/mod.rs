@@ -27,12 +27,13 @@ use tokio::sync::Notify;
 
 pub use board::Watch;
 pub use changes::Retry;
+pub use deliveries::{DELIVERY_LEASE, Redelivery};
 pub use feed::{Feed, FeedItem};
 pub use looks::Turn;
 pub use reads::{Lookup, Stats};
 pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
 
-pub use crate::store::{Claimed, Extended, Finish, InlineKey, ListFilter};
+pub use crate::store::{Claimed, DeadLetters, DeliveryRequest, Extended, Finish, InlineKey, ListFilter};
 
 use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;

@@ -11,6 +11,7 @@ mod capabilities;
 mod conditional;
 mod config;
 mod connection;
+mod deliveries;
 mod digest;
 mod disposition;
 mod error;
@@ -35,6 +36,7 @@ mod spool;
 mod state;
 mod stats;
 mod stored;
+mod trace;
 mod upload;
 
 use std::future::Future;

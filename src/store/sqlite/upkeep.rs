@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::fault::Fault;
 use super::rows::{self, Row, signed};
 use super::writer::Transaction;
-use super::{deliveries, jobs};
+use super::{deliveries, jobs, receivers};
 use crate::clock::Timestamp;
 use crate::job::{Job, Loss, Render, Retention, Status};
 use crate::store::{Reap, Removed};
@@ -84,6 +84,7 @@ pub(super) fn purge(
     now: Timestamp,
 ) -> Result<Vec<Removed>, Fault> {
     deliveries::purge(tx, now.minus(retention.deliveries), limit)?;
+    receivers::purge(tx, now.minus(retention.deliveries), limit)?;
     for (sql, kept) in [(PURGE_TOMBSTONES, retention.tombstones), (PURGE_KEYS, retention.idempotency_keys)] {
         tx.prepare(sql)?.execute(params![now.minus(kept).as_millis(), signed(limit as u64)])?;
     }
