@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod doctor;
+pub mod reload;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -19,9 +20,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::reload::Reloader;
 use crate::blob::{BlobError, Blobs};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::config::keys::KeysError;
 use crate::egress::{Egress, EgressError};
 use crate::job::Probe;
 use crate::pipeline::{Asset, Assets, Fonts, Input};
@@ -63,8 +66,11 @@ pub enum AppError {
     #[error("cannot take over the stored jobs: {0}")]
     Queue(#[from] QueueError),
     /// No secret was given to sign webhooks with.
-    #[error("no webhook secret: call Settings::ensure_webhook_secret, or set webhook_secret")]
+    #[error("no webhook secret: call Settings::read_keys, or set webhook_secret")]
     NoWebhookSecret,
+    /// The keys of the data directory can't be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// Presets that no job could use; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Presets(Vec<String>),
@@ -100,6 +106,7 @@ pub struct App {
     deliverer: Deliverer,
     store: Arc<SqliteStore>,
     grace: Duration,
+    reloader: Reloader,
     _watchdog: Watchdog,
 }
 
@@ -117,9 +124,17 @@ impl App {
 
     /// The same with a clock of the caller's choice.
     pub async fn start_at(mut settings: Settings, clock: Clock) -> Result<App, AppError> {
-        if settings.webhook_secrets.is_empty() {
+        if settings.keyring.is_none() {
+            let mut reading = settings.clone();
+            let read = move || reading.read_keys().map(|()| reading);
+            settings =
+                tokio::task::spawn_blocking(read).await.map_err(|error| AppError::Thread(error.into()))??;
+        }
+        if settings.webhook_secrets.server.is_empty() {
             return Err(AppError::NoWebhookSecret);
         }
+        let reloader =
+            Reloader::new(settings.keyring.take().unwrap_or_default(), settings.webhook_secrets.clone());
         // One grace for everything that has to end.
         settings.worker.grace = settings.grace;
         settings.server.grace = settings.grace;
@@ -130,6 +145,7 @@ impl App {
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
         let mut queue_config = settings.queue;
+        queue_config.keys = reloader.keys();
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let egress_config = settings.egress;
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
@@ -155,7 +171,7 @@ impl App {
             settings.worker,
         )
         .map_err(AppError::Thread)?;
-        let mut webhook_config = webhook::Config::new(settings.webhook_secrets);
+        let mut webhook_config = webhook::Config::new(reloader.secrets());
         webhook_config.grace = settings.grace;
         let deliverer = Deliverer::new(queue.clone(), egress.clone(), Arc::clone(&metrics), webhook_config);
         let watchdog = Watchdog::start(tokio::runtime::Handle::current(), Arc::clone(&metrics))
@@ -174,6 +190,7 @@ impl App {
             deliverer,
             store,
             grace: settings.grace,
+            reloader,
             _watchdog: watchdog,
         })
     }
@@ -186,6 +203,11 @@ impl App {
     /// The queue: for programs that embed the server, and for tests.
     pub fn queue(&self) -> &Queue {
         &self.services.queue
+    }
+
+    /// What exchanges keys and secrets while the server runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Serves and works until `shutdown` resolves; then stops accepting, lets requests and attempts end within the grace period, uses what

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Every room and its floor; imports go to lower floors only, never to a neighbour.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("main", 9),
     ("cli", 8),
     ("app", 7),
@@ -23,6 +23,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("store", 3),
     ("blob", 3),
     ("egress", 3),
+    ("access", 2),
     ("api", 2),
     ("job", 1),
     ("pipeline", 0),

@@ -17,11 +17,11 @@ pub(super) struct WebhookSecretArgs {
 /// Prints the secret that a server with the same configuration signs with; makes it if there is none yet.
 pub(super) fn run(args: &WebhookSecretArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let mut settings = config::load(&args.data_dir.sources())?.settings;
-    let is_configured = !settings.webhook_secrets.is_empty();
+    let is_configured = !settings.webhook_secrets.server.is_empty();
     let file = (!is_configured).then(|| settings.data_dir.join(keys::FILE_NAME));
     let is_new = file.as_ref().is_some_and(|file| !file.exists());
-    settings.ensure_webhook_secret()?;
-    for secret in &settings.webhook_secrets {
+    settings.read_keys()?;
+    for secret in settings.webhook_secrets.server.iter().map(|dated| &dated.secret) {
         if screen.is_json() {
             screen.document(&serde_json::json!({"secret": secret.reveal(), "file": file}))?;
         } else {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::JobId;
 use super::receiver::Standing;
+use super::{JobId, KeyId};
 use crate::clock::Timestamp;
 
 /// What may be told to a webhook.
@@ -152,6 +152,8 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// Its job.
     pub job: JobId,
+    /// The key that submitted the job, whose secrets sign.
+    pub owner: Option<KeyId>,
     /// The event.
     pub event: Event,
     /// Where to.

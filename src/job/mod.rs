@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod failure;
 pub mod history;
 pub mod id;
+pub mod key_id;
 pub mod probe;
 pub mod receiver;
 pub mod record;
@@ -22,6 +23,7 @@ pub use delivery::{
 pub use failure::{Code, Failure};
 pub use history::{AttemptEnd, AttemptRecord, Suspicion};
 pub use id::JobId;
+pub use key_id::{KeyId, KeyIdError};
 pub use probe::{Probe, Readiness};
 pub use receiver::{Receiver, Standing, receiver_of};
 pub use record::{AssetInfo, Job, Output, SourceInfo, Timings, Warning};

@@ -121,6 +121,7 @@ impl Job {
         });
         Job {
             id,
+            owner: None,
             version: 1,
             status: Status::Queued,
             attempt: 0,

@@ -35,6 +35,7 @@ pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted}
 
 pub use crate::store::{Claimed, DeadLetters, DeliveryRequest, Extended, Finish, InlineKey, ListFilter};
 
+use crate::access::{self, Keyring, Keys};
 use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;
 use crate::job::{Event, Job, Render, Retention};
@@ -54,6 +55,8 @@ pub struct Config {
     pub board_jobs_max: usize,
     /// How long a claimed job is safe from being given to somebody else. Default 30 s.
     pub lease_duration: Duration,
+    /// The API keys whose jobs these are, with their shares. Default: none.
+    pub keys: Keys,
 }
 
 impl Default for Config {
@@ -64,6 +67,7 @@ impl Default for Config {
             public_url: "http://127.0.0.1:8080".to_owned(),
             board_jobs_max: 10_000,
             lease_duration: Duration::from_secs(30),
+            keys: access::fixed(Keyring::default()),
         }
     }
 }

@@ -106,7 +106,7 @@ impl Call {
 pub(super) fn found(lookup: Lookup) -> Result<Arc<Job>, ApiError> {
     match lookup {
         Lookup::Job(job) => Ok(job),
-        Lookup::Gone => Err(gone_job()),
+        Lookup::Gone(_) => Err(gone_job()),
         Lookup::Unknown => Err(unknown_job()),
     }
 }

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{
-    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, DeliveryStatus, Job, JobId, Lease, Loss, Receiver,
-    Render, Retention, SourceInfo, Standing, Status,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, DeliveryStatus, Job, JobId, KeyId, Lease, Loss,
+    Receiver, Render, Retention, SourceInfo, Standing, Status,
 };
 
 /// A store that forgets everything when it is dropped.
@@ -48,9 +48,12 @@ struct State {
     inline: BTreeMap<(JobId, String), Bytes>,
     deliveries: BTreeMap<DeliveryId, DeliveryRow>,
     receivers: BTreeMap<String, Receiver>,
-    tombstones: BTreeMap<JobId, Timestamp>,
-    keys: BTreeMap<String, KeyRow>,
+    tombstones: BTreeMap<JobId, (Timestamp, Owner)>,
+    keys: BTreeMap<(Owner, String), KeyRow>,
 }
+
+/// The key that submitted a job.
+type Owner = Option<KeyId>;
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -86,7 +89,7 @@ impl State {
     fn end(&mut self, mut row: Row, render: &Render, now: Timestamp) -> Job {
         if let Some(new) = row.job.announce(render, now) {
             row.announced = Some(new.id);
-            self.announce(row.job.id, new, now);
+            self.announce(&row.job, new, now);
         }
         row.lease = None;
         let job = row.job.clone();
@@ -99,21 +102,34 @@ impl State {
         let row = self.rows.remove(&id)?;
         self.inline.retain(|(job, _), _| *job != id);
         self.deliveries.retain(|_, row| row.delivery.job != id);
-        self.tombstones.insert(id, now);
+        self.tombstones.insert(id, (now, row.job.owner.clone()));
         Some(Removed { job: row.job })
     }
 
-    /// Due jobs of one line, in the order of claiming.
-    fn line(&self, needs_fetch: bool, now: Timestamp) -> Vec<JobId> {
-        let mut line: Vec<&Job> = self
-            .rows
-            .values()
-            .map(|row| &row.job)
-            .filter(|job| job.status == Status::Queued && job.run_at <= now)
-            .filter(|job| job.needs_fetch() == needs_fetch && job.suspicion.is_none())
-            .collect();
-        line.sort_by_key(|job| (-i16::from(job.spec.priority), job.id));
-        line.into_iter().map(|job| job.id).collect()
+    /// The tombstone of a job.
+    fn gone(&self, id: JobId) -> Option<Found> {
+        self.tombstones.get(&id).map(|(_, owner)| Found::Gone(owner.clone()))
+    }
+
+    /// Due jobs of one kind in the order of claiming: one of an owner a turn, then those of owners who have none.
+    fn line(&self, needs_fetch: bool, turns: &[Owner], now: Timestamp) -> Vec<JobId> {
+        let mut lines: BTreeMap<&Owner, Vec<&Job>> = BTreeMap::new();
+        let queued = self.rows.values().map(|row| &row.job).filter(|job| job.status == Status::Queued);
+        for job in queued.filter(|job| job.run_at <= now && job.suspicion.is_none()) {
+            if job.needs_fetch() == needs_fetch {
+                lines.entry(&job.owner).or_default().push(job);
+            }
+        }
+        for line in lines.values_mut() {
+            line.sort_by_key(|job| (i16::from(job.spec.priority), std::cmp::Reverse(job.id)));
+        }
+        let mut order: Vec<JobId> = Vec::new();
+        for turn in turns {
+            order.extend(lines.get_mut(turn).and_then(Vec::pop).map(|job| job.id));
+        }
+        let others = lines.into_iter().filter(|(owner, _)| !turns.contains(owner));
+        order.extend(others.flat_map(|(_, line)| line.into_iter().rev()).map(|job| job.id));
+        order
     }
 }
 
@@ -124,7 +140,7 @@ impl JobStore for MemoryStore {
         let NewJob { job, inline_source, inline_assets, idempotency_key } = new;
         let now = job.created_at;
         if let Some(key) = &idempotency_key
-            && let Some(known) = state.keys.get(&key.key)
+            && let Some(known) = state.keys.get(&(job.owner.clone(), key.key.clone()))
             && known.created_at.plus(key.kept) > now
         {
             return Ok(match state.rows.get(&known.job) {
@@ -141,7 +157,7 @@ impl JobStore for MemoryStore {
         }
         if let Some(key) = idempotency_key {
             let row = KeyRow { fingerprint: key.fingerprint, job: job.id, created_at: now };
-            state.keys.insert(key.key, row);
+            state.keys.insert((job.owner.clone(), key.key), row);
         }
         if let Some(bytes) = inline_source {
             state.put(job.id, InlineKey::Source, bytes);
@@ -157,7 +173,7 @@ impl JobStore for MemoryStore {
         let state = self.state();
         Ok(match state.rows.get(&id) {
             Some(row) => Some(Found::Job(Box::new(row.job.clone()))),
-            None => state.tombstones.contains_key(&id).then_some(Found::Gone),
+            None => state.gone(id),
         })
     }
 
@@ -167,6 +183,7 @@ impl JobStore for MemoryStore {
         Ok(jobs
             .filter(|job| filter.status.is_none_or(|status| job.status == status))
             .filter(|job| filter.tag.is_none() || job.spec.tag == filter.tag)
+            .filter(|job| filter.owner.is_none() || job.owner == filter.owner)
             .filter(|job| filter.before.is_none_or(|before| job.id < before))
             .take(filter.limit)
             .cloned()
@@ -186,6 +203,8 @@ impl JobStore for MemoryStore {
                 priority: job.spec.priority,
                 run_at: job.run_at,
                 is_suspect: job.suspicion.is_some(),
+                needs_fetch: job.needs_fetch(),
+                owner: job.owner.clone(),
             })
             .collect();
         waiting.sort_by_key(|waiting| (-i16::from(waiting.priority), waiting.id));
@@ -196,12 +215,12 @@ impl JobStore for MemoryStore {
         let mut state = self.state();
         let mut chosen = Vec::new();
         let mut memory_left = request.memory_bytes_max;
-        for id in state.line(false, now).into_iter().take(request.ready_max) {
+        for id in state.line(false, &request.ready_turns, now).into_iter().take(request.ready_max) {
             let Some(left) = memory_left.checked_sub(state.rows[&id].job.memory_bytes) else { break };
             memory_left = left;
             chosen.push(id);
         }
-        chosen.extend(state.line(true, now).into_iter().take(request.fetch_max));
+        chosen.extend(state.line(true, &request.fetch_turns, now).into_iter().take(request.fetch_max));
         chosen.sort_by_key(|id| (-i16::from(state.rows[id].job.spec.priority), *id));
         let mut claimed = Vec::new();
         for id in chosen {
@@ -300,7 +319,7 @@ impl JobStore for MemoryStore {
     ) -> Result<Option<Found>> {
         let mut state = self.state();
         let Some(mut row) = state.rows.get(&id).cloned() else {
-            return Ok(state.tombstones.contains_key(&id).then_some(Found::Gone));
+            return Ok(state.gone(id));
         };
         if !row.job.cancel(&retention, now) {
             return Ok(Some(Found::Job(Box::new(row.job))));
@@ -367,7 +386,7 @@ impl JobStore for MemoryStore {
         });
         state.deliveries.retain(|id, _| !deliveries.contains(id));
         state.forget_receivers(now.minus(retention.deliveries), limit);
-        let tombstones = oldest(&state.tombstones, limit, |removed| {
+        let tombstones = oldest(&state.tombstones, limit, |(removed, _)| {
             Some(*removed).filter(|removed| removed.plus(retention.tombstones) <= now)
         });
         state.tombstones.retain(|id, _| !tombstones.contains(id));

@@ -15,8 +15,8 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, Lease, Outcome, Receiver,
-    Render, Retention, SourceInfo, Status,
+    Attempt, Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Outcome,
+    Receiver, Render, Retention, SourceInfo, Status,
 };
 
 /// Why a transaction did not happen.
@@ -81,8 +81,8 @@ pub enum Inserted {
 pub enum Found {
     /// The record.
     Job(Box<Job>),
-    /// Deleted or expired; remembered for [`Retention::tombstones`].
-    Gone,
+    /// Deleted or expired; remembered for [`Retention::tombstones`], and whose it was.
+    Gone(Option<KeyId>),
 }
 
 /// Which jobs to list; newest first.
@@ -92,14 +92,16 @@ pub struct ListFilter {
     pub status: Option<Status>,
     /// Only this tag.
     pub tag: Option<String>,
+    /// Only jobs that this key has submitted.
+    pub owner: Option<KeyId>,
     /// Only jobs older (smaller id) than this one.
     pub before: Option<JobId>,
     /// At most so many.
     pub limit: usize,
 }
 
-/// What the runner has room for.
-#[derive(Clone, Copy, Debug)]
+/// What the runner has room for, and whose turn it is.
+#[derive(Clone, Debug)]
 pub struct ClaimRequest {
     /// Fresh per boot: who claims.
     pub worker: uuid::Uuid,
@@ -111,6 +113,11 @@ pub struct ClaimRequest {
     pub memory_bytes_max: u64,
     /// How long the lease runs.
     pub lease_duration: Duration,
+    /// Whose jobs are taken, one a turn, of those whose source is stored. Who has none is passed over; room that is left after all turns
+    /// goes to whoever else waits, in the order of their names.
+    pub ready_turns: Vec<Option<KeyId>>,
+    /// The same of jobs whose source must be fetched first.
+    pub fetch_turns: Vec<Option<KeyId>>,
 }
 
 /// A claimed job with its right to run.
@@ -219,7 +226,7 @@ pub struct NextDue {
 }
 
 /// A job in the waiting line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The job.
     pub id: JobId,
@@ -229,6 +236,10 @@ pub struct Waiting {
     pub run_at: Timestamp,
     /// Whether it has to run alone.
     pub is_suspect: bool,
+    /// Whether its source must be fetched first.
+    pub needs_fetch: bool,
+    /// The key that submitted it.
+    pub owner: Option<KeyId>,
 }
 
 /// What a deliverer has room for.
@@ -306,7 +317,7 @@ pub enum Redelivered {
 /// The truth about jobs.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
-    /// Stores a new job; an idempotency key decides between created and duplicate. The time is the job's `created_at`. A job whose id is
+    /// Stores a new job; an idempotency key, one of the job's owner, decides between created and duplicate. The time is the job's `created_at`. A job whose id is
     /// there already is a duplicate too: the same insert may be run twice.
     async fn insert(&self, new: NewJob) -> Result<Inserted>;
     /// The job, or that it is gone, or that it was never there.
@@ -315,9 +326,9 @@ pub trait JobStore: Send + Sync + 'static {
     async fn list(&self, filter: ListFilter) -> Result<Vec<Job>>;
     /// Bytes that live in the store.
     async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>>;
-    /// Jobs that are queued, in the order in which they will be claimed (priority, then age); also those due later.
+    /// Jobs that are queued, in the order in which each owner's will be claimed (priority, then age); also those due later.
     async fn waiting(&self) -> Result<Vec<Waiting>>;
-    /// Hands out due jobs, highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
+    /// Hands out due jobs by turns of their owners, each owner's highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
     /// that don't hold each other up. A row that can't be read is set aside and logged.
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
     /// Hands out one of the jobs that were running when a process died, which [`JobStore::claim`] passes over: the one with most deaths,

@@ -181,9 +181,11 @@ impl Shared {
 
     async fn send(&self, delivery: &Delivery) -> Result<Answer, EgressError> {
         let url = self.egress.vet_url(&delivery.url)?;
+        let wall = self.queue.clock().wall();
+        let secrets = self.config.secrets.borrow().signing(delivery.owner.as_ref(), wall);
         let post = Post {
             url,
-            headers: message::headers(delivery, &self.config.secrets, self.queue.clock().wall()),
+            headers: message::headers(delivery, &secrets, wall),
             body: delivery.body.clone(),
             timeout: self.config.attempt_timeout,
             answer_bytes_max: self.config.answer_bytes_max,

@@ -7,17 +7,19 @@ pub mod deliverer;
 mod message;
 pub mod receivers;
 pub mod schedule;
+pub mod secrets;
 pub mod signature;
 
 use std::time::Duration;
 
 pub use deliverer::Deliverer;
+pub use secrets::Secrets;
 
 /// Settings of the deliverer.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Secrets that sign, newest first; several while one is being rotated. Never empty.
-    pub secrets: Vec<signature::Secret>,
+    /// Secrets that sign; a reload swaps them.
+    pub secrets: secrets::Current,
     /// Deliveries under way at once, in all and to one receiver.
     pub bounds: receivers::Bounds,
     /// Time for one attempt in all, the answer's body included. Default 15 s.
@@ -30,7 +32,7 @@ pub struct Config {
 
 impl Config {
     /// The defaults with these secrets.
-    pub fn new(secrets: Vec<signature::Secret>) -> Config {
+    pub fn new(secrets: secrets::Current) -> Config {
         Config {
             secrets,
             bounds: receivers::Bounds::default(),

@@ -166,6 +166,8 @@ async fn finish_one(store: &SqliteStore) -> minilab::store::Result<bool> {
         fetch_max: 1,
         memory_bytes_max: u64::MAX,
         lease_duration: Duration::from_secs(30),
+        ready_turns: Vec::new(),
+        fetch_turns: Vec::new(),
     };
     let claimed = store.claim(request, Clock::System.now()).await?;
     for claimed in &claimed {

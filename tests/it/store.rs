@@ -83,7 +83,7 @@ async fn get(store: &Store, id: JobId) -> Job {
 
 /// Whether the job has left a tombstone.
 async fn is_gone(store: &Store, id: JobId) -> bool {
-    matches!(store.get(id).await.unwrap(), Some(Found::Gone))
+    matches!(store.get(id).await.unwrap(), Some(Found::Gone(_)))
 }
 
 /// Claims everything there is.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Code, Delivery, DeliveryId, DeliveryRecord, DeliveryStatus, Event, Failure, Job, JobId, JobSpec, Lease,
-    Outcome, Retention, Status, WebhookSpec,
+    Code, Delivery, DeliveryId, DeliveryRecord, DeliveryStatus, Event, Failure, Job, JobId, JobSpec, KeyId,
+    Lease, Outcome, Retention, Status, WebhookSpec,
 };
 use minilab::store::memory::MemoryStore;
 use minilab::store::sqlite::SqliteStore;
@@ -38,12 +38,14 @@ enum Verb {
         hook: usize,
         tag: usize,
         key: usize,
+        owner: usize,
     },
     Claim {
         ready: usize,
         fetch: usize,
         memory: u64,
         worker: u128,
+        turns: Vec<usize>,
     },
     ClaimSuspect {
         worker: u128,
@@ -99,6 +101,7 @@ enum Verb {
     List {
         status: usize,
         tag: usize,
+        owner: usize,
         before: usize,
         limit: usize,
     },
@@ -111,13 +114,13 @@ enum Verb {
 fn verb() -> impl Strategy<Value = Verb> {
     let pick = 0..1000_usize;
     prop_oneof![
-        6 => (-1..2_i8, any::<bool>(), any::<bool>(), 0..4_u64, 0..4_u64, 0..4_usize, 0..3_usize, 0..12_usize).prop_map(
-            |(priority, fetch, inline, memory, delay, hook, tag, key)| Verb::Insert {
-                priority, fetch, inline, memory, delay, hook, tag, key
+        6 => (-1..2_i8, any::<bool>(), any::<bool>(), 0..4_u64, 0..4_u64, 0..4_usize, 0..3_usize, 0..12_usize, 0..4_usize).prop_map(
+            |(priority, fetch, inline, memory, delay, hook, tag, key, owner)| Verb::Insert {
+                priority, fetch, inline, memory, delay, hook, tag, key, owner
             }
         ),
-        5 => (0..4_usize, 0..3_usize, 0..7_u64, 1..3_u128)
-            .prop_map(|(ready, fetch, memory, worker)| Verb::Claim { ready, fetch, memory, worker }),
+        5 => (0..4_usize, 0..3_usize, 0..7_u64, 1..3_u128, proptest::collection::vec(0..4_usize, 0..4))
+            .prop_map(|(ready, fetch, memory, worker, turns)| Verb::Claim { ready, fetch, memory, worker, turns }),
         2 => (1..3_u128, any::<bool>()).prop_map(|(worker, alone)| Verb::ClaimSuspect { worker, alone }),
         1 => pick.clone().prop_map(|pick| Verb::Extend { pick }),
         2 => (pick.clone(), any::<bool>()).prop_map(|(pick, inline)| Verb::SetSource { pick, inline }),
@@ -134,8 +137,8 @@ fn verb() -> impl Strategy<Value = Verb> {
         1 => (0..30_u64, 0..4_usize, 0..4_usize)
             .prop_map(|(since, receiver, limit)| Verb::RedeliverDead { since, receiver, limit }),
         1 => (0..2_usize).prop_map(|receiver| Verb::Enable { receiver }),
-        2 => (0..6_usize, 0..3_usize, 0..1000_usize, 0..5_usize)
-            .prop_map(|(status, tag, before, limit)| Verb::List { status, tag, before, limit }),
+        2 => (0..6_usize, 0..3_usize, 0..4_usize, 0..1000_usize, 0..5_usize)
+            .prop_map(|(status, tag, owner, before, limit)| Verb::List { status, tag, owner, before, limit }),
         3 => prop_oneof![Just(0), Just(1), Just(2), 0..20_000_u64, Just(90_000)].prop_map(|millis| Verb::Wait { millis }),
         1 => Just(Verb::Restart),
     ]
@@ -152,12 +155,17 @@ fn retention() -> Retention {
     }
 }
 
+/// One of two owners, or nobody.
+fn owner(pick: usize) -> Option<KeyId> {
+    (1..3).contains(&pick).then(|| KeyId::from_random(pick as u64))
+}
+
 /// A delivery as both engines must see it: its id is each engine's own.
-type Seen = (JobId, Event, String, String, Bytes, u32);
+type Seen = (JobId, Option<KeyId>, Event, String, String, Bytes, u32);
 
 fn seen(delivery: &Delivery) -> Seen {
-    let Delivery { job, event, url, receiver, body, attempt, .. } = delivery.clone();
-    (job, event, url, receiver, body, attempt)
+    let Delivery { job, owner, event, url, receiver, body, attempt, .. } = delivery.clone();
+    (job, owner, event, url, receiver, body, attempt)
 }
 
 /// Both engines and what a caller of them would remember.
@@ -194,7 +202,7 @@ fn inserted(answer: &Inserted) -> (u8, Option<Job>, Option<JobId>) {
 fn found(answer: &Option<Found>) -> Option<Option<Job>> {
     answer.as_ref().map(|found| match found {
         Found::Job(job) => Some((**job).clone()),
-        Found::Gone => None,
+        Found::Gone(_) => None,
     })
 }
 
@@ -254,18 +262,22 @@ impl Pair {
         let now = self.now;
         match verb {
             Verb::Insert { .. } => self.insert(verb).await?,
-            Verb::Claim { ready, fetch, memory, worker } => {
+            Verb::Claim { ready, fetch, memory, worker, turns } => {
+                let ready_turns: Vec<Option<KeyId>> = turns.iter().map(|turn| owner(*turn)).collect();
+                let fetch_turns = ready_turns.iter().rev().cloned().collect();
                 let request = ClaimRequest {
                     ready_max: ready,
                     fetch_max: fetch,
                     memory_bytes_max: memory,
+                    ready_turns,
+                    fetch_turns,
                     ..request(Uuid::from_u128(worker))
                 };
                 let view = |answer: &Vec<minilab::store::Claimed>| -> Vec<(Job, Lease, Option<Bytes>)> {
                     let claimed = answer.iter();
                     claimed.map(|one| (one.job.clone(), one.lease, one.inline_source.clone())).collect()
                 };
-                let (claimed, _) = both!(self, store => store.claim(request, now), view);
+                let (claimed, _) = both!(self, store => store.claim(request.clone(), now), view);
                 self.leases.extend(claimed.iter().map(|claimed| claimed.lease));
             }
             Verb::ClaimSuspect { worker, alone } => {
@@ -293,10 +305,11 @@ impl Pair {
                 self.sqlite = None;
                 self.sqlite = Some(open(self.directory.path()));
             }
-            Verb::List { status, tag, before, limit } => {
+            Verb::List { status, tag, owner: whose, before, limit } => {
                 let before = (before % 3 != 0).then(|| self.job(before));
                 let tag = TAGS.get(tag).map(|tag| (*tag).to_owned());
-                let filter = ListFilter { status: Status::ALL.get(status).copied(), tag, before, limit };
+                let status = Status::ALL.get(status).copied();
+                let filter = ListFilter { status, tag, owner: owner(whose), before, limit };
                 both!(self, store => store.list(filter.clone()), same);
             }
             Verb::ClaimDeliveries { .. } | Verb::FinishDelivery { .. } => self.deliver(verb).await?,
@@ -310,7 +323,8 @@ impl Pair {
     }
 
     async fn insert(&mut self, verb: Verb) -> Result<(), TestCaseError> {
-        let Verb::Insert { priority, fetch, inline, memory, delay, hook, tag, key } = verb else {
+        let Verb::Insert { priority, fetch, inline, memory, delay, hook, tag, key, owner: whose } = verb
+        else {
             return Ok(());
         };
         let events = if hook == 1 { vec![Event::Failed] } else { Event::ALL.to_vec() };
@@ -320,6 +334,7 @@ impl Pair {
         let base = if fetch { url_spec() } else { spec() };
         let mut new = new_job(JobSpec { priority, run_at, webhook, tag, ..base }, self.now);
         new.job.memory_bytes = memory;
+        new.job.owner = owner(whose);
         if inline && !fetch {
             new.job.source = Some(source(true));
             new.inline_source = Some(Bytes::from(vec![priority as u8; 9]));
@@ -516,7 +531,7 @@ fn the_model_reaches_every_state() {
         assert!(most.jobs.iter().chain(&most.deliveries).all(|count| *count > 0), "{most:?}");
         let gone = pair.jobs.iter().map(|id| pair.memory.get(*id));
         let gone = futures_util::future::join_all(gone).await;
-        assert!(gone.iter().any(|found| matches!(found, Ok(Some(Found::Gone)))));
+        assert!(gone.iter().any(|found| matches!(found, Ok(Some(Found::Gone(_))))));
         assert!(gone.iter().any(|found| matches!(found, Ok(None))));
     });
 }

@@ -48,13 +48,14 @@ impl DeliveryRow {
 
 impl State {
     /// Stores a delivery that is due at once.
-    pub(super) fn announce(&mut self, job: JobId, new: NewDelivery, now: Timestamp) {
+    pub(super) fn announce(&mut self, job: &Job, new: NewDelivery, now: Timestamp) {
         self.receivers
             .entry(new.receiver.clone())
             .or_insert_with(|| Receiver::new(new.receiver.clone(), now));
         let delivery = Delivery {
             id: new.id,
-            job,
+            job: job.id,
+            owner: job.owner.clone(),
             event: new.event,
             url: new.url,
             receiver: new.receiver,

@@ -107,7 +107,8 @@ pub(super) fn claim(
 fn claim_one(tx: &Transaction<'_>, id: [u8; 16], until: Timestamp) -> Result<Delivery, Fault> {
     let mut statement = tx.prepare(
         "UPDATE deliveries SET attempt = attempt + 1, claimed = 1, next_attempt_at = ?2 WHERE id = ?1 \
-         RETURNING job, event, url, receiver, body, attempt, schedule_from, trace_parent",
+         RETURNING job, event, url, receiver, body, attempt, schedule_from, trace_parent, \
+         coalesce((SELECT owner FROM jobs WHERE jobs.id = job), '')",
     )?;
     let mut rows = statement.query(params![id, until.as_millis()])?;
     let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
@@ -116,6 +117,7 @@ fn claim_one(tx: &Transaction<'_>, id: [u8; 16], until: Timestamp) -> Result<Del
         Ok(Delivery {
             id: DeliveryId::from_bytes(id),
             job: JobId::from_bytes(row.get(0)?),
+            owner: rows::read_owner(row, 8)?,
             event: event(row.get_ref(1)?.as_str()?)?,
             url: row.get(2)?,
             receiver: row.get(3)?,

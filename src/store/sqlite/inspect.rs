@@ -127,7 +127,7 @@ impl Inspection {
     pub fn job(&self, id: JobId) -> Result<Option<Job>> {
         match reads::get(&self.connection, id) {
             Ok(Some(Found::Job(job))) => Ok(Some(*job)),
-            Ok(Some(Found::Gone) | None) => Ok(None),
+            Ok(Some(Found::Gone(_)) | None) => Ok(None),
             Err(fault) => Err(fault.into()),
         }
     }

@@ -148,7 +148,7 @@ fn decode_attempt(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeliveryAttempt> 
 /// See [`crate::store::JobStore::redeliver`].
 pub(super) fn redeliver(tx: &mut Transaction<'_>, job: JobId, now: Timestamp) -> Result<Redelivered, Fault> {
     let Some(row) = rows::load(tx.connection(), job)? else {
-        let is_gone = rows::is_gone(tx.connection(), job)?;
+        let is_gone = rows::gone(tx.connection(), job)?.is_some();
         return Ok(if is_gone { Redelivered::Gone } else { Redelivered::Unknown });
     };
     let last: Option<([u8; 16], bool)> = tx

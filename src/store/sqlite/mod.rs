@@ -2,10 +2,11 @@
 //!
 //! One thread writes and commits in groups (`writer`), a few read (`readers`); callers only send and await. A commit that was answered
 //! survives a power cut. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
-//! restart (`fault`). On a full disk it gives up some room of its own (`ballast`), so that jobs can be removed. Schema and pragmas are in `schema`, rows in `rows`, the verbs in `jobs`, `deliveries`, `upkeep` and
+//! restart (`fault`). On a full disk it gives up some room of its own (`ballast`), so that jobs can be removed. Schema and pragmas are in `schema`, rows in `rows`, the verbs in `claim`, `jobs`, `deliveries`, `upkeep` and
 //! `reads`. Built by `app`.
 
 mod ballast;
+mod claim;
 mod deliveries;
 mod fault;
 pub mod inspect;
@@ -142,7 +143,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        self.writer.call(move |tx| jobs::claim(tx, request, now)).await
+        self.writer.call(move |tx| claim::claim(tx, &request, now)).await
     }
 
     async fn claim_suspect(
@@ -152,7 +153,7 @@ impl JobStore for SqliteStore {
         lease_duration: Duration,
         now: Timestamp,
     ) -> Result<Option<Claimed>> {
-        self.writer.call(move |tx| jobs::claim_suspect(tx, worker, is_alone, lease_duration, now)).await
+        self.writer.call(move |tx| claim::claim_suspect(tx, worker, is_alone, lease_duration, now)).await
     }
 
     async fn extend(

@@ -108,7 +108,6 @@ async fn a_job_stays_while_a_delivery_is_pending(store: Store) {
     let id = ended(&store, spec, Outcome::Succeeded(Vec::new()), at(0)).await.id;
     let later = 9 * DAY;
     assert!(purge(&store, 10, at(later)).await.is_empty());
-    let lease = Duration::from_secs(30);
     let delivery = store.claim_deliveries(deliveries(1), at(later)).await.unwrap().remove(0);
     store.finish_delivery(delivery.id, 1, again(at(later)), at(later)).await.unwrap();
     assert!(purge(&store, 10, at(later)).await.is_empty());
@@ -144,7 +143,6 @@ async fn old_deliveries_are_forgotten(store: Store) {
     let expires_in = Some(Duration::from_millis(100 * DAY));
     let spec = JobSpec { webhook: webhook("https://a.test/hook"), expires_in, ..spec() };
     ended(&store, spec, Outcome::Succeeded(Vec::new()), at(0)).await;
-    let lease = Duration::from_secs(30);
     let delivery = store.claim_deliveries(deliveries(1), at(0)).await.unwrap().remove(0);
     store.finish_delivery(delivery.id, 1, delivered(), at(7)).await.unwrap();
     purge(&store, 10, at(7 * DAY + 6)).await;

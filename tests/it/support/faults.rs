@@ -135,7 +135,7 @@ impl JobStore for MeddledStore {
         self.call("waiting", || self.inner.waiting()).await
     }
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        self.call("claim", || self.inner.claim(request, now)).await
+        self.call("claim", || self.inner.claim(request.clone(), now)).await
     }
     async fn claim_suspect(
         &self,

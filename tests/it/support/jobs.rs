@@ -78,6 +78,8 @@ pub(crate) fn request(worker: uuid::Uuid) -> ClaimRequest {
         fetch_max: usize::MAX,
         memory_bytes_max: u64::MAX,
         lease_duration: Duration::from_secs(30),
+        ready_turns: Vec::new(),
+        fetch_turns: Vec::new(),
     }
 }
 
