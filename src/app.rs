@@ -124,11 +124,10 @@ impl App {
 
     /// The same with a clock of the caller's choice.
     pub async fn start_at(mut settings: Settings, clock: Clock) -> Result<App, AppError> {
-        if settings.keyring.is_none() {
-            let mut reading = settings.clone();
-            let read = move || reading.read_keys().map(|()| reading);
-            settings =
-                tokio::task::spawn_blocking(read).await.map_err(|error| AppError::Thread(error.into()))??;
+        if settings.keyring.is_none() || settings.link_key.is_none() {
+            settings = tokio::task::spawn_blocking(move || with_keys(settings))
+                .await
+                .map_err(|error| AppError::Thread(error.into()))??;
         }
         if settings.webhook_secrets.server.is_empty() {
             return Err(AppError::NoWebhookSecret);
@@ -146,6 +145,10 @@ impl App {
         let address = listener.local_addr().map_err(listen_failed)?;
         let mut queue_config = settings.queue;
         queue_config.keys = reloader.keys();
+        queue_config.link_lifetime = webhook::schedule::link_lifetime();
+        if let Some(link_key) = settings.link_key {
+            queue_config.link_key = link_key;
+        }
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let egress_config = settings.egress;
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
@@ -276,6 +279,15 @@ async fn room(name: &'static str, work: impl Future<Output = ()>) -> &'static st
         tracing::error!(room = name, "a room ended by a panic");
     }
     name
+}
+
+/// The settings with everything that the data directory's `keys.toml` is to give.
+fn with_keys(mut settings: Settings) -> Result<Settings, KeysError> {
+    if settings.keyring.is_none() {
+        settings.read_keys()?;
+    }
+    settings.ensure_link_key()?;
+    Ok(settings)
 }
 
 /// Opens store and blobs, off the event loop.

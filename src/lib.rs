@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod egress;
 pub mod job;
+pub mod links;
 pub mod pipeline;
 pub mod queue;
 pub mod server;

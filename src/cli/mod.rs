@@ -4,17 +4,21 @@
 //! Called by `main`.
 
 mod backup;
+mod captured;
+mod deliveries;
 mod doctor;
 mod download;
 mod events;
 mod exit;
 mod jobs;
 mod list;
+mod listen;
 mod number;
 mod screen;
 mod serve;
 mod submit;
 mod target;
+mod verify_webhook;
 mod wait;
 mod webhook_secret;
 
@@ -79,7 +83,17 @@ enum Command {
     Download(download::DownloadArgs),
     /// Follow one job until it ends, or all jobs
     Events(events::EventsArgs),
-    /// Print the secret that signs webhooks
+    /// Show the log of jobs' webhooks, or what was given up
+    Deliveries(deliveries::DeliveriesArgs),
+    /// Send webhooks again
+    Redeliver(deliveries::RedeliverArgs),
+    /// Show receivers that take no webhooks, or enable one again
+    Receivers(deliveries::ReceiversArgs),
+    /// Receive webhooks here, verify and show them
+    Listen(listen::ListenArgs),
+    /// Tell whether a captured webhook is genuine
+    VerifyWebhook(verify_webhook::VerifyWebhookArgs),
+    /// Print the secret that signs webhooks, or exchange it
     WebhookSecret(webhook_secret::WebhookSecretArgs),
     /// Check that a data directory holds what its jobs promise
     Doctor(doctor::DoctorArgs),
@@ -102,6 +116,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(&serve, &screen),
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
+        Command::Listen(args) => listen::run(&args, &screen),
+        Command::VerifyWebhook(args) => verify_webhook::run(&args, &screen),
         Command::Doctor(args) => doctor::run(&args, &screen),
         Command::Backup(args) => backup::run(&args, &screen),
         command => run_client(command, &arguments.common.server, &screen),
@@ -154,7 +170,15 @@ async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow:
         Command::Delete(ids) => jobs::delete(&ids, client, screen).await,
         Command::Download(args) => download::run(&args, client, screen).await,
         Command::Events(args) => events::run(&args, client, screen).await,
-        Command::Serve(_) | Command::WebhookSecret(_) | Command::Doctor(_) | Command::Backup(_) => {
+        Command::Deliveries(args) => deliveries::list(&args, client, screen).await,
+        Command::Redeliver(args) => deliveries::redeliver(&args, client, screen).await,
+        Command::Receivers(args) => deliveries::receivers(&args, client, screen).await,
+        Command::Serve(_)
+        | Command::Listen(_)
+        | Command::VerifyWebhook(_)
+        | Command::WebhookSecret(_)
+        | Command::Doctor(_)
+        | Command::Backup(_) => {
             unreachable!("they speak with no server")
         }
     }

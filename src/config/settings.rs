@@ -16,6 +16,7 @@ use super::kind::{Kind, Value};
 use super::layers::{Layers, Sources};
 use super::machine;
 use crate::access::Keyring;
+use crate::links::LinkKey;
 use crate::webhook::signature::Secret;
 use crate::{egress, job, pipeline, queue, server, webhook, worker};
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub keyring: Option<Arc<Keyring>>,
     /// Secrets that sign webhooks; until [`Settings::read_keys`] at most the configured one.
     pub webhook_secrets: webhook::Secrets,
+    /// What signs links in webhooks; `None` until the server starts, unless [`Settings::read_keys`] has found it.
+    pub link_key: Option<LinkKey>,
 }
 
 /// Settings, and what an operator may want to know about them.
@@ -107,11 +110,29 @@ impl Settings {
             }
         };
         self.keyring = Some(Arc::new(file.keyring()));
+        self.link_key = file.link_key.clone();
         self.webhook_secrets = file.secrets();
         if !configured.is_empty() {
             self.webhook_secrets.server = configured;
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// Makes sure that links can be signed, also where a secret was configured and the data directory has none. Reads and writes files.
+    ///
+    /// # Errors
+    /// When the directory or its `keys.toml` can't be read or written.
+    pub fn ensure_link_key(&mut self) -> Result<LinkKey, KeysError> {
+        match &self.link_key {
+            Some(key) => Ok(key.clone()),
+            None => {
+                let key = keys::read_or_create(&self.data_dir)?.link_key;
+                let key = key.unwrap_or_else(|| LinkKey::from_random(rand::random()));
+                Ok(self.link_key.insert(key).clone())
+            }
+        }
     }
 }
 
@@ -225,6 +246,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         egress: egress::Config { allow: networks, connect_timeout: values.duration("source.connect") },
         keyring: None,
         webhook_secrets: webhook::Secrets::of_server(values.secret("webhook_secret")),
+        link_key: None,
     }
 }
 

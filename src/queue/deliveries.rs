@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Queue, QueueError};
 use crate::clock::Timestamp;
 use crate::job::{Delivery, DeliveryRecord, DeliveryResult, Job, JobId, Receiver};
+use crate::links::LinkError;
 use crate::store::{DeadLetters, DeliveryRequest, Redelivered};
 
 /// For how long a claimed delivery is given to nobody else: longer than an attempt may take.
@@ -59,6 +60,14 @@ impl Queue {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether a signed link opens this path: see [`crate::links`].
+    ///
+    /// # Errors
+    /// [`LinkError`]: it opens nothing.
+    pub fn open_link(&self, path: &str, expires: &str, signature: &str) -> Result<(), LinkError> {
+        self.shared.config.link_key.verify(path, expires, signature, self.shared.clock.now())
     }
 
     /// Deliveries of a job with all their attempts, newest first.

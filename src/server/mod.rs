@@ -20,6 +20,7 @@ mod guard;
 mod health;
 mod jobs;
 mod limits;
+mod link;
 mod metrics;
 mod multipart;
 mod openapi;

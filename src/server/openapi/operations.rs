@@ -34,7 +34,11 @@ pub(super) fn paths() -> Value {
                 ("204", described("The job has ended, and its last event was seen.")),
             ]),
         }},
-        "/v1/jobs/{id}/outputs/{name}": {"get": file("getOutput", "A result.", vec![id(), path("name", "Name of the output."), wait()])},
+        "/v1/jobs/{id}/outputs/{name}": {"get": file("getOutput", "A result.", vec![
+            id(), path("name", "Name of the output."), wait(),
+            query_parameter("expires", "Of a signed link: until when it works, in seconds since 1970.", json!({"type": "integer"})),
+            query_parameter("signature", "Of a signed link, which needs no API key.", json!({"type": "string"})),
+        ])},
         "/v1/jobs/{id}/source": {"get": file("getSource", "The stored original, while it is kept.", vec![id()])},
         "/v1/jobs/{id}/cancel": {"post": {
             "operationId": "cancelJob", "summary": "Stops the job; an ended one stays as it is.",
@@ -128,7 +132,8 @@ pub(super) fn webhooks() -> Value {
             "parameters": [
                 header("webhook-id", "The same over all attempts of one delivery."),
                 header("webhook-timestamp", "Seconds since 1970 of this attempt."),
-                header("webhook-signature", "`v1,` and the base64 HMAC-SHA256 of id, timestamp and body."),
+                header("webhook-signature", "`v1,` and the base64 HMAC-SHA256 of id, timestamp and body; several while a secret is being rotated."),
+                header("traceparent", "That of the submit, if it had one (W3C Trace Context)."),
             ],
             "requestBody": {"required": true, "content": {"application/json": {"schema": reference("WebhookBody")}}},
             "responses": {
