@@ -26,7 +26,7 @@ pub use id::JobId;
 pub use key_id::{KeyId, KeyIdError};
 pub use probe::{Probe, Readiness};
 pub use receiver::{Receiver, Standing, receiver_of};
-pub use record::{AssetInfo, Job, Output, SourceInfo, Timings, Warning};
+pub use record::{AssetInfo, ImageInfo, Job, Output, SourceInfo, Timings, Warning};
 pub use spec::{Header, JobSpec, SourceSpec, WebhookSpec};
 pub use status::Status;
 pub use transition::{Attempt, Lease, Loss, Outcome, Render, Retention};

@@ -190,6 +190,7 @@ mod tests {
             filename: None,
             attempt,
             inline: false,
+            location: None,
         }
     }
 
