@@ -38,7 +38,7 @@ pub(super) const PURGE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE job IN (
      WHERE removed_at <= ?1 ORDER BY removed_at, job LIMIT ?2)";
 /// Removes old keys.
 pub(super) const PURGE_KEYS: &str = "DELETE FROM idempotency_keys WHERE (owner, key) IN (SELECT owner, key FROM idempotency_keys INDEXED BY idempotency_keys_by_age \
-     WHERE created_at <= ?1 ORDER BY created_at, key LIMIT ?2)";
+     WHERE created_at <= ?1 ORDER BY created_at, owner, key LIMIT ?2)";
 
 /// See [`crate::store::JobStore::reap`].
 pub(super) fn reap(
