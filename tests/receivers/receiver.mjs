@@ -27,7 +27,7 @@ function judge(body, headers) {
   const flipped = headers["webhook-signature"].split(" ").map(flip).join(" ");
   const { "webhook-signature": _, ...unsigned } = headers;
   const tampered = {
-    "body": [webhook, body.replaceAll("succeeded", "failed"), headers],
+    "body": [webhook, body.replaceAll("job.", "jab."), headers],
     "longer body": [webhook, `${body} `, headers],
     "id": [webhook, body, { ...headers, "webhook-id": `${headers["webhook-id"]}0` }],
     "earlier time": [webhook, body, { ...headers, "webhook-timestamp": `${headers["webhook-timestamp"] - 1}` }],

@@ -27,7 +27,7 @@ def judge(body, headers):
     # One of them is enough to be accepted, so each is changed, in the middle: the last character holds bits that mean nothing.
     flipped = " ".join(one[:20] + ("A" if one[20] != "A" else "B") + one[21:] for one in headers["webhook-signature"].split())
     tampered = {
-        "body": (webhook, body.replace(b"succeeded", b"failed"), headers),
+        "body": (webhook, body.replace(b"job.", b"jab."), headers),
         "longer body": (webhook, body + b" ", headers),
         "id": (webhook, body, {**headers, "webhook-id": headers["webhook-id"] + "0"}),
         "earlier time": (webhook, body, {**headers, "webhook-timestamp": str(int(headers["webhook-timestamp"]) - 1)}),
