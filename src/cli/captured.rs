@@ -114,14 +114,14 @@ mod tests {
         );
         let captured = Captured::parse(&[text.as_bytes(), body].concat()).unwrap();
         assert_eq!(&captured.body[..], body);
-        let tolerance = Duration::from_secs(60);
+        let (tolerance, secrets) = (Duration::from_secs(60), [secret]);
         let again = Captured::parse(&captured.write()).unwrap();
-        assert_eq!(again.verify(&[secret.clone()], tolerance), Ok(()));
+        assert_eq!(again.verify(&secrets, tolerance), Ok(()));
         let tampered = Captured { body: Bytes::from_static(b"{}"), ..captured.clone() };
-        assert_eq!(tampered.verify(&[secret.clone()], tolerance), Err(VerifyError::Mismatch.into()));
+        assert_eq!(tampered.verify(&secrets, tolerance), Err(VerifyError::Mismatch.into()));
         let mut bare = captured;
         bare.headers.remove("webhook-signature");
-        assert_eq!(bare.verify(&[secret], tolerance), Err(Distrust::Missing("webhook-signature")));
+        assert_eq!(bare.verify(&secrets, tolerance), Err(Distrust::Missing("webhook-signature")));
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn redelivered(answer: &Redelivered) -> (u8, Option<Job>) {
 }
 
 /// Records of deliveries without their ids, which are each engine's own.
-fn logged(records: &Vec<DeliveryRecord>) -> Vec<DeliveryRecord> {
+fn logged(records: &[DeliveryRecord]) -> Vec<DeliveryRecord> {
     let id = DeliveryId::from_bytes([0; 16]);
     records.iter().map(|record| DeliveryRecord { id, ..record.clone() }).collect()
 }
