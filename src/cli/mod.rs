@@ -5,14 +5,17 @@
 
 mod backup;
 mod captured;
+mod check_config;
 mod deliveries;
 mod doctor;
 mod download;
 mod events;
 mod exit;
+mod health;
 mod jobs;
 mod list;
 mod listen;
+mod manual;
 mod number;
 mod screen;
 mod serve;
@@ -37,7 +40,7 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 #[derive(Debug, Parser)]
 #[command(
     name = "minilab",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MINILAB_COMMIT"), ")"),
     about = "A fire-and-forget image job server: drop off an image, get a ticket at once, pick the prints up later.",
     after_help = exit::HELP,
     subcommand_required = true,
@@ -93,12 +96,20 @@ enum Command {
     Listen(listen::ListenArgs),
     /// Tell whether a captured webhook is genuine
     VerifyWebhook(verify_webhook::VerifyWebhookArgs),
+    /// Ask whether a server can take jobs
+    Health,
     /// Print the secret that signs webhooks, or exchange it
     WebhookSecret(webhook_secret::WebhookSecretArgs),
+    /// Print the settings that a server would run with, or every mistake in them
+    CheckConfig(serve::ServeArgs),
     /// Check that a data directory holds what its jobs promise
     Doctor(doctor::DoctorArgs),
     /// Copy a data directory, also while a server is using it
     Backup(backup::BackupArgs),
+    /// Print what a shell needs to complete these commands
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page, in roff
+    Man,
 }
 
 /// Runs the command that these arguments ask for, the program's name included, and returns the program's exit code.
@@ -118,8 +129,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
         Command::Listen(args) => listen::run(&args, &screen),
         Command::VerifyWebhook(args) => verify_webhook::run(&args, &screen),
+        Command::CheckConfig(args) => check_config::run(&args, &screen),
         Command::Doctor(args) => doctor::run(&args, &screen),
         Command::Backup(args) => backup::run(&args, &screen),
+        Command::Completions(args) => manual::completions(&args, Arguments::command()),
+        Command::Man => manual::page(Arguments::command()),
         command => run_client(command, &arguments.common.server, &screen),
     };
     result.unwrap_or_else(|error| exit::report(&error, &screen)).into()
@@ -173,14 +187,16 @@ async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow:
         Command::Deliveries(args) => deliveries::list(&args, client, screen).await,
         Command::Redeliver(args) => deliveries::redeliver(&args, client, screen).await,
         Command::Receivers(args) => deliveries::receivers(&args, client, screen).await,
+        Command::Health => health::run(client, screen).await,
         Command::Serve(_)
         | Command::Listen(_)
         | Command::VerifyWebhook(_)
         | Command::WebhookSecret(_)
+        | Command::CheckConfig(_)
         | Command::Doctor(_)
-        | Command::Backup(_) => {
-            unreachable!("they speak with no server")
-        }
+        | Command::Backup(_)
+        | Command::Completions(_)
+        | Command::Man => unreachable!("they speak with no server"),
     }
 }
 
