@@ -180,6 +180,10 @@ async fn the_log_tells_what_a_receiver_answered_and_an_event_can_be_sent_again()
     assert_eq!(received[0].headers["webhook-id"], received[1].headers["webhook-id"]);
     assert_eq!(received[0].body, received[1].body);
     assert!(received.iter().all(|one| one.headers["traceparent"] == trace));
+    // What is being sent is not sent again.
+    while client.deliveries(&id).await.unwrap()[0].status != "delivered" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let job = client.redeliver(&id).await.unwrap();
     assert_eq!(job.webhook.unwrap().status.as_deref(), Some("pending"));
     receiver.wait_until(|received| received.len() == 3).await;
