@@ -12,6 +12,7 @@ const LINES_MAX: usize = 500;
 /// Every room and its floor; imports go to lower floors only, never to a neighbour.
 const FLOORS: [(&str, u8); 21] = [
     ("main", 9),
+    ("build", 9),
     ("cli", 8),
     ("app", 7),
     ("config", 6),
