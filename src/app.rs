@@ -36,6 +36,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
 use crate::telemetry::watchdog::Watchdog;
 use crate::webhook::{self, Deliverer};
+use crate::worker::isolation::{Isolation, IsolationError, Mode};
 use crate::worker::{self, Pool, Runner};
 
 /// Why the server did not start. Each message says what to do.
@@ -86,6 +87,9 @@ pub enum AppError {
     /// Assets or fonts of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Assets(Vec<String>),
+    /// Images can't be processed where the settings say.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     /// Destinations of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Destinations(Vec<String>),
@@ -151,11 +155,10 @@ impl App {
 
     /// The same with a clock of the caller's choice.
     pub async fn start_at(mut settings: Settings, clock: Clock) -> Result<App, AppError> {
-        if settings.keyring.is_none() {
-            let mut reading = settings.clone();
-            let read = move || reading.read_keys().map(|()| reading);
-            settings =
-                tokio::task::spawn_blocking(read).await.map_err(|error| AppError::Thread(error.into()))??;
+        if settings.keyring.is_none() || settings.link_key.is_none() {
+            settings = tokio::task::spawn_blocking(move || with_keys(settings))
+                .await
+                .map_err(|error| AppError::Thread(error.into()))??;
         }
         if settings.webhook_secrets.server.is_empty() {
             return Err(AppError::NoWebhookSecret);
@@ -171,10 +174,17 @@ impl App {
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
         let Furniture { egress, assets } = furnish(&mut settings, clock.now()).await?;
+        let isolation = isolate(&settings.worker, &assets).await?;
+        let described = isolation.describe();
         let mut queue_config = settings.queue;
         queue_config.keys = current.keys();
         queue_config.workers = settings.worker.workers;
+        queue_config.link_lifetime = webhook::schedule::link_lifetime();
+        if let Some(link_key) = settings.link_key {
+            queue_config.link_key = link_key;
+        }
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        queue_config.is_isolated = settings.worker.isolation.mode != Mode::Thread;
         let judge = Judge {
             server: settings.server.clone(),
             egress: egress.clone(),
@@ -185,7 +195,8 @@ impl App {
         let queue =
             Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
                 .await?;
-        let pool = Pool::start(settings.worker.workers, Arc::clone(&metrics)).map_err(AppError::Thread)?;
+        let pool = Pool::isolated(settings.worker.workers, Arc::clone(&metrics), isolation)
+            .map_err(AppError::Thread)?;
         let limits = settings.worker.limits;
         let runner = Runner::new(
             queue.clone(),
@@ -215,6 +226,7 @@ impl App {
             probes,
             assets,
             image_limits: limits,
+            isolation: described,
         };
         let server = settings.server;
         Ok(App {
@@ -322,6 +334,15 @@ async fn room(name: &'static str, work: impl Future<Output = ()>) -> &'static st
     name
 }
 
+/// The settings with everything that the data directory's `keys.toml` is to give.
+fn with_keys(mut settings: Settings) -> Result<Settings, KeysError> {
+    if settings.keyring.is_none() {
+        settings.read_keys()?;
+    }
+    settings.ensure_link_key()?;
+    Ok(settings)
+}
+
 /// Opens store and blobs, off the event loop.
 async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), AppError> {
     let directory = settings.data_dir.clone();
@@ -332,6 +353,13 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), App
         Ok((Arc::new(store), blobs))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+/// Makes ready where attempts run, off the event loop.
+async fn isolate(config: &worker::Config, assets: &Arc<Assets>) -> Result<Isolation, AppError> {
+    let (config, assets) = (config.clone(), Arc::clone(assets));
+    let start = move || Isolation::start(&config.isolation, config.workers, &assets, &config.limits);
+    Ok(tokio::task::spawn_blocking(start).await.map_err(|error| AppError::Thread(error.into()))??)
 }
 
 /// Prepares the destinations of the settings, off the event loop.

@@ -18,6 +18,7 @@
 //! ```
 
 mod body;
+mod deliveries;
 mod download;
 mod error;
 mod events;
@@ -33,6 +34,7 @@ use hyper::header::HeaderValue;
 use hyper_util::client::legacy::Client as HttpClient;
 use url::Url;
 
+pub use deliveries::DeadLetterPage;
 pub use download::Downloaded;
 pub use error::{ClientError, Problem, ProblemItem};
 pub use events::{EventStream, JobEvent};

@@ -221,6 +221,9 @@ pub struct Job {
     pub error: Option<Failure>,
     /// The last webhook delivery, if a webhook was asked for.
     pub webhook: Option<WebhookState>,
+    /// `traceparent` of the submit (W3C Trace Context), passed on to the webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_parent: Option<String>,
 }
 
 impl Job {

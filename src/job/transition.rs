@@ -15,10 +15,13 @@ use super::delivery::{DeliveryResult, NewDelivery};
 use super::history::{self, DEATHS_MAX};
 use super::{
     AttemptEnd, AttemptRecord, Code, DeliveryId, DeliveryStatus, Event, Failure, Job, JobId, Output,
-    SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState,
+    SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState, receiver_of,
 };
 use crate::clock::Timestamp;
 use crate::pipeline::Input;
+
+/// Longest that results are kept beyond their time because their delivery came late.
+const KEPT_AFTER_DELIVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Versions that live progress of one attempt may use up between two stored ones.
 pub const LIVE_VERSIONS: u64 = 1000;
@@ -56,6 +59,8 @@ pub enum Outcome {
     Retry(Failure, Timestamp),
     /// The attempt was given back unused (a drain): it doesn't count.
     Released,
+    /// The attempt's own process died: it is counted apart. Try again at this moment, unless that happens too often.
+    Died(Failure, Timestamp),
     /// Stopped on request.
     Cancelled,
 }
@@ -67,6 +72,8 @@ pub enum Loss {
     Lease,
     /// The process that ran it died.
     Process,
+    /// The server died, while the attempt ran in a process of its own: the image had no part in it, once its header was read.
+    Server,
 }
 
 /// Makes the body of a webhook from the job as it ended; handed to the store so that the body is fixed inside the transaction.
@@ -141,6 +148,7 @@ impl Job {
             warnings,
             error: None,
             webhook,
+            trace_parent: None,
             spec,
         }
     }
@@ -222,6 +230,11 @@ impl Job {
             Outcome::Failed(failure) | Outcome::Retry(failure, _) => {
                 self.remember(AttemptEnd::Failed, Some(failure.clone()), now);
             }
+            Outcome::Died(failure, _) => {
+                let is_last = history::own_deaths(&self.attempts) + 1 >= DEATHS_MAX;
+                let end = if is_last { AttemptEnd::Failed } else { AttemptEnd::Died };
+                self.remember(end, Some(failure.clone()), now);
+            }
             Outcome::Released => self.remember(AttemptEnd::Released, None, now),
             Outcome::Cancelled => self.remember(AttemptEnd::Cancelled, None, now),
         }
@@ -238,12 +251,24 @@ impl Job {
                 self.end(Status::Failed, retention, now);
             }
             Outcome::Cancelled => self.end(Status::Cancelled, retention, now),
-            Outcome::Retry(..) | Outcome::Released if cancel_requested => {
+            Outcome::Retry(..) | Outcome::Released | Outcome::Died(..) if cancel_requested => {
                 self.end(Status::Cancelled, retention, now);
             }
             Outcome::Retry(failure, at) => {
                 self.error = Some(failure);
                 self.requeue(at);
+            }
+            Outcome::Died(failure, at) => {
+                // The last of them stands in the history as the failure that it is.
+                if history::own_deaths(&self.attempts) == 0 {
+                    let detail = format!("{}, {DEATHS_MAX} times in a row", failure.detail);
+                    self.error = Some(Failure::new(failure.code, detail, false));
+                    self.end(Status::Failed, retention, now);
+                } else {
+                    self.error = Some(failure);
+                    self.forgiven += 1;
+                    self.requeue(at);
+                }
             }
             Outcome::Released => {
                 self.forgiven += 1;
@@ -259,11 +284,18 @@ impl Job {
         self.version += LIVE_VERSIONS;
         let end = match loss {
             Loss::Lease => AttemptEnd::Lost,
-            Loss::Process => AttemptEnd::Died,
+            Loss::Process | Loss::Server => AttemptEnd::Died,
         };
         let is_fetch = self.lacks_source() && self.suspicion.is_none();
         self.remember(end, None, now);
-        if loss == Loss::Process && !is_fetch {
+        // The header of what was fetched is looked at in the server itself, wherever the rest is done.
+        let is_unread = self.source.as_ref().is_some_and(|source| source.image.is_none());
+        let is_suspect = match loss {
+            Loss::Lease => false,
+            Loss::Process => !is_fetch,
+            Loss::Server => is_unread,
+        };
+        if is_suspect {
             let suspicion = self.suspicion.get_or_insert_default();
             suspicion.deaths += u32::from(suspicion.is_alone);
         }
@@ -339,23 +371,36 @@ impl Job {
             last_status: None,
             next_attempt_at: Some(now),
         });
-        let receiver = match url::Url::parse(&webhook.url) {
-            Ok(url) => url.origin().ascii_serialization(),
-            Err(_) => webhook.url.clone(),
-        };
+        let receiver = receiver_of(&webhook.url);
         let body = render(self, event, now);
-        Some(NewDelivery { id: DeliveryId::new(), event, url: webhook.url, receiver, body })
+        let trace_parent = self.trace_parent.clone();
+        Some(NewDelivery { id: DeliveryId::new(), event, url: webhook.url, receiver, body, trace_parent })
     }
 
-    /// A delivery of this job has made its `attempts`-th attempt.
-    pub fn delivery_attempted(&mut self, attempts: u32, result: &DeliveryResult) {
+    /// A delivery of this job has made its `attempts`-th attempt. Whoever is told late has as long to fetch the results as one who is told
+    /// at once, up to a day, and so has whoever sends a delivery again that was given up.
+    pub fn delivery_attempted(&mut self, attempts: u32, result: &DeliveryResult, now: Timestamp) {
         self.version += 1;
+        let came_late = attempts > 1 && result.status != DeliveryStatus::Pending;
+        if let (true, Some(finished_at), Some(expires_at)) = (came_late, self.finished_at, self.expires_at) {
+            let kept = expires_at.since(finished_at).min(KEPT_AFTER_DELIVERY_MAX);
+            self.expires_at = Some(expires_at.max(now.plus(kept)));
+        }
         self.webhook = Some(WebhookState {
             status: Some(result.status),
             attempts,
             last_status: result.response_status,
             next_attempt_at: result.next_attempt_at,
         });
+    }
+
+    /// The delivery that this job shows is to be sent again.
+    pub fn redelivered(&mut self, now: Timestamp) {
+        self.version += 1;
+        if let Some(webhook) = &mut self.webhook {
+            webhook.status = Some(DeliveryStatus::Pending);
+            webhook.next_attempt_at = Some(now);
+        }
     }
 
     fn remember(&mut self, end: AttemptEnd, error: Option<Failure>, now: Timestamp) {

@@ -173,6 +173,7 @@ mod tests {
             assets: vec![],
             memory_bytes: 0,
             warnings: vec![],
+            trace_parent: None,
             idempotency_key: None,
         }
     }

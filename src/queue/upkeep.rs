@@ -256,6 +256,7 @@ mod tests {
             assets: Vec::new(),
             memory_bytes: 0,
             warnings: Vec::new(),
+            trace_parent: None,
             idempotency_key: None,
         };
         let space = |free_bytes| Space { free_bytes, total_bytes: 1 << 40 };

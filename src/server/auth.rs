@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 
+use super::call::Call;
 use super::error::{ApiError, Code};
+use super::link;
 use super::router::Action;
 use super::state::State;
 use crate::access::{Key, Keys, Scope};
@@ -21,9 +23,11 @@ pub(super) enum Need {
     Nothing,
     /// A key with this scope.
     Scope(Scope),
+    /// A key with this scope, or a signed link to what is asked for.
+    ScopeOrLink(Scope),
 }
 
-/// What each action needs. Whoever lets signed links stand in for a key does so here: `ReadOutput` asks for a key or a link.
+/// What each action needs. What concerns everybody's webhooks at once is the operator's.
 pub(super) fn need(action: Action) -> Need {
     match action {
         Action::Page
@@ -33,15 +37,19 @@ pub(super) fn need(action: Action) -> Need {
         | Action::Problem
         | Action::Live
         | Action::Ready => Need::Nothing,
-        Action::Submit | Action::DeleteJob | Action::CancelJob | Action::RetryJob => {
+        Action::Submit | Action::DeleteJob | Action::CancelJob | Action::RetryJob | Action::Redeliver => {
             Need::Scope(Scope::Submit)
+        }
+        Action::ReadOutput => Need::ScopeOrLink(Scope::Read),
+        Action::DeadLetters | Action::RedeliverDeadLetters | Action::Receivers | Action::EnableReceiver => {
+            Need::Scope(Scope::Admin)
         }
         Action::ListJobs
         | Action::ReadJob
         | Action::JobEvents
         | Action::AllEvents
-        | Action::ReadOutput
         | Action::ReadSource
+        | Action::JobDeliveries
         | Action::Stats
         | Action::Capabilities
         | Action::Metrics => Need::Scope(Scope::Read),
@@ -55,6 +63,8 @@ pub(super) enum Caller {
     Master,
     /// Who has shown this key.
     Key(Arc<Key>),
+    /// Who comes by a signed link, which opens the one thing that it names.
+    Link,
     /// Who has shown none, and whether something else was shown.
     Nobody { tried: bool },
 }
@@ -75,10 +85,10 @@ impl Caller {
     }
 
     /// Refuses who may not do this.
-    pub(super) fn require(&self, need: Need) -> Result<(), ApiError> {
-        let Need::Scope(scope) = need else { return Ok(()) };
+    fn require(&self, need: Need) -> Result<(), ApiError> {
+        let (Need::Scope(scope) | Need::ScopeOrLink(scope)) = need else { return Ok(()) };
         match self {
-            Caller::Master => Ok(()),
+            Caller::Master | Caller::Link => Ok(()),
             Caller::Key(key) if key.scopes.allow(scope) => Ok(()),
             Caller::Key(_) => {
                 let detail = format!("This key may not do that: it lacks the scope `{scope}`.");
@@ -103,7 +113,7 @@ impl Caller {
     pub(super) fn owner(&self) -> Option<KeyId> {
         match self {
             Caller::Key(key) => Some(key.id.clone()),
-            Caller::Master | Caller::Nobody { .. } => None,
+            Caller::Master | Caller::Link | Caller::Nobody { .. } => None,
         }
     }
 
@@ -111,7 +121,7 @@ impl Caller {
     pub(super) fn confined_to(&self) -> Option<&KeyId> {
         match self {
             Caller::Key(key) if !key.scopes.allow(Scope::Admin) => Some(&key.id),
-            Caller::Key(_) | Caller::Master | Caller::Nobody { .. } => None,
+            Caller::Key(_) | Caller::Master | Caller::Link | Caller::Nobody { .. } => None,
         }
     }
 
@@ -131,7 +141,7 @@ impl Caller {
             let ring = Arc::clone(&keys.borrow_and_update());
             let may_read = match self {
                 Caller::Master => ring.is_open(),
-                Caller::Nobody { .. } => false,
+                Caller::Link | Caller::Nobody { .. } => false,
                 Caller::Key(key) => ring.get(&key.id).is_some_and(|now| {
                     now.scopes.allow(Scope::Read)
                         && now.hash.matches(&key.hash)
@@ -147,6 +157,15 @@ impl Caller {
             }
         }
     }
+}
+
+/// Refuses a call whose sender may not do this. From now on who comes by a signed link is known as that.
+pub(super) fn authorize(call: &mut Call, action: Action) -> Result<(), ApiError> {
+    let need = need(action);
+    if matches!(need, Need::ScopeOrLink(_)) && link::check(call)? {
+        call.caller = Caller::Link;
+    }
+    call.caller.require(need)
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {

@@ -97,8 +97,16 @@ impl Call {
 
     /// Seconds of `?wait=`, if that is given. Other parameters of the query are refused.
     pub(super) fn wait(&self) -> Result<Option<Duration>, ApiError> {
+        self.wait_beside(&[])
+    }
+
+    /// The same beside parameters that somebody else reads.
+    pub(super) fn wait_beside(&self, others: &[&str]) -> Result<Option<Duration>, ApiError> {
         let mut wait = None;
         for (name, value) in form_urlencoded::parse(self.query().as_bytes()) {
+            if others.contains(&name.as_ref()) {
+                continue;
+            }
             if name != "wait" {
                 return Err(ApiError::parameter(&name, "is not known here; `wait` is"));
             }

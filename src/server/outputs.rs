@@ -9,6 +9,7 @@ use super::call::Call;
 use super::disposition::{self, Kind};
 use super::error::{ApiError, Code};
 use super::jobs::read::pause;
+use super::link;
 use super::stored::{self, Place, Stored};
 use crate::blob::BlobKey;
 use crate::job::{Job, Output, Status};
@@ -16,7 +17,7 @@ use crate::queue::InlineKey;
 
 /// Answers with the bytes, once they are there.
 pub(super) async fn read(call: &Call) -> Result<Response<Body>, ApiError> {
-    let job = match call.wait()? {
+    let job = match call.wait_beside(&link::PARAMETERS)? {
         Some(wait) => call.wait_terminal(call.own_job_id().await?, wait).await?,
         None => call.job().await?,
     };

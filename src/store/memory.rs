@@ -3,6 +3,7 @@
 //! Owns no file and survives nothing; every verb is a few lines over [`Job`]'s own methods, and costs what the number of jobs costs.
 //! The exam runs it beside the embedded engine, and the model test demands that the two agree. Used by tests of the rooms above.
 
+mod deliveries;
 mod line;
 
 use std::collections::BTreeMap;
@@ -13,14 +14,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use self::deliveries::DeliveryRow;
 use super::{
-    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
-    NewJob, NextDue, Reap, Removed, Result, Retried, Waiting,
+    ClaimRequest, Claimed, Counts, DeadLetters, DeliveryRequest, Extended, Finish, Found, InlineKey,
+    Inserted, JobStore, ListFilter, NewJob, NextDue, Reap, Redelivered, Removed, Result, Retried, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::job::{
-    Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Job, JobId, KeyId, Lease, Loss, Render, Retention,
-    SourceInfo, Status,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, DeliveryStatus, Job, JobId, KeyId, Lease, Loss,
+    Receiver, Render, Retention, SourceInfo, Standing, Status,
 };
 
 /// A store that forgets everything when it is dropped.
@@ -46,6 +48,7 @@ struct State {
     /// By job and [`InlineKey::name`].
     inline: BTreeMap<(JobId, String), Bytes>,
     deliveries: BTreeMap<DeliveryId, DeliveryRow>,
+    receivers: BTreeMap<String, Receiver>,
     tombstones: BTreeMap<JobId, (Timestamp, Owner)>,
     keys: BTreeMap<(Owner, String), KeyRow>,
 }
@@ -60,16 +63,6 @@ struct Row {
     lease: Option<(Uuid, Timestamp)>,
     /// The delivery that `job.webhook` shows.
     announced: Option<DeliveryId>,
-}
-
-#[derive(Debug)]
-struct DeliveryRow {
-    /// With the number of the last attempt.
-    delivery: Delivery,
-    status: DeliveryStatus,
-    claimed: bool,
-    next_attempt_at: Timestamp,
-    ended_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -97,20 +90,7 @@ impl State {
     fn end(&mut self, mut row: Row, render: &Render, now: Timestamp) -> Job {
         if let Some(new) = row.job.announce(render, now) {
             row.announced = Some(new.id);
-            let delivery = Delivery {
-                id: new.id,
-                job: row.job.id,
-                event: new.event,
-                owner: row.job.owner.clone(),
-                url: new.url,
-                receiver: new.receiver,
-                body: new.body,
-                attempt: 0,
-            };
-            let status = DeliveryStatus::Pending;
-            let stored =
-                DeliveryRow { delivery, status, claimed: false, next_attempt_at: now, ended_at: None };
-            self.deliveries.insert(new.id, stored);
+            self.announce(&row.job, new, now);
         }
         row.lease = None;
         let job = row.job.clone();
@@ -355,19 +335,17 @@ impl JobStore for MemoryStore {
         let mut state = self.state();
         let dead = |row: &&Row| match (reap, row.lease) {
             (Reap::Expired, Some((_, until))) => until <= now,
-            (Reap::OthersThan(worker), Some((holder, _))) => holder != worker,
+            (Reap::OthersThan(worker) | Reap::BystandersOf(worker), Some((holder, _))) => holder != worker,
             (_, None) => false,
         };
         let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
-        if let Reap::OthersThan(_) = reap {
-            for row in state.deliveries.values_mut().filter(|row| row.claimed) {
-                row.claimed = false;
-                row.next_attempt_at = now;
-            }
+        if reap != Reap::Expired {
+            state.release_deliveries(now);
         }
         let loss = match reap {
             Reap::Expired => Loss::Lease,
             Reap::OthersThan(_) => Loss::Process,
+            Reap::BystandersOf(_) => Loss::Server,
         };
         let mut jobs = Vec::new();
         for mut row in rows {
@@ -383,6 +361,7 @@ impl JobStore for MemoryStore {
             row.ended_at.filter(|ended| ended.plus(retention.deliveries) <= now)
         });
         state.deliveries.retain(|id, _| !deliveries.contains(id));
+        state.forget_receivers(now.minus(retention.deliveries), limit);
         let tombstones = oldest(&state.tombstones, limit, |(removed, _)| {
             Some(*removed).filter(|removed| removed.plus(retention.tombstones) <= now)
         });
@@ -401,27 +380,8 @@ impl JobStore for MemoryStore {
         Ok(jobs.into_iter().filter_map(|id| state.remove(id, now)).collect())
     }
 
-    async fn claim_deliveries(
-        &self,
-        limit: usize,
-        except_receivers: Vec<String>,
-        lease_duration: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>> {
-        let mut state = self.state();
-        let due = oldest(&state.deliveries, limit, |row| {
-            let pending = row.status == DeliveryStatus::Pending && row.next_attempt_at <= now;
-            (pending && !except_receivers.contains(&row.delivery.receiver)).then_some(row.next_attempt_at)
-        });
-        let mut claimed = Vec::new();
-        for id in due {
-            let Some(row) = state.deliveries.get_mut(&id) else { continue };
-            row.delivery.attempt += 1;
-            row.claimed = true;
-            row.next_attempt_at = now.plus(lease_duration);
-            claimed.push(row.delivery.clone());
-        }
-        Ok(claimed)
+    async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>> {
+        Ok(self.state().claim_deliveries(&request, now))
     }
 
     async fn finish_delivery(
@@ -431,21 +391,39 @@ impl JobStore for MemoryStore {
         result: DeliveryResult,
         now: Timestamp,
     ) -> Result<Option<Job>> {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(delivery) = state.deliveries.get_mut(&id) else { return Ok(None) };
-        if !delivery.claimed || delivery.delivery.attempt != attempt {
-            return Ok(None);
-        }
-        delivery.claimed = false;
-        delivery.status = result.status;
-        delivery.next_attempt_at = result.next_attempt_at.unwrap_or(now);
-        delivery.ended_at = (result.status != DeliveryStatus::Pending).then_some(now);
-        let Some(row) = state.rows.get_mut(&delivery.delivery.job) else { return Ok(None) };
-        if row.announced == Some(id) {
-            row.job.delivery_attempted(attempt, &result);
-        }
-        Ok(Some(row.job.clone()))
+        Ok(self.state().finish_delivery(id, attempt, &result, now))
+    }
+
+    async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>> {
+        Ok(self.state().deliveries_of(job))
+    }
+
+    async fn dead_letters(&self, filter: DeadLetters) -> Result<Vec<DeliveryRecord>> {
+        Ok(self.state().dead_letters(&filter))
+    }
+
+    async fn redeliver(&self, job: JobId, now: Timestamp) -> Result<Redelivered> {
+        Ok(self.state().redeliver(job, now))
+    }
+
+    async fn redeliver_dead_letters(
+        &self,
+        since: Timestamp,
+        receiver: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        Ok(self.state().redeliver_dead_letters(since, receiver.as_deref(), limit, now))
+    }
+
+    async fn failing_receivers(&self, limit: usize) -> Result<Vec<Receiver>> {
+        let state = self.state();
+        let failing = state.receivers.values().filter(|receiver| receiver.standing() != Standing::Well);
+        Ok(failing.take(limit).cloned().collect())
+    }
+
+    async fn enable_receiver(&self, receiver: String) -> Result<bool> {
+        Ok(self.state().receivers.get_mut(&receiver).is_some_and(Receiver::enable))
     }
 
     async fn counts(&self) -> Result<Counts> {

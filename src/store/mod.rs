@@ -7,6 +7,7 @@
 pub mod memory;
 pub mod sqlite;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +15,8 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Delivery, DeliveryId, DeliveryResult, Job, JobId, KeyId, Lease, Outcome, Render, Retention,
-    SourceInfo, Status,
+    Attempt, Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Outcome,
+    Receiver, Render, Retention, SourceInfo, Status,
 };
 
 /// Why a transaction did not happen.
@@ -204,6 +205,9 @@ pub enum Reap {
     /// Those of every worker but this one, whose process has died: at boot of the only process on the store. Who was running becomes a
     /// suspect. Claimed deliveries become due again, too.
     OthersThan(uuid::Uuid),
+    /// The same where attempts run in processes of their own, and this one reads but headers: suspects are only those
+    /// whose header was not yet read.
+    BystandersOf(uuid::Uuid),
 }
 
 /// What the gauges show.
@@ -239,6 +243,78 @@ pub struct Waiting {
     pub needs_fetch: bool,
     /// The key that submitted it.
     pub owner: Option<KeyId>,
+}
+
+/// What a deliverer has room for.
+#[derive(Clone, Debug)]
+pub struct DeliveryRequest {
+    /// Most deliveries in all.
+    pub limit: usize,
+    /// Most of them to receivers that have taken nothing since they last failed.
+    pub failing_max: usize,
+    /// Most to one receiver.
+    pub places: usize,
+    /// The same for receivers that have another number of places.
+    pub places_of: HashMap<String, usize>,
+    /// How long nobody else gets them.
+    pub lease_duration: Duration,
+}
+
+impl DeliveryRequest {
+    /// Places of a receiver.
+    fn places(&self, receiver: &str) -> usize {
+        self.places_of.get(receiver).copied().unwrap_or(self.places).min(self.limit)
+    }
+}
+
+/// Due deliveries of one receiver that has places, earliest first, each with the moment at which it came due.
+struct DueOf<K> {
+    is_failing: bool,
+    due: Vec<K>,
+}
+
+/// Chooses among receivers, who stand in the order in which their earliest deliveries came due: one delivery each, then a second one of
+/// those who have more, and so on. Whoever has a thousand due delays nobody who has one.
+fn in_turns<K: Copy + Ord>(receivers: &[DueOf<K>], limit: usize, failing_max: usize) -> Vec<K> {
+    let mut chosen = Vec::new();
+    let mut failing_left = failing_max;
+    let rounds = receivers.iter().map(|receiver| receiver.due.len()).max().unwrap_or(0);
+    for round in 0..rounds {
+        for receiver in receivers {
+            let Some(key) = receiver.due.get(round) else { continue };
+            if chosen.len() == limit || (receiver.is_failing && failing_left == 0) {
+                continue;
+            }
+            failing_left -= usize::from(receiver.is_failing);
+            chosen.push(*key);
+        }
+    }
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Which deliveries to list that were given up; newest first.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetters {
+    /// Only those to this receiver.
+    pub receiver: Option<String>,
+    /// Only those older (smaller id) than this one.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What became of the wish to send a job's last delivery again.
+#[derive(Clone, Debug)]
+pub enum Redelivered {
+    /// It is due; the job it belongs to.
+    Due(Box<Job>),
+    /// The job has none: it has no webhook, has not ended, ended with an event that nobody wanted, or it was too long ago.
+    Nothing(Box<Job>),
+    /// Deleted or expired.
+    Gone,
+    /// Never heard of.
+    Unknown,
 }
 
 /// The truth about jobs.
@@ -317,15 +393,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// Removes at most `limit` expired jobs (not before their deliveries have ended), leaving tombstones, and at most `limit` each of old
     /// tombstones, ended deliveries and keys, the oldest first.
     async fn purge(&self, retention: Retention, limit: usize, now: Timestamp) -> Result<Vec<Removed>>;
-    /// Hands out at most `limit` due deliveries, oldest due first, none for the receivers named. Until `now + lease_duration` nobody else
-    /// gets them; then they are due again, as the next attempt.
-    async fn claim_deliveries(
-        &self,
-        limit: usize,
-        except_receivers: Vec<String>,
-        lease_duration: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>>;
+    /// Hands out due deliveries, in turns among receivers, whose oldest come first. Nobody else gets them until the lease ends; then they are
+    /// due again, as the next attempt.
+    async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>>;
     /// Records an attempt; the job with its webhook state, or `None` when the job is gone or the attempt is not the current one. A delivery
     /// of an earlier end (the job has been retried since) is recorded without changing what the job shows.
     async fn finish_delivery(
@@ -335,6 +405,24 @@ pub trait JobStore: Send + Sync + 'static {
         result: DeliveryResult,
         now: Timestamp,
     ) -> Result<Option<Job>>;
+    /// Deliveries of a job with all their attempts, newest first.
+    async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>>;
+    /// Deliveries that were given up, each with its last attempt.
+    async fn dead_letters(&self, filter: DeadLetters) -> Result<Vec<DeliveryRecord>>;
+    /// Makes a job's last delivery due, its schedule beginning anew. One that is being sent stays as it is.
+    async fn redeliver(&self, job: JobId, now: Timestamp) -> Result<Redelivered>;
+    /// Makes at most `limit` deliveries due that were given up at `since` or later; their jobs. Nothing left: an empty list.
+    async fn redeliver_dead_letters(
+        &self,
+        since: Timestamp,
+        receiver: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>>;
+    /// Receivers that take nothing at present, by name.
+    async fn failing_receivers(&self, limit: usize) -> Result<Vec<Receiver>>;
+    /// Forgets that a receiver has failed; whether that was known of it.
+    async fn enable_receiver(&self, receiver: String) -> Result<bool>;
     /// Gauges; costs the same however many jobs there are.
     async fn counts(&self) -> Result<Counts>;
     /// What becomes due next, later than `now`.

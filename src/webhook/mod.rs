@@ -4,6 +4,8 @@
 //! through `egress`; the body was fixed in the transaction that ended the job, and is sent as it is. Built and run by `app`.
 
 pub mod deliverer;
+mod message;
+pub mod receivers;
 pub mod schedule;
 pub mod secrets;
 pub mod signature;
@@ -18,10 +20,8 @@ pub use secrets::Secrets;
 pub struct Config {
     /// Secrets that sign; a reload swaps them.
     pub secrets: secrets::Current,
-    /// Deliveries under way at once. Default 512: many dead receivers can fill their own places without filling all.
-    pub in_flight_max: usize,
-    /// Deliveries under way at once to one receiver (scheme, host and port). Default 16.
-    pub receiver_in_flight_max: usize,
+    /// Deliveries under way at once, in all and to one receiver.
+    pub bounds: receivers::Bounds,
     /// Time for one attempt in all, the answer's body included. Default 15 s.
     pub attempt_timeout: Duration,
     /// Bytes of an answer's body that are read. Default 64 KiB.
@@ -35,8 +35,7 @@ impl Config {
     pub fn new(secrets: secrets::Current) -> Config {
         Config {
             secrets,
-            in_flight_max: 512,
-            receiver_in_flight_max: 16,
+            bounds: receivers::Bounds::default(),
             attempt_timeout: Duration::from_secs(15),
             answer_bytes_max: 64 * 1024,
             grace: Duration::from_secs(30),

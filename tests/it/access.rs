@@ -96,6 +96,12 @@ fn without_a_key_only_what_is_open_answers() {
         ("GET", format!("{job}/source")),
         ("POST", format!("{job}/cancel")),
         ("POST", format!("{job}/retry")),
+        ("GET", format!("{job}/deliveries")),
+        ("POST", format!("{job}/deliveries/redeliver")),
+        ("GET", "/v1/deliveries".to_owned()),
+        ("POST", "/v1/deliveries/redeliver?since=2026-01-01T00:00:00Z".to_owned()),
+        ("GET", "/v1/receivers".to_owned()),
+        ("POST", "/v1/receivers/enable?receiver=https://a.test".to_owned()),
         ("GET", "/v1/events".to_owned()),
         ("GET", "/v1/stats".to_owned()),
         ("GET", "/v1/capabilities".to_owned()),
@@ -136,6 +142,10 @@ fn a_key_does_what_its_scopes_say() {
     for path in ["/v1/jobs", "/v1/stats", "/v1/capabilities", "/metrics"] {
         assert_eq!(get(&server, "reader", path).status, 200, "{path}");
     }
+    for path in ["/v1/deliveries", "/v1/receivers"] {
+        let statuses = ["shop", "reader", "operator"].map(|who| get(&server, who, path).status);
+        assert_eq!(statuses, [403, 403, 200], "{path}");
+    }
     // A page of another site can't make a browser send a key, so where a request comes from does not matter.
     let foreign = [("origin", "https://app.example"), ("sec-fetch-site", "cross-site")];
     let answer = ask(&server, "shop", "POST", "/v1/jobs?width=5", &foreign, &images::small());
@@ -162,6 +172,8 @@ fn another_keys_job_never_was() {
         ("GET", format!("{job}/source")),
         ("POST", format!("{job}/cancel")),
         ("POST", format!("{job}/retry")),
+        ("GET", format!("{job}/deliveries")),
+        ("POST", format!("{job}/deliveries/redeliver")),
         ("DELETE", job.clone()),
     ];
     let unknown = "/v1/jobs/01920000-0000-7000-8000-000000000001";

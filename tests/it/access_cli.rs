@@ -68,7 +68,7 @@ fn keys_are_managed_beside_a_running_server() {
 
     let second_key = keys(at, &["add", "phone", "--scopes", "read"]).expect(0).text().trim().to_owned();
     client(at, &server.url, &["--api-key", &second_key, "list"]).expect(4);
-    server.signal("HUP");
+    server.hang_up();
     eventually(at, &server.url, &second_key, &["list"], 0);
     let listed = keys(at, &["list", "--json"]).expect(0).documents();
     assert_eq!(listed[0]["weight"], 3);
@@ -80,18 +80,18 @@ fn keys_are_managed_beside_a_running_server() {
     // A broken file is told in the log and changes nothing.
     let sound = std::fs::read(at.join("data/keys.toml")).unwrap();
     std::fs::write(at.join("data/keys.toml"), "nonsense").unwrap();
-    server.signal("HUP");
+    server.hang_up();
     keys(at, &["list"]).expect(1);
     client(at, &server.url, &["--api-key", &second_key, "list"]).expect(0);
     std::fs::write(at.join("data/keys.toml"), sound).unwrap();
 
     keys(at, &["revoke", "nobody"]).expect(2);
     keys(at, &["revoke", "shop"]).expect(0);
-    server.signal("HUP");
+    server.hang_up();
     eventually(at, &server.url, &first_key, &["list"], 4);
     let last = keys(at, &["revoke", "phone"]).expect(0);
     assert!(last.errors.contains("lets nobody in"), "{}", last.errors);
-    server.signal("HUP");
+    server.hang_up();
     eventually(at, &server.url, &second_key, &["list"], 4);
     // Without any key left the door is shut, not open.
     client(at, &server.url, &["list"]).expect(4);

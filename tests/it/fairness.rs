@@ -102,6 +102,7 @@ async fn submit(queue: &Queue, owner: Option<u64>, spec: JobSpec) -> JobId {
         memory_bytes: 1,
         warnings: vec![],
         idempotency_key: None,
+        trace_parent: None,
     };
     assert!(matches!(queue.submit(submission).await.unwrap(), Submitted::Created(_)));
     id

@@ -5,21 +5,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Code, Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, Failure, Job, JobId, JobSpec, KeyId,
+    Code, Delivery, DeliveryId, DeliveryRecord, DeliveryStatus, Event, Failure, Job, JobId, JobSpec, KeyId,
     Lease, Outcome, Retention, Status, WebhookSpec,
 };
 use minilab::store::memory::MemoryStore;
 use minilab::store::sqlite::SqliteStore;
 use minilab::store::{
-    ClaimRequest, Found, IdempotencyKey, InlineKey, Inserted, JobStore, ListFilter, NewJob, Reap, Removed,
-    Retried,
+    ClaimRequest, DeadLetters, DeliveryRequest, Found, IdempotencyKey, InlineKey, Inserted, JobStore,
+    ListFilter, NewJob, Reap, Redelivered, Removed, Retried,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::store::{open, run};
-use crate::support::jobs::{START, ending, new_job, render, request, source, spec, success, url_spec};
+use crate::support::jobs::{
+    START, attempted, deliveries, ending, new_job, render, request, source, spec, success, url_spec,
+};
 
 const RECEIVERS: [&str; 2] = ["https://a.test", "https://b.test"];
 const TAGS: [&str; 2] = ["red", "blue"];
@@ -85,6 +87,17 @@ enum Verb {
         how: usize,
         delay: u64,
     },
+    Redeliver {
+        pick: usize,
+    },
+    RedeliverDead {
+        since: u64,
+        receiver: usize,
+        limit: usize,
+    },
+    Enable {
+        receiver: usize,
+    },
     List {
         status: usize,
         tag: usize,
@@ -120,6 +133,10 @@ fn verb() -> impl Strategy<Value = Verb> {
         4 => (1..4_usize, 0..4_usize).prop_map(|(limit, except)| Verb::ClaimDeliveries { limit, except }),
         6 => (pick, 0..3_usize, 0..3_u64)
             .prop_map(|(pick, how, delay)| Verb::FinishDelivery { pick, how, delay }),
+        1 => (0..1000_usize).prop_map(|pick| Verb::Redeliver { pick }),
+        1 => (0..30_u64, 0..4_usize, 0..4_usize)
+            .prop_map(|(since, receiver, limit)| Verb::RedeliverDead { since, receiver, limit }),
+        1 => (0..2_usize).prop_map(|receiver| Verb::Enable { receiver }),
         2 => (0..6_usize, 0..3_usize, 0..4_usize, 0..1000_usize, 0..5_usize)
             .prop_map(|(status, tag, owner, before, limit)| Verb::List { status, tag, owner, before, limit }),
         3 => prop_oneof![Just(0), Just(1), Just(2), 0..20_000_u64, Just(90_000)].prop_map(|millis| Verb::Wait { millis }),
@@ -196,6 +213,21 @@ fn retried(answer: &Retried) -> (u8, Option<Job>) {
         Retried::Gone => (2, None),
         Retried::Unknown => (3, None),
     }
+}
+
+fn redelivered(answer: &Redelivered) -> (u8, Option<Job>) {
+    match answer {
+        Redelivered::Due(job) => (0, Some((**job).clone())),
+        Redelivered::Nothing(job) => (1, Some((**job).clone())),
+        Redelivered::Gone => (2, None),
+        Redelivered::Unknown => (3, None),
+    }
+}
+
+/// Records of deliveries without their ids, which are each engine's own.
+fn logged(records: &[DeliveryRecord]) -> Vec<DeliveryRecord> {
+    let id = DeliveryId::from_bytes([0; 16]);
+    records.iter().map(|record| DeliveryRecord { id, ..record.clone() }).collect()
 }
 
 fn removed(answer: impl IntoIterator<Item = Removed>) -> Vec<Job> {
@@ -281,6 +313,9 @@ impl Pair {
                 both!(self, store => store.list(filter.clone()), same);
             }
             Verb::ClaimDeliveries { .. } | Verb::FinishDelivery { .. } => self.deliver(verb).await?,
+            Verb::Redeliver { .. } | Verb::RedeliverDead { .. } | Verb::Enable { .. } => {
+                self.send_again(verb).await?;
+            }
             Verb::SetSource { .. } | Verb::Finish { .. } => self.run(verb).await?,
             Verb::Cancel { .. } | Verb::Retry { .. } | Verb::Delete { .. } => self.ask(verb).await?,
         }
@@ -370,28 +405,52 @@ impl Pair {
         let now = self.now;
         match verb {
             Verb::ClaimDeliveries { limit, except } => {
-                let except: Vec<String> =
-                    RECEIVERS.get(except).iter().map(|url| (**url).to_owned()).collect();
-                let lease = Duration::from_secs(5);
+                let places_of = RECEIVERS.get(except).iter().map(|url| ((**url).to_owned(), 0)).collect();
+                let request = DeliveryRequest {
+                    failing_max: limit / 2,
+                    places: 2,
+                    places_of,
+                    lease_duration: Duration::from_secs(5),
+                    ..deliveries(limit)
+                };
                 let view = |answer: &Vec<Delivery>| answer.iter().map(seen).collect::<Vec<Seen>>();
                 let (expected, found) =
-                    both!(self, store => store.claim_deliveries(limit, except.clone(), lease, now), view);
+                    both!(self, store => store.claim_deliveries(request.clone(), now), view);
                 let pairs = expected.iter().zip(&found).map(|(one, other)| (one.id, other.id, one.attempt));
                 self.deliveries.extend(pairs);
             }
             Verb::FinishDelivery { pick, how, delay } if !self.deliveries.is_empty() => {
                 let back = (pick % 4).min(self.deliveries.len() - 1);
                 let (memory, sqlite, attempt) = self.deliveries[self.deliveries.len() - 1 - back];
-                let result = DeliveryResult {
-                    status: DeliveryStatus::ALL[how],
-                    response_status: (delay > 0).then_some(500),
-                    error: None,
-                    next_attempt_at: (how == 0).then(|| self.later(delay)),
-                };
+                let status = DeliveryStatus::ALL[how];
+                let answered = if status == DeliveryStatus::Delivered { 200 } else { 500 };
+                let next_attempt_at = (how == 0).then(|| self.later(delay));
+                let result = attempted(status, (delay > 0).then_some(answered), next_attempt_at);
                 let expected =
                     self.memory.finish_delivery(memory, attempt, result.clone(), now).await.unwrap();
                 let found = self.sqlite().finish_delivery(sqlite, attempt, result, now).await.unwrap();
                 prop_assert_eq!(expected, found);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn send_again(&mut self, verb: Verb) -> Result<(), TestCaseError> {
+        let now = self.now;
+        match verb {
+            Verb::Redeliver { pick } => {
+                let id = self.job(pick);
+                both!(self, store => store.redeliver(id, now), redelivered);
+            }
+            Verb::RedeliverDead { since, receiver, limit } => {
+                let since = now.minus(Duration::from_secs(since));
+                let receiver = RECEIVERS.get(receiver).map(|url| (*url).to_owned());
+                both!(self, store => store.redeliver_dead_letters(since, receiver.clone(), limit, now), same);
+            }
+            Verb::Enable { receiver } => {
+                let receiver = RECEIVERS[receiver].to_owned();
+                both!(self, store => store.enable_receiver(receiver.clone()), same);
             }
             _ => {}
         }
@@ -406,8 +465,16 @@ impl Pair {
         both!(self, store => store.counts(), same);
         both!(self, store => store.waiting(), same);
         both!(self, store => store.next_due(now), same);
+        both!(self, store => store.failing_receivers(9), same);
+        let dead = DeadLetters { limit: 99, ..DeadLetters::default() };
+        both!(self, store => store.dead_letters(dead.clone()), logged);
+        for receiver in RECEIVERS {
+            let dead = DeadLetters { receiver: Some(receiver.to_owned()), ..dead.clone() };
+            both!(self, store => store.dead_letters(dead.clone()), logged);
+        }
         for id in &self.jobs {
             both!(self, store => store.get(*id), found);
+            both!(self, store => store.deliveries(*id), logged);
             for key in [InlineKey::Source, InlineKey::Output("output".to_owned())] {
                 both!(self, store => store.inline_bytes(*id, key.clone()), same);
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::{Key, Keyring, Scope, WEIGHT_MAX};
 use crate::clock::Timestamp;
 use crate::job::KeyId;
+use crate::links::LinkKey;
 use crate::webhook::secrets::{Dated, Secrets};
 use crate::webhook::signature::Secret;
 
@@ -15,6 +16,8 @@ use crate::webhook::signature::Secret;
 pub struct KeyFile {
     /// Secrets that sign webhooks for jobs whose key has none of its own, newest first.
     pub webhook_secrets: Vec<Dated>,
+    /// What signs links in webhooks.
+    pub link_key: Option<LinkKey>,
     /// API keys, in the order in which they were made.
     pub keys: Vec<KeyRecord>,
 }
@@ -62,13 +65,16 @@ impl KeyFile {
             }
             keys.push(record);
         }
-        Ok(KeyFile { webhook_secrets: read_secrets(file.webhook_secrets)?, keys })
+        let wrong = || "`link_key` is none that this program made".to_owned();
+        let link_key = file.link_key.map(|text| LinkKey::parse(&text).ok_or_else(wrong)).transpose()?;
+        Ok(KeyFile { webhook_secrets: read_secrets(file.webhook_secrets)?, link_key, keys })
     }
 
     /// The file's text.
     pub(super) fn write(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(&FileText {
             webhook_secrets: self.webhook_secrets.iter().map(SecretText::of).collect(),
+            link_key: self.link_key.as_ref().map(LinkKey::reveal),
             keys: self.keys.iter().map(KeyText::of).collect(),
         })
     }
@@ -79,6 +85,8 @@ impl KeyFile {
 struct FileText {
     #[serde(default)]
     webhook_secrets: Vec<SecretText>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link_key: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     keys: Vec<KeyText>,
 }
@@ -253,11 +261,12 @@ mod tests {
             revoked_at: at,
         };
         let undated = Dated { secret: Secret::generate([2; 32]), created_at: None };
-        let file = KeyFile { webhook_secrets: vec![dated(1), undated], keys: vec![record] };
+        let link_key = Some(LinkKey::from_random([9; 32]));
+        let file = KeyFile { webhook_secrets: vec![dated(1), undated], link_key, keys: vec![record] };
         let text = file.write().unwrap();
         let again = KeyFile::parse(&text).unwrap();
         assert_eq!(again.write().unwrap(), text);
-        assert_eq!(again.keys[0].key.weight, 7);
+        assert_eq!((again.keys[0].key.weight, &again.link_key), (7, &file.link_key));
         assert_eq!((again.secrets().server.len(), again.secrets().by_key[&id].len()), (2, 1));
         assert!(again.keyring().get(&id).is_none() && !again.keyring().is_open());
     }
@@ -268,6 +277,12 @@ mod tests {
         let file = KeyFile::parse(&format!("webhook_secrets = [\"{secret}\"]")).unwrap();
         assert_eq!(file.webhook_secrets[0].secret.reveal(), secret);
         assert!(file.keyring().is_open());
+    }
+
+    #[test]
+    fn a_damaged_link_key_is_named_but_not_shown() {
+        let reason = KeyFile::parse("link_key = \"c2VjcmV0\"").unwrap_err();
+        assert!(reason.contains("link_key") && !reason.contains("c2Vj"), "{reason}");
     }
 
     #[test]

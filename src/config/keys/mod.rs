@@ -17,6 +17,7 @@ use uuid::Uuid;
 pub use file::{KeyFile, KeyRecord};
 
 use crate::clock::Clock;
+use crate::links::LinkKey;
 use crate::webhook::secrets::Dated;
 use crate::webhook::signature::Secret;
 
@@ -24,7 +25,7 @@ use crate::webhook::signature::Secret;
 pub const FILE_NAME: &str = "keys.toml";
 
 /// What stands at the top of the file.
-const HEADING: &str = "# Made by minilab. Whoever reads this can forge webhooks: keep it private. A running server reads it again on SIGHUP.\n\
+const HEADING: &str = "# Made by minilab. Whoever reads this can forge webhooks and links: keep it private. A running server reads it again on SIGHUP.\n\
                        # Webhooks carry a signature for each secret, the newest first; one whose successor is older than a day signs no more.\n";
 
 /// Why the keys of a data directory can't be used.
@@ -75,18 +76,18 @@ pub fn read(data_dir: &Path) -> Result<Option<KeyFile>, KeysError> {
     KeyFile::parse(&text).map(Some).map_err(|reason| KeysError::Content { path, reason })
 }
 
-/// What a data directory holds, with at least one secret to sign webhooks with; makes directory, file and secret when there is none.
+/// What a data directory holds, with at least one secret to sign webhooks with and a key for links; makes what there is none of.
 ///
 /// # Errors
 /// [`KeysError`] says which file and what to do.
 pub fn read_or_create(data_dir: &Path) -> Result<KeyFile, KeysError> {
     match read(data_dir)? {
-        Some(file) if !file.webhook_secrets.is_empty() => Ok(file),
+        Some(file) if !file.webhook_secrets.is_empty() && file.link_key.is_some() => Ok(file),
         _ => change(data_dir, |file| file.clone()),
     }
 }
 
-/// Changes what a data directory holds; makes the directory if need be, and a secret to sign webhooks with if there is none. Whoever
+/// Changes what a data directory holds; makes the directory if need be, and what signs webhooks and links if there is none. Whoever
 /// changes it at the same moment waits.
 ///
 /// # Errors
@@ -108,6 +109,7 @@ pub fn change<T>(data_dir: &Path, change: impl FnOnce(&mut KeyFile) -> T) -> Res
         let secret = Secret::generate(rand::random());
         file.webhook_secrets.push(Dated { secret, created_at: Some(Clock::System.now()) });
     }
+    file.link_key.get_or_insert_with(|| LinkKey::from_random(rand::random()));
     let changed = change(&mut file);
     replace(data_dir, &file).map_err(|source| unusable("written to", source))?;
     directory.sync_all().map_err(|source| unusable("written to", source))?;

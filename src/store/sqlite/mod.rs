@@ -12,8 +12,10 @@ mod fault;
 pub mod inspect;
 mod jobs;
 mod lock;
+mod log;
 mod readers;
 mod reads;
+mod receivers;
 mod rows;
 mod schema;
 mod shared;
@@ -37,11 +39,15 @@ use self::readers::Readers;
 use self::shared::Shared;
 use self::writer::Writer;
 use super::{
-    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
-    NewJob, NextDue, Reap, Removed, Result, Retried, StoreError, Waiting,
+    ClaimRequest, Claimed, Counts, DeadLetters, DeliveryRequest, Extended, Finish, Found, InlineKey,
+    Inserted, JobStore, ListFilter, NewJob, NextDue, Reap, Redelivered, Removed, Result, Retried, StoreError,
+    Waiting,
 };
 use crate::clock::Timestamp;
-use crate::job::{Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Render, Retention, SourceInfo};
+use crate::job::{
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, Lease, Receiver, Render, Retention,
+    SourceInfo,
+};
 
 /// The database's name in the data directory.
 pub const DATABASE_FILE: &str = "jobs.db";
@@ -213,17 +219,8 @@ impl JobStore for SqliteStore {
         self.writer.call(move |tx| upkeep::purge(tx, &retention, limit, now)).await
     }
 
-    async fn claim_deliveries(
-        &self,
-        limit: usize,
-        except_receivers: Vec<String>,
-        lease_duration: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>> {
-        let claim = move |tx: &mut writer::Transaction<'_>| {
-            deliveries::claim(tx, limit, &except_receivers, lease_duration, now)
-        };
-        self.writer.call(claim).await
+    async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>> {
+        self.writer.call(move |tx| deliveries::claim(tx, &request, now)).await
     }
 
     async fn finish_delivery(
@@ -234,6 +231,38 @@ impl JobStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Job>> {
         self.writer.call(move |tx| deliveries::finish(tx, id, attempt, &result, now)).await
+    }
+
+    async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>> {
+        self.readers.call(move |connection| log::of_job(connection, job)).await
+    }
+
+    async fn dead_letters(&self, filter: DeadLetters) -> Result<Vec<DeliveryRecord>> {
+        self.readers.call(move |connection| log::dead_letters(connection, &filter)).await
+    }
+
+    async fn redeliver(&self, job: JobId, now: Timestamp) -> Result<Redelivered> {
+        self.writer.call(move |tx| log::redeliver(tx, job, now)).await
+    }
+
+    async fn redeliver_dead_letters(
+        &self,
+        since: Timestamp,
+        receiver: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        self.writer
+            .call(move |tx| log::redeliver_dead_letters(tx, since, receiver.as_deref(), limit, now))
+            .await
+    }
+
+    async fn failing_receivers(&self, limit: usize) -> Result<Vec<Receiver>> {
+        self.readers.call(move |connection| log::failing_receivers(connection, limit)).await
+    }
+
+    async fn enable_receiver(&self, receiver: String) -> Result<bool> {
+        self.writer.call(move |tx| receivers::enable(tx, &receiver)).await
     }
 
     async fn counts(&self) -> Result<Counts> {

@@ -59,6 +59,8 @@ struct State<'a> {
     warnings: Cow<'a, [Warning]>,
     error: Cow<'a, Option<Failure>>,
     webhook: Cow<'a, Option<WebhookState>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_parent: Option<Cow<'a, str>>,
 }
 
 fn has_none(analysis: &BTreeMap<String, serde_json::Value>) -> bool {
@@ -252,6 +254,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             warnings: state.warnings.into_owned(),
             error: state.error.into_owned(),
             webhook: state.webhook.into_owned(),
+            trace_parent: state.trace_parent.map(Cow::into_owned),
         };
         Ok(Row {
             job,
@@ -283,6 +286,7 @@ fn state(job: &Job) -> Result<String, Fault> {
         warnings: Cow::Borrowed(&job.warnings),
         error: Cow::Borrowed(&job.error),
         webhook: Cow::Borrowed(&job.webhook),
+        trace_parent: job.trace_parent.as_deref().map(Cow::Borrowed),
     };
     serde_json::to_string(&state).map_err(unwritable)
 }

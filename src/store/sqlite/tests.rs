@@ -72,10 +72,23 @@ fn every_query_follows_an_index_and_sorts_nothing() {
         (upkeep::expired_query(), "jobs_expiring (expires_at"),
         (upkeep::PURGE_TOMBSTONES.to_owned(), "tombstones_by_age (removed_at<?)"),
         (upkeep::PURGE_KEYS.to_owned(), "idempotency_keys_by_age (created_at<?)"),
-        (deliveries::DUE.to_owned(), "COVERING INDEX deliveries_due (next_attempt_at<?)"),
+        (receivers::DUE.to_owned(), "receivers_due (next_due>? AND next_due<?)"),
+        (receivers::FAILING_DUE.to_owned(), "receivers_failing_due (next_due>? AND next_due<?)"),
+        (receivers::FAILING.to_owned(), "receivers_failing"),
+        (receivers::PURGE.to_owned(), "receivers_idle (attempted_at<?)"),
+        (log::of_job_query(), "deliveries_by_job (job=?)"),
+        (log::dead_query(&DeadLetters::default()), "deliveries_dead"),
+        (
+            log::dead_query(&DeadLetters {
+                receiver: Some(String::new()),
+                before: Some(DeliveryId::new()),
+                limit: 1,
+            }),
+            "deliveries_dead_by_receiver (receiver=? AND id<?)",
+        ),
+        (log::DEAD_SINCE.to_owned(), "deliveries_dead_by_age (ended_at>?)"),
         (claim::suspects_query(), "jobs_suspects"),
         (deliveries::DUE_OF_RECEIVER.to_owned(), "deliveries_by_receiver (receiver=? AND next_attempt_at<?)"),
-        (deliveries::NEXT_RECEIVER.to_owned(), "deliveries_by_receiver (receiver>?)"),
         (deliveries::PURGE.to_owned(), "deliveries_ended (ended_at"),
         (reads::NEXT_JOB.to_owned(), "jobs_scheduled (run_at>?)"),
         (reads::NEXT_DELIVERY.to_owned(), "deliveries_due (next_attempt_at>?)"),
@@ -87,6 +100,7 @@ fn every_query_follows_an_index_and_sorts_nothing() {
             filter(Some(Status::Queued), Some("a"), before),
             "jobs_by_tag_and_status (tag=? AND status=? AND id<?)",
         ),
+        (deliveries::REMOVE.to_owned(), "deliveries_by_job (job=?)"),
         (own(None, None, before), "jobs_by_owner (owner=? AND id<?)"),
         (own(Some(Status::Queued), None, before), "jobs_by_owner_and_status (owner=? AND status=? AND id<?)"),
         (own(None, Some("a"), before), "jobs_by_owner_and_tag (owner=? AND tag=? AND id<?)"),
@@ -94,7 +108,6 @@ fn every_query_follows_an_index_and_sorts_nothing() {
             own(Some(Status::Queued), Some("a"), before),
             "jobs_by_owner_tag_and_status (owner=? AND tag=? AND status=? AND id<?)",
         ),
-        ("DELETE FROM deliveries WHERE job = ?1 RETURNING status".to_owned(), "deliveries_by_job (job=?)"),
     ];
     for (sql, index) in queries {
         let steps = plan(&connection, &sql);
@@ -280,38 +293,52 @@ fn the_gauges_are_the_rows() {
 }
 
 #[test]
-fn a_receiver_that_is_left_out_is_passed_over_with_all_its_backlog() {
+fn a_claim_looks_at_nobody_who_has_nothing_due() {
     run(async {
-        let (store, _directory) = opened();
-        let owe = |receiver: &'static str, count: u32, at: i64| {
+        let (store, directory) = opened();
+        let owe = |receiver: String, count: u32, at: i64| {
             store.writer.call(move |tx| {
                 for _ in 0..count {
                     let new = crate::job::NewDelivery {
                         id: DeliveryId::new(),
                         event: crate::job::Event::Succeeded,
                         url: format!("{receiver}/hook"),
-                        receiver: receiver.to_owned(),
+                        receiver: receiver.clone(),
                         body: Bytes::new(),
+                        trace_parent: None,
                     };
                     deliveries::insert(tx, JobId::new(), &new, Timestamp::from_millis(at))?;
                 }
                 Ok(())
             })
         };
-        owe("https://slow.test", 3000, 10).await.unwrap();
-        owe("https://b.test", 2, 30).await.unwrap();
-        owe("https://a.test", 2, 20).await.unwrap();
-        owe("https://z.test", 2, 5).await.unwrap();
-        let except = vec!["https://slow.test".to_owned()];
-        let claimed = store.claim_deliveries(5, except.clone(), Duration::from_secs(30), NOW).await.unwrap();
+        let request = |limit, places: &[(&str, usize)]| DeliveryRequest {
+            limit,
+            failing_max: limit,
+            places: 2,
+            places_of: places.iter().map(|(name, free)| ((*name).to_owned(), *free)).collect(),
+            lease_duration: Duration::from_secs(30),
+        };
+        for number in 0..3000 {
+            owe(format!("https://waits-{number}.test"), 1, NOW.as_millis() + 1).await.unwrap();
+        }
+        owe("https://slow.test".to_owned(), 3000, 10).await.unwrap();
+        owe("https://b.test".to_owned(), 3, 30).await.unwrap();
+        owe("https://a.test".to_owned(), 3, 20).await.unwrap();
+        owe("https://z.test".to_owned(), 1, 5).await.unwrap();
+        let full = request(4, &[("https://slow.test", 0)]);
+        let claimed = store.claim_deliveries(full.clone(), NOW).await.unwrap();
         let receivers: Vec<&str> = claimed.iter().map(|delivery| delivery.receiver.as_str()).collect();
-        let expected =
-            ["https://z.test", "https://z.test", "https://a.test", "https://a.test", "https://b.test"];
-        assert_eq!(receivers, expected);
-        let rest = store.claim_deliveries(5, except, Duration::from_secs(30), NOW).await.unwrap();
-        assert_eq!(rest.len(), 1);
-        let slow = store.claim_deliveries(5, Vec::new(), Duration::from_secs(30), NOW).await.unwrap();
+        assert_eq!(receivers, ["https://z.test", "https://a.test", "https://a.test", "https://b.test"]);
+        let rest = store.claim_deliveries(full, NOW).await.unwrap();
+        assert_eq!(rest.len(), 3);
+        let slow = store.claim_deliveries(request(9, &[("https://slow.test", 5)]), NOW).await.unwrap();
         assert!(slow.len() == 5 && slow.iter().all(|delivery| delivery.receiver == "https://slow.test"));
+        // What a receiver's row says of it is what its deliveries say.
+        let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+        let wrong = "SELECT count(*) FROM receivers WHERE next_due IS NOT (SELECT min(next_attempt_at) FROM deliveries \
+                     WHERE status = 'pending' AND receiver = name)";
+        assert_eq!(connection.query_row(wrong, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     });
 }
 

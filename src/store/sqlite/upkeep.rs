@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::fault::Fault;
 use super::rows::{self, Row, signed};
 use super::writer::Transaction;
-use super::{deliveries, jobs};
+use super::{deliveries, jobs, receivers};
 use crate::clock::Timestamp;
 use crate::job::{Job, Loss, Render, Retention, Status};
 use crate::store::{Reap, Removed};
@@ -51,6 +51,7 @@ pub(super) fn reap(
     let loss = match reap {
         Reap::Expired => Loss::Lease,
         Reap::OthersThan(_) => Loss::Process,
+        Reap::BystandersOf(_) => Loss::Server,
     };
     let mut dead: Vec<Row> = Vec::new();
     let take = |row: Row| {
@@ -59,7 +60,7 @@ pub(super) fn reap(
     };
     let damaged = match reap {
         Reap::Expired => rows::scan(tx.connection(), &expired_leases_query(), [now.as_millis()], take)?,
-        Reap::OthersThan(worker) => {
+        Reap::OthersThan(worker) | Reap::BystandersOf(worker) => {
             deliveries::release_claimed(tx, now)?;
             rows::scan(tx.connection(), &other_leases_query(), [worker.as_bytes()], take)?
         }
@@ -84,6 +85,7 @@ pub(super) fn purge(
     now: Timestamp,
 ) -> Result<Vec<Removed>, Fault> {
     deliveries::purge(tx, now.minus(retention.deliveries), limit)?;
+    receivers::purge(tx, now.minus(retention.deliveries), limit)?;
     for (sql, kept) in [(PURGE_TOMBSTONES, retention.tombstones), (PURGE_KEYS, retention.idempotency_keys)] {
         tx.prepare(sql)?.execute(params![now.minus(kept).as_millis(), signed(limit as u64)])?;
     }

@@ -8,7 +8,7 @@ use minilab::store::{Claimed, Reap};
 use uuid::Uuid;
 
 use super::{Store, WORKER, add, claim_all, exam, failure, finish, get, ids, submit};
-use crate::support::jobs::{at, ending, new_job, render, source, spec, url_spec, webhook};
+use crate::support::jobs::{at, deliveries, ending, new_job, render, source, spec, url_spec, webhook};
 
 exam!(
     suspects_wait_in_a_line_of_their_own,
@@ -17,6 +17,7 @@ exam!(
     who_was_fetching_goes_back_as_it_was,
     a_suspect_clears_itself,
     a_suspect_can_be_cancelled_and_deleted,
+    nobody_is_suspected_where_attempts_have_processes_of_their_own,
 );
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -82,7 +83,7 @@ async fn three_deaths_alone_fail_a_job_and_tell_of_it(store: Store) {
     assert_eq!(job.error.as_ref().unwrap().code, Code::Crashed);
     assert!(job.attempts.iter().all(|attempt| attempt.end == AttemptEnd::Died) && job.attempts.len() == 4);
     assert_eq!(get(&store, id).await, job);
-    assert_eq!(store.claim_deliveries(9, Vec::new(), LEASE, at(20)).await.unwrap().len(), 1);
+    assert_eq!(store.claim_deliveries(deliveries(9), at(20)).await.unwrap().len(), 1);
     store.retry(id, at(21)).await.unwrap();
     assert!(claim_all(&store, at(22)).await.is_empty(), "tried again, it is alone again");
     assert_eq!(suspect(&store, true).await.unwrap().job.suspicion.unwrap().deaths, 0);
@@ -119,4 +120,21 @@ async fn a_suspect_can_be_cancelled_and_deleted(store: Store) {
     store.delete(deleted, at(20)).await.unwrap().unwrap();
     assert!(suspect(&store, true).await.is_none());
     assert_eq!(get(&store, cancelled).await.status, Status::Cancelled);
+}
+
+async fn nobody_is_suspected_where_attempts_have_processes_of_their_own(store: Store) {
+    let id = submit(&store, spec(), at(0)).await.id;
+    for round in 0..5 {
+        let claimed = claim_all(&store, at(100 * round + 1)).await;
+        assert_eq!(ids(claimed.iter().map(|claimed| &claimed.job)), [id]);
+        let boot = Reap::BystandersOf(Uuid::from_u128(2));
+        let reaped = store.reap(boot, Retention::default(), render(), at(100 * round + 10)).await.unwrap();
+        assert_eq!((reaped.len(), reaped[0].suspicion), (1, None));
+    }
+    assert!(suspect(&store, true).await.is_none());
+    let outcome = Outcome::Died(failure(), at(1000));
+    let claimed = claim_all(&store, at(600)).await;
+    let job = finish(&store, ending(claimed[0].lease, outcome), at(601)).await.unwrap();
+    assert_eq!((job.status, job.run_at, job.attempts_counted()), (Status::Queued, at(1000), 0));
+    assert!(store.waiting().await.unwrap().iter().all(|waiting| !waiting.is_suspect));
 }

@@ -94,6 +94,7 @@ impl Lab {
             assets: Vec::new(),
             memory_bytes: 1 << 20,
             warnings: Vec::new(),
+            trace_parent: None,
             idempotency_key: None,
         };
         self.queue.submit(submission).await.map_err(|error| error.to_string())
