@@ -136,7 +136,7 @@ test("every operation can be built, and mistakes stand at their fields", async (
 });
 
 test("the curl command does what the form does, attached images included", async () => {
-  const { page, close } = await openPage(browser, server.url, { permissions: ["clipboard-read", "clipboard-write"] });
+  const { page, close } = await openPage(browser, server.url, { permissions: ["clipboard-read", "clipboard-write"], expected: [REFUSED] });
   await ready(page);
   await page.setInputFiles("#file", picture("leaf.jpg"));
   const adder = page.locator(".output .adder").first();

@@ -191,7 +191,10 @@ const CONTROLS = {
         set(event.target.value);
       }),
     });
-    const follow = () => { if (/^#[0-9a-f]{6}$/i.test(text.value)) picker.value = text.value; };
+    const follow = () => { 
+      const shown = text.value || text.placeholder;
+      if (/^#[0-9a-f]{6}$/i.test(shown)) picker.value = shown;
+    };
     follow();
     return { control: text, extra: [picker] };
   },
@@ -235,7 +238,9 @@ const CONTROLS = {
     const regions = value ?? [];
     const group = h("div", { ...shared, class: "regions" });
     const draw = () => {
+      const heads = h("div", { class: "region", "aria-hidden": "true" }, SIDES.map((side) => h("small", { class: "soft", text: side })));
       group.replaceChildren(
+        ...(regions.length > 0 ? [heads] : []),
         ...regions.map((region, index) => h("div", { class: "region" },
           SIDES.map((side) => h("input", {
             type: "text", value: region[side] ?? "", placeholder: side, "aria-label": `Region ${index + 1}, ${side} in px or %`,
