@@ -46,7 +46,8 @@ impl Lab {
             config,
         )
         .unwrap();
-        let mut config = webhook::Config::new(vec![Secret::generate([7; 32])]);
+        let mut config =
+            webhook::Config::new(webhook::Secrets::of_server([Secret::generate([7; 32])]).fixed());
         config.grace = Duration::ZERO;
         let deliverer = Deliverer::new(queue.clone(), egress, metrics, config);
         let (stop, stopped) = watch::channel(false);
@@ -92,6 +93,7 @@ impl Lab {
             assets: Vec::new(),
             memory_bytes: 1 << 20,
             warnings: Vec::new(),
+            trace_parent: None,
             idempotency_key: None,
         };
         self.queue.submit(submission).await.map_err(|error| error.to_string())
