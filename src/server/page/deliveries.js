@@ -10,7 +10,7 @@ export class Deliveries {
     this.path = `/v1/jobs/${jobId}/deliveries`;
     this.log = h("div", {});
     this.again = this.button();
-    this.place = h("div", { class: "deliveries", hidden: true }, this.log, h("p", {}, this.again));
+    this.place = h("div", { class: "delivery-log", hidden: true }, this.log, h("p", {}, this.again));
     this.drawn = "";
   }
 
