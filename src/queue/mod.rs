@@ -60,6 +60,8 @@ pub struct Config {
     pub board_jobs_max: usize,
     /// How long a claimed job is safe from being given to somebody else. Default 30 s.
     pub lease_duration: Duration,
+    /// Whether attempts run in processes of their own, so that the end of this one speaks against none of them. Default: no.
+    pub is_isolated: bool,
     /// The API keys whose jobs these are, with their shares. Default: none.
     pub keys: Keys,
 }
@@ -74,6 +76,7 @@ impl Default for Config {
             link_lifetime: Duration::from_secs(9 * 24 * 60 * 60),
             board_jobs_max: 10_000,
             lease_duration: Duration::from_secs(30),
+            is_isolated: false,
             keys: access::fixed(Keyring::default()),
         }
     }
@@ -203,7 +206,10 @@ impl Queue {
     async fn recover(&self) -> Result<(), QueueError> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let others = Reap::OthersThan(shared.worker);
+        let others = match shared.config.is_isolated {
+            true => Reap::BystandersOf(shared.worker),
+            false => Reap::OthersThan(shared.worker),
+        };
         let reaped = shared.store.reap(others, shared.config.retention, shared.render.clone(), now).await?;
         if !reaped.is_empty() {
             tracing::info!(

@@ -360,16 +360,17 @@ impl JobStore for MemoryStore {
         let mut state = self.state();
         let dead = |row: &&Row| match (reap, row.lease) {
             (Reap::Expired, Some((_, until))) => until <= now,
-            (Reap::OthersThan(worker), Some((holder, _))) => holder != worker,
+            (Reap::OthersThan(worker) | Reap::BystandersOf(worker), Some((holder, _))) => holder != worker,
             (_, None) => false,
         };
         let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
-        if let Reap::OthersThan(_) = reap {
+        if reap != Reap::Expired {
             state.release_deliveries(now);
         }
         let loss = match reap {
             Reap::Expired => Loss::Lease,
             Reap::OthersThan(_) => Loss::Process,
+            Reap::BystandersOf(_) => Loss::Server,
         };
         let mut jobs = Vec::new();
         for mut row in rows {

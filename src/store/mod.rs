@@ -205,6 +205,9 @@ pub enum Reap {
     /// Those of every worker but this one, whose process has died: at boot of the only process on the store. Who was running becomes a
     /// suspect. Claimed deliveries become due again, too.
     OthersThan(uuid::Uuid),
+    /// The same where attempts run in processes of their own, and this one reads but headers: suspects are only those
+    /// whose header was not yet read.
+    BystandersOf(uuid::Uuid),
 }
 
 /// What the gauges show.

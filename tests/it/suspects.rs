@@ -177,7 +177,7 @@ async fn a_job_that_is_running_whenever_the_server_dies_fails_and_the_others_do_
         .collect();
     let long = images::picture(image::ImageFormat::Png, 1600, 1200, 3);
     let long = Submission::bytes(long).spec(serde_json::json!({"outputs": outputs}));
-    let mut server = ServerProcess::start(directory.path(), &["--workers", "2"]);
+    let mut server = ServerProcess::start(directory.path(), &["--workers", "2", "--isolation", "thread"]);
     let client = Client::new(&server.url).unwrap();
     let culprit = client.submit(&long).await.unwrap().id;
     wait_for_attempt(&client, &culprit, 1).await;
@@ -191,7 +191,7 @@ async fn a_job_that_is_running_whenever_the_server_dies_fails_and_the_others_do_
         let client = Client::new(&server.url).unwrap();
         wait_for_attempt(&client, &culprit, attempt).await;
         server.kill();
-        server = ServerProcess::start(directory.path(), &["--workers", "2"]);
+        server = ServerProcess::start(directory.path(), &["--workers", "2", "--isolation", "thread"]);
     }
     let client = Client::new(&server.url).unwrap();
     let job = client.get(&culprit).await.unwrap();
