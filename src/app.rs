@@ -5,12 +5,14 @@
 
 pub mod backup;
 pub mod doctor;
+mod given;
+mod last_run;
 
-use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +25,7 @@ use crate::blob::{BlobError, Blobs};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::egress::{Egress, EgressError};
-use crate::job::Probe;
-use crate::pipeline::{Asset, Assets, Fonts, Input};
+use crate::job::{Loss, Probe};
 use crate::queue::{Queue, QueueError, upkeep};
 use crate::server;
 use crate::store::StoreError;
@@ -32,7 +33,7 @@ use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
 use crate::telemetry::watchdog::Watchdog;
 use crate::webhook::{self, Deliverer};
-use crate::worker::{self, Pool, Runner};
+use crate::worker::{Pool, Runner};
 
 /// Why the server did not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,8 @@ pub enum AppError {
     Thread(#[source] std::io::Error),
 }
 
+pub use last_run::CRASH_MARK;
+
 /// Time for deliveries at shutdown, however long everything before has taken.
 const TELLING_TIME_MIN: Duration = Duration::from_secs(2);
 
@@ -100,6 +103,7 @@ pub struct App {
     deliverer: Deliverer,
     store: Arc<SqliteStore>,
     grace: Duration,
+    data_dir: PathBuf,
     _watchdog: Watchdog,
 }
 
@@ -124,7 +128,7 @@ impl App {
         settings.worker.grace = settings.grace;
         settings.server.grace = settings.grace;
         let metrics = Metrics::new();
-        let (store, blobs) = open_data(&settings).await?;
+        let (store, blobs, loss) = open_data(&settings).await?;
         let address = settings.listen;
         let listen_failed = |source| AppError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
@@ -135,14 +139,23 @@ impl App {
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
             .await
             .map_err(|error| AppError::Thread(error.into()))??;
-        let assets = load_assets(&settings.assets, &settings.fonts, &settings.worker).await?;
+        let assets = given::load(&settings.assets, &settings.fonts, &settings.worker).await?;
         let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, clock.now());
         if !mistakes.is_empty() {
             return Err(AppError::Presets(mistakes));
         }
-        let queue =
-            Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
-                .await?;
+        let queue = Queue::open_after(
+            loss,
+            store.clone(),
+            blobs.clone(),
+            queue_config,
+            clock.clone(),
+            Arc::clone(&metrics),
+        )
+        .await?;
+        let data_dir = settings.data_dir.clone();
+        let begin = move || last_run::begin(&data_dir);
+        tokio::task::spawn_blocking(begin).await.map_err(|error| AppError::Thread(error.into()))?;
         let pool = Pool::start(settings.worker.workers, Arc::clone(&metrics)).map_err(AppError::Thread)?;
         let limits = settings.worker.limits;
         let runner = Runner::new(
@@ -174,8 +187,18 @@ impl App {
             deliverer,
             store,
             grace: settings.grace,
+            data_dir: settings.data_dir,
             _watchdog: watchdog,
         })
+    }
+
+    /// A file for the one program that this process is: whoever catches the signals that a crash ends with writes [`CRASH_MARK`] into it.
+    /// From then on a death without that mark counts as one from outside (`kill -9`, a power cut), which no job is suspected of.
+    ///
+    /// # Errors
+    /// What the file system says. Then every death may have been a job's, as without this call.
+    pub fn crash_mark(&self) -> std::io::Result<File> {
+        last_run::watched(&self.data_dir)
     }
 
     /// The address that is listened on, with the real port.
@@ -256,67 +279,17 @@ async fn room(name: &'static str, work: impl Future<Output = ()>) -> &'static st
     name
 }
 
-/// Opens store and blobs, off the event loop.
-async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), AppError> {
+/// Opens store and blobs, off the event loop; and how the last process on them ended.
+async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs, Loss), AppError> {
     let directory = settings.data_dir.clone();
     let open = move || {
         let store = SqliteStore::open(&directory, crate::store::sqlite::Options::default())?;
         let blobs = Blobs::open(&directory.join("blobs"))
             .map_err(|source| AppError::Blobs { directory: directory.display().to_string(), source })?;
-        Ok((Arc::new(store), blobs))
+        let loss = last_run::loss(&directory);
+        Ok((Arc::new(store), blobs, loss))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
-}
-
-/// Largest font of the settings, in bytes.
-const FONT_BYTES_MAX: u64 = 32 << 20;
-
-/// Reads and judges the images and fonts of the settings, off the event loop; every mistake is told at once.
-async fn load_assets(
-    images: &BTreeMap<String, PathBuf>,
-    fonts: &BTreeMap<String, PathBuf>,
-    config: &worker::Config,
-) -> Result<Arc<Assets>, AppError> {
-    let (images, fonts) = (images.clone(), fonts.clone());
-    let (limits, bytes_max) = (config.limits, config.source.asset_bytes_max);
-    let load = move || {
-        let (mut assets, mut all_fonts, mut mistakes) = (Assets::none(), Fonts::bundled(), Vec::new());
-        let mut mistaken = |kind: &str, name: &str, path: &Path, reason: String| {
-            mistakes.push(format!("{kind}.{name}: {} can't be used: {reason}", path.display()));
-        };
-        for (name, path) in images {
-            let asset = load_file(&path, bytes_max, "limits.asset")
-                .and_then(|file| Asset::new(file, &limits).map_err(|error| error.to_string()));
-            match asset {
-                Ok(asset) => assets.insert(Input::Named(name), asset),
-                Err(reason) => mistaken("assets", &name, &path, reason),
-            }
-        }
-        for (name, path) in fonts {
-            let file = load_file(&path, FONT_BYTES_MAX, "fixed");
-            if let Err(reason) = file.and_then(|file| all_fonts.insert(name.clone(), file)) {
-                mistaken("fonts", &name, &path, reason);
-            }
-        }
-        if !mistakes.is_empty() {
-            return Err(AppError::Assets(mistakes));
-        }
-        Ok(Arc::new(assets.with_fonts(Arc::new(all_fonts))))
-    };
-    tokio::task::spawn_blocking(load).await.map_err(|error| AppError::Thread(error.into()))?
-}
-
-fn load_file(path: &Path, bytes_max: u64, limit: &str) -> Result<bytes::Bytes, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    // Reading a pipe would wait for somebody to write.
-    if !metadata.is_file() {
-        return Err("it is no regular file".to_owned());
-    }
-    let length = metadata.len();
-    if length > bytes_max {
-        return Err(format!("it has {length} bytes; the limit is {bytes_max} ({limit})"));
-    }
-    std::fs::read(path).map(bytes::Bytes::from).map_err(|error| error.to_string())
 }
 
 /// Resolves once the flag is set, or its owner is gone.

@@ -24,8 +24,8 @@ struct Places {
     due: BTreeMap<i16, VecDeque<(JobId, Timestamp)>>,
     due_count: usize,
     later: BTreeSet<(Timestamp, JobId, i8)>,
-    /// Those of either who have to run alone.
-    suspects: BTreeSet<JobId>,
+    /// Those of either who have to run alone: from when on, and whether they wait for all others.
+    suspects: BTreeMap<JobId, (Timestamp, bool)>,
 }
 
 impl Line {
@@ -44,30 +44,31 @@ impl Line {
         self.leave(job);
         if job.status == Status::Queued {
             self.enter(job.id, job.spec.priority, job.run_at, now);
-            if job.suspicion.is_some() {
-                self.suspect(job.id);
+            if let Some(suspicion) = job.suspicion {
+                self.suspect(job.id, job.run_at, suspicion.is_retried);
             }
         }
     }
 
-    /// A job in the line has to run alone.
-    pub(super) fn suspect(&self, id: JobId) {
-        self.lock().suspects.insert(id);
+    /// A job in the line has to run alone; `is_retried`: it also waits until nothing else is to be done.
+    pub(super) fn suspect(&self, id: JobId, run_at: Timestamp, is_retried: bool) {
+        self.lock().suspects.insert(id, (run_at, is_retried));
     }
 
-    /// Whether a job in the line has to run alone.
-    pub(super) fn has_suspects(&self) -> bool {
-        !self.lock().suspects.is_empty()
+    /// Whether a due job in the line has to run alone, of those who wait for all others, or of the rest.
+    pub(super) fn has_suspects(&self, is_retried: bool, now: Timestamp) -> bool {
+        self.lock().suspects.values().any(|(run_at, waits)| *run_at <= now && *waits == is_retried)
     }
 
-    /// Those in the line that have to run alone.
-    pub(super) fn suspects(&self) -> BTreeSet<JobId> {
-        self.lock().suspects.clone()
+    /// Those in the line that are due and have to run alone.
+    pub(super) fn suspects(&self, now: Timestamp) -> BTreeSet<JobId> {
+        let places = self.lock();
+        places.suspects.iter().filter(|(_, (run_at, _))| *run_at <= now).map(|(id, _)| *id).collect()
     }
 
     /// The store knows of no more suspects, asked after these were seen; who has come since stays.
     pub(super) fn forget_suspects(&self, seen: &BTreeSet<JobId>) {
-        self.lock().suspects.retain(|id| !seen.contains(id));
+        self.lock().suspects.retain(|id, _| !seen.contains(id));
     }
 
     /// A job leaves, wherever it stood.

@@ -36,7 +36,7 @@ pub use crate::store::{Claimed, Extended, Finish, InlineKey, ListFilter};
 
 use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;
-use crate::job::{Event, Job, Render, Retention};
+use crate::job::{Event, Job, Loss, Render, Retention};
 use crate::store::{Counts, JobStore, Reap, StoreError};
 use crate::telemetry::Metrics;
 
@@ -143,8 +143,20 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     /// Takes over a store of which this process is the only user: what a dead one left running goes back into the line, its half-sent
-    /// deliveries become due.
+    /// deliveries become due. Nothing is known of its death: whatever was running may have been the cause.
     pub async fn open(
+        store: Arc<dyn JobStore>,
+        blobs: Blobs,
+        config: Config,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Queue, QueueError> {
+        Queue::open_after(Loss::Process, store, blobs, config, clock, metrics).await
+    }
+
+    /// The same for who knows how the last process ended.
+    pub async fn open_after(
+        loss: Loss,
         store: Arc<dyn JobStore>,
         blobs: Blobs,
         config: Config,
@@ -182,14 +194,14 @@ impl Queue {
                 render,
             }),
         };
-        queue.recover().await?;
+        queue.recover(loss).await?;
         Ok(queue)
     }
 
-    async fn recover(&self) -> Result<(), QueueError> {
+    async fn recover(&self, loss: Loss) -> Result<(), QueueError> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let others = Reap::OthersThan(shared.worker);
+        let others = Reap::OthersThan(shared.worker, loss);
         let reaped = shared.store.reap(others, shared.config.retention, shared.render.clone(), now).await?;
         if !reaped.is_empty() {
             tracing::info!(
@@ -206,7 +218,7 @@ impl Queue {
         for waiting in shared.store.waiting().await? {
             shared.line.enter(waiting.id, waiting.priority, waiting.run_at, now);
             if waiting.is_suspect {
-                shared.line.suspect(waiting.id);
+                shared.line.suspect(waiting.id, waiting.run_at, waiting.is_retried);
             }
         }
         self.refresh_counts().await?;

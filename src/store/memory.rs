@@ -204,6 +204,7 @@ impl JobStore for MemoryStore {
                 priority: job.spec.priority,
                 run_at: job.run_at,
                 is_suspect: job.suspicion.is_some(),
+                is_retried: job.suspicion.is_some_and(|suspicion| suspicion.is_retried),
             })
             .collect();
         waiting.sort_by_key(|waiting| (-i16::from(waiting.priority), waiting.id));
@@ -243,7 +244,8 @@ impl JobStore for MemoryStore {
     ) -> Result<Option<Claimed>> {
         let mut state = self.state();
         let state = &mut *state;
-        let queued = state.rows.values_mut().filter(|row| row.job.status == Status::Queued);
+        let is_due = |row: &&mut Row| row.job.status == Status::Queued && row.job.run_at <= now;
+        let queued = state.rows.values_mut().filter(is_due);
         let suspects = queued.filter_map(|row| row.job.suspicion.map(|suspicion| (suspicion.deaths, row)));
         let worst = suspects.max_by_key(|(deaths, row)| (*deaths, std::cmp::Reverse(row.job.id)));
         Ok(worst.map(|(_, row)| {
@@ -359,11 +361,11 @@ impl JobStore for MemoryStore {
         let mut state = self.state();
         let dead = |row: &&Row| match (reap, row.lease) {
             (Reap::Expired, Some((_, until))) => until <= now,
-            (Reap::OthersThan(worker), Some((holder, _))) => holder != worker,
+            (Reap::OthersThan(worker, _), Some((holder, _))) => holder != worker,
             (_, None) => false,
         };
         let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
-        if let Reap::OthersThan(_) = reap {
+        if let Reap::OthersThan(..) = reap {
             for row in state.deliveries.values_mut().filter(|row| row.claimed) {
                 row.claimed = false;
                 row.next_attempt_at = now;
@@ -371,7 +373,7 @@ impl JobStore for MemoryStore {
         }
         let loss = match reap {
             Reap::Expired => Loss::Lease,
-            Reap::OthersThan(_) => Loss::Process,
+            Reap::OthersThan(_, loss) => loss,
         };
         let mut jobs = Vec::new();
         for mut row in rows {

@@ -14,8 +14,8 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Outcome, Render, Retention, SourceInfo,
-    Status,
+    Attempt, Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Loss, Outcome, Render, Retention,
+    SourceInfo, Status,
 };
 
 /// Why a transaction did not happen.
@@ -194,9 +194,9 @@ pub struct Removed {
 pub enum Reap {
     /// Those whose lease ran out.
     Expired,
-    /// Those of every worker but this one, whose process has died: at boot of the only process on the store. Who was running becomes a
-    /// suspect. Claimed deliveries become due again, too.
-    OthersThan(uuid::Uuid),
+    /// Those of every worker but this one, whose process has ended: at boot of the only process on the store. Who was running when it died
+    /// of [`Loss::Process`] becomes a suspect. Claimed deliveries become due again, too.
+    OthersThan(uuid::Uuid, Loss),
 }
 
 /// What the gauges show.
@@ -228,6 +228,8 @@ pub struct Waiting {
     pub run_at: Timestamp,
     /// Whether it has to run alone.
     pub is_suspect: bool,
+    /// Whether it also waits until nothing else is to be done: somebody asked for it to be tried again.
+    pub is_retried: bool,
 }
 
 /// The truth about jobs.
@@ -247,8 +249,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Hands out due jobs, highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
     /// that don't hold each other up. A row that can't be read is set aside and logged.
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
-    /// Hands out one of the jobs that were running when a process died, which [`JobStore::claim`] passes over: the one with most deaths,
-    /// then the oldest. `is_alone` tells whether anything else runs.
+    /// Hands out one of the due jobs that were running when a process died, which [`JobStore::claim`] passes over: the one with most
+    /// deaths, then the oldest. `is_alone` tells whether anything else runs.
     async fn claim_suspect(
         &self,
         worker: uuid::Uuid,

@@ -10,6 +10,7 @@ use super::heartbeat::HeldLeases;
 use super::memory::MemoryBudget;
 use super::pool::Pool;
 use crate::blob::{Blobs, SpoolFile};
+use crate::clock::Timestamp;
 use crate::egress::Egress;
 use crate::pipeline::Assets;
 use crate::queue::Queue;
@@ -26,6 +27,8 @@ pub(super) struct Rooms {
     pub(super) leases: HeldLeases,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: Config,
+    /// What was submitted before was planned by an earlier process.
+    pub(super) started_at: Timestamp,
 }
 
 impl Rooms {

@@ -62,7 +62,19 @@ impl Runner {
         let runtime = tokio::runtime::Handle::current();
         let heartbeat = Heartbeat::start(queue.clone(), leases.clone(), config.lease_duration, runtime)?;
         let memory = MemoryBudget::new(config.memory_bytes_max, Arc::clone(&metrics));
-        let rooms = Arc::new(Rooms { queue, blobs, egress, assets, pool, memory, leases, metrics, config });
+        let started_at = queue.clock().now();
+        let rooms = Arc::new(Rooms {
+            queue,
+            blobs,
+            egress,
+            assets,
+            pool,
+            memory,
+            leases,
+            metrics,
+            config,
+            started_at,
+        });
         Ok(Runner {
             rooms,
             load: Load::new(),
@@ -141,6 +153,9 @@ impl Runner {
         if is_stuck && self.rooms.queue.has_due_work() {
             // The head of the line may need more than there is, since the limit was lowered after it was submitted: it runs alone.
             claimed = self.rooms.queue.claim(1, 0, u64::MAX).await;
+        }
+        if matches!(&claimed, Ok(none) if none.is_empty()) && self.rooms.queue.has_retried_suspects() {
+            return self.claim_suspect().await;
         }
         match claimed {
             Ok(claimed) => {

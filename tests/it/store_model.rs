@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Code, Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, Failure, Job, JobId, JobSpec, Lease,
-    Outcome, Retention, Status, WebhookSpec,
+    Attempt, Code, Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, Failure, Job, JobId, JobSpec,
+    Lease, Loss, Outcome, Retention, Status, WebhookSpec,
 };
 use minilab::store::memory::MemoryStore;
 use minilab::store::sqlite::SqliteStore;
 use minilab::store::{
-    ClaimRequest, Found, IdempotencyKey, InlineKey, Inserted, JobStore, ListFilter, NewJob, Reap, Removed,
-    Retried,
+    ClaimRequest, Finish, Found, IdempotencyKey, InlineKey, Inserted, JobStore, ListFilter, NewJob, Reap,
+    Removed, Retried,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -250,7 +250,9 @@ impl Pair {
                 both!(self, store => store.extend(leases.clone(), seconds, now), same);
             }
             Verb::Reap { boot } => {
-                let which = boot.map_or(Reap::Expired, |worker| Reap::OthersThan(Uuid::from_u128(worker)));
+                let loss = if now.as_millis() % 3 == 0 { Loss::Lease } else { Loss::Process };
+                let which =
+                    boot.map_or(Reap::Expired, |worker| Reap::OthersThan(Uuid::from_u128(worker), loss));
                 both!(self, store => store.reap(which, retention(), render(), now), same);
             }
             Verb::Purge { limit } => {
@@ -324,6 +326,8 @@ impl Pair {
                     _ if delay == 0 => ending(lease, Outcome::Cancelled),
                     _ => ending(lease, Outcome::Released),
                 };
+                let attempt = Attempt { has_run: pick % 2 == 0, ..finish.attempt };
+                let finish = Finish { attempt, ..finish };
                 both!(self, store => store.finish(finish.clone(), retention(), render(), now), same);
             }
             _ => {}

@@ -2,6 +2,7 @@
 //!
 //! Owns what an operator sees of it: the first lines, logs, signals, the exit code. Building and running the rooms is `app`'s.
 
+mod crash;
 mod flags;
 mod logging;
 mod signals;
@@ -38,6 +39,10 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let (stop, hurry) = signals::both().context("cannot catch signals")?;
         let app = App::start(settings).await?;
+        match app.crash_mark() {
+            Ok(file) => crash::mark_into(file),
+            Err(error) => tracing::warn!(%error, "a crash of this process can't be told from a kill"),
+        }
         welcome(&app.address().to_string(), screen)?;
         app.run_until(stop, hurry).await?;
         Ok(Exit::Ok)

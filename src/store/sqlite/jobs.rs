@@ -32,11 +32,12 @@ pub(super) fn line_query() -> String {
     )
 }
 
-/// Jobs that have to run alone, oldest first.
+/// Due jobs that have to run alone, oldest first.
 pub(super) fn suspects_query() -> String {
     let columns = rows::COLUMNS;
     format!(
-        "SELECT {columns} FROM jobs INDEXED BY jobs_suspects WHERE status = 'queued' AND due = 3 ORDER BY id"
+        "SELECT {columns} FROM jobs INDEXED BY jobs_suspects \
+         WHERE status = 'queued' AND due = 3 AND run_at <= ?1 ORDER BY id"
     )
 }
 
@@ -126,7 +127,7 @@ pub(super) fn claim_suspect(
 ) -> Result<Option<Claimed>, Fault> {
     let deaths = |row: &Row| row.job.suspicion.map_or(0, |suspicion| suspicion.deaths);
     let mut worst: Option<Row> = None;
-    let damaged = rows::scan(tx.connection(), &suspects_query(), [], |row| {
+    let damaged = rows::scan(tx.connection(), &suspects_query(), [now.as_millis()], |row| {
         // They come oldest first.
         if worst.as_ref().is_none_or(|worst| deaths(&row) > deaths(worst)) {
             worst = Some(row);

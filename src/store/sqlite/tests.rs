@@ -74,6 +74,7 @@ fn every_query_follows_an_index_and_sorts_nothing() {
         (deliveries::NEXT_RECEIVER.to_owned(), "deliveries_by_receiver (receiver>?)"),
         (deliveries::PURGE.to_owned(), "deliveries_ended (ended_at"),
         (reads::NEXT_JOB.to_owned(), "jobs_scheduled (run_at>?)"),
+        (reads::NEXT_SUSPECT.to_owned(), "jobs_suspects"),
         (reads::NEXT_DELIVERY.to_owned(), "deliveries_due (next_attempt_at>?)"),
         (filter(None, None, before), "(id<?)"),
         (filter(Some(Status::Queued), None, before), "jobs_by_status (status=? AND id<?)"),
