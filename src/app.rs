@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod doctor;
 mod given;
+mod health;
 mod last_run;
 
 use std::fs::File;
@@ -41,6 +42,14 @@ pub enum AppError {
     /// The address can't be listened on.
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The second address can't be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with --health-listen")]
+    HealthListen {
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -90,6 +99,8 @@ pub enum AppError {
 
 pub use last_run::CRASH_MARK;
 
+use health::Health;
+
 /// Time for deliveries at shutdown, however long everything before has taken.
 const TELLING_TIME_MIN: Duration = Duration::from_secs(2);
 
@@ -97,6 +108,7 @@ const TELLING_TIME_MIN: Duration = Duration::from_secs(2);
 pub struct App {
     address: SocketAddr,
     listener: TcpListener,
+    health: Option<Health>,
     server: server::Config,
     services: server::Services,
     runner: Runner,
@@ -133,6 +145,7 @@ impl App {
         let listen_failed = |source| AppError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
+        let health = settings.health_listen.map(Health::start).transpose()?;
         let mut queue_config = settings.queue;
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let egress_config = settings.egress;
@@ -171,8 +184,9 @@ impl App {
         let mut webhook_config = webhook::Config::new(settings.webhook_secrets);
         webhook_config.grace = settings.grace;
         let deliverer = Deliverer::new(queue.clone(), egress.clone(), Arc::clone(&metrics), webhook_config);
-        let watchdog = Watchdog::start(tokio::runtime::Handle::current(), Arc::clone(&metrics))
-            .map_err(AppError::Thread)?;
+        let mut runtimes = vec![("main", tokio::runtime::Handle::current())];
+        runtimes.extend(health.as_ref().map(|health| ("health", health.runtime())));
+        let watchdog = Watchdog::start(runtimes, Arc::clone(&metrics)).map_err(AppError::Thread)?;
         let probes: Vec<Arc<dyn Probe>> =
             vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
         let services =
@@ -181,6 +195,7 @@ impl App {
         Ok(App {
             address,
             listener,
+            health,
             server,
             services,
             runner,
@@ -204,6 +219,11 @@ impl App {
     /// The address that is listened on, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that answers for the server's health alone, if there is one, with the real port.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(Health::address)
     }
 
     /// The queue: for programs that embed the server, and for tests.
@@ -233,15 +253,17 @@ impl App {
         let (stop, stopped) = watch::channel(false);
         let (stop_telling, telling_stopped) = watch::channel(false);
         let queue = self.services.queue.clone();
+        let metrics = Arc::clone(&self.services.metrics);
+        let (health, door) = self.health.map(Health::open).unzip();
+        let door = door.flatten();
         let mut working = JoinSet::new();
-        working.spawn(room(
-            "server",
-            server::run(self.listener, self.server, self.services, told(stopped.clone())),
-        ));
-        working.spawn(room("runner", self.runner.run_until(told(stopped), hurry)));
+        let server = server::run(self.listener, door, self.server, self.services, told(stopped.clone()));
+        working.spawn(room("server", Arc::clone(&metrics), server));
+        working.spawn(room("runner", Arc::clone(&metrics), self.runner.run_until(told(stopped), hurry)));
         let mut telling = JoinSet::new();
-        telling.spawn(room("deliverer", self.deliverer.run(told(telling_stopped.clone()))));
-        telling.spawn(room("upkeep", upkeep::run(queue, told(telling_stopped))));
+        let deliverer = self.deliverer.run(told(telling_stopped.clone()));
+        telling.spawn(room("deliverer", Arc::clone(&metrics), deliverer));
+        telling.spawn(room("upkeep", metrics, upkeep::run(queue, told(telling_stopped))));
         let ended = tokio::select! {
             () = shutdown => None,
             ended = working.join_next() => Some(ended),
@@ -258,6 +280,8 @@ impl App {
             tracing::info!("deliveries under way are left for the next start");
             telling.shutdown().await;
         }
+        // Its connections hold the store, too.
+        drop(health);
         let store = self.store;
         // Dropping the last reference ends the writer after a checkpoint.
         if tokio::task::spawn_blocking(move || drop(store)).await.is_err() {
@@ -272,8 +296,8 @@ impl App {
 }
 
 /// Runs a room; its name when it has ended, by a panic or not.
-async fn room(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
-    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+async fn room(name: &'static str, metrics: Arc<Metrics>, work: impl Future<Output = ()>) -> &'static str {
+    if AssertUnwindSafe(metrics.polls.named(name, work)).catch_unwind().await.is_err() {
         tracing::error!(room = name, "a room ended by a panic");
     }
     name

@@ -5,6 +5,7 @@
 //! readable when the contract grows. Called by `server`, `client`, `queue` (through a render function that `app` hands in) and `cli`.
 
 pub mod capabilities;
+pub mod document;
 pub mod duration;
 mod fields;
 pub mod fingerprint;

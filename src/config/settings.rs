@@ -22,6 +22,8 @@ use crate::{egress, job, pipeline, queue, server, worker};
 pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// A second address, for `/health/*` and `/metrics` alone.
+    pub health_listen: Option<SocketAddr>,
     /// Directory of everything that is kept.
     pub data_dir: PathBuf,
     /// What links begin with, without a slash at the end; `None`: the address listened on.
@@ -117,7 +119,7 @@ fn allowed_networks(layers: &mut Layers, appended: &[String]) -> Vec<IpNet> {
 /// Without API keys, whoever reaches the port is master of the server.
 fn refuse_open_door(layers: &mut Layers) {
     let (Value::Address(listen), Value::Bool(insecure)) =
-        (layers.value("listen"), layers.value("insecure_no_auth"))
+        (layers.value("listen").clone(), layers.value("insecure_no_auth").clone())
     else {
         return;
     };
@@ -129,6 +131,17 @@ fn refuse_open_door(layers: &mut Layers) {
                 "add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true) if everyone who can reach it may use it, \
                  or listen on 127.0.0.1:{port}"
             ),
+        ));
+    }
+    if let (Some(Value::Address(health)), false) = (layers.optional("health_listen").cloned(), insecure)
+        && !health.ip().is_loopback()
+    {
+        let port = health.port();
+        layers.mistakes.push(Mistake::new(
+            format!(
+                "health_listen is {health}, which other machines can reach, and nothing asks them for a key"
+            ),
+            format!("add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true), or listen on 127.0.0.1:{port}"),
         ));
     }
 }
@@ -173,6 +186,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
     let public_url_of_server = public_url.clone();
     Settings {
         listen,
+        health_listen: values.optional_address("health_listen"),
         data_dir: values.path("data_dir"),
         public_url,
         log: values.text("log").unwrap_or_default(),
@@ -209,6 +223,13 @@ impl Values<'_> {
     fn address(&self, name: &'static str) -> SocketAddr {
         match self.0.value(name) {
             Value::Address(address) => *address,
+            other => unreachable!("{name} is an address, not {other:?}"),
+        }
+    }
+
+    fn optional_address(&self, name: &'static str) -> Option<SocketAddr> {
+        match self.0.optional(name)? {
+            Value::Address(address) => Some(*address),
             other => unreachable!("{name} is an address, not {other:?}"),
         }
     }

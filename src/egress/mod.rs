@@ -5,6 +5,8 @@
 //! webhook deliverer ([`Egress::post`]), by the worker's source fetch ([`Egress::get`]) and, at submit, by the server
 //! ([`Egress::vet_url`], [`vet_headers`]).
 
+#![deny(clippy::disallowed_methods)]
+
 mod connector;
 mod error;
 mod get;

@@ -4,6 +4,8 @@
 //! (who waits behind whom) and on the [`feed`]. Never decodes an image, never speaks HTTP. Called by `server` (submit, read, cancel …), by
 //! `worker` (claim, extend, finish) and by `webhook` (claim and finish deliveries), which meet only here.
 
+#![deny(clippy::disallowed_methods)]
+
 pub mod board;
 mod changes;
 mod deliveries;

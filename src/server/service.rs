@@ -13,17 +13,27 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use super::activity::Activity;
 use super::body::Body;
 use super::call::Call;
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::state::State;
 use super::{guard, limits, router};
 use crate::telemetry::StatusLabel;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Which listener a request came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The one for everything.
+    Main,
+    /// The one that answers for the server's health alone, on threads of its own.
+    Health,
+}
+
 /// Answers a request. Never fails: what goes wrong is an answer, too.
 pub(super) async fn answer(
     state: Arc<State>,
     activity: Arc<Activity>,
+    door: Door,
     local: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
@@ -34,7 +44,7 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     tracing::debug!(request.id = request_id, method = %head.method, path = head.uri.path(), "request");
     let call = Call::new(Arc::clone(&state), head, body, local, Arc::clone(&activity));
-    let mut response = match AssertUnwindSafe(handle(call)).catch_unwind().await {
+    let mut response = match AssertUnwindSafe(handle(call, door)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.into_response(&request_id),
         Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),
@@ -48,10 +58,15 @@ pub(super) async fn answer(
     Ok(response.map(|body| body.holding(in_flight)))
 }
 
-async fn handle(call: Call) -> Result<Response<Body>, ApiError> {
+async fn handle(call: Call, door: Door) -> Result<Response<Body>, ApiError> {
     limits::check_head(&call.head, &call.state.config)?;
     guard::check(&call.state.hosts, &call.head, call.local)?;
-    router::dispatch(call).await
+    if door == Door::Health && !router::is_about_health(call.head.uri.path()) {
+        let detail = "Only /health/live, /health/ready and /metrics are answered at this address.";
+        return Err(ApiError::new(Code::NotFound, detail));
+    }
+    let metrics = Arc::clone(&call.state.services.metrics);
+    metrics.polls.named(router::name(call.head.uri.path()), router::dispatch(call)).await
 }
 
 /// Headers of every answer; and for HEAD all of them, but no body.

@@ -217,7 +217,8 @@ impl Runner {
         self.begun.push((lease, Arc::downgrade(&control)));
         let rooms = Arc::clone(&self.rooms);
         self.attempts.spawn(async move {
-            attempt::run(rooms, claimed, grant, slot, control).await;
+            let metrics = Arc::clone(&rooms.metrics);
+            metrics.polls.named("attempt", attempt::run(rooms, claimed, grant, slot, control)).await;
         });
     }
 
