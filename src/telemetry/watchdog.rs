@@ -154,8 +154,9 @@ mod tests {
         let watchdog = Watchdog::start(watched, Arc::clone(&metrics)).unwrap();
         let (release, held) = std::sync::mpsc::channel::<()>();
         let polls = Arc::clone(&metrics);
-        let work = blocked
-            .spawn(async move { polls.polls.named("the culprit", async { held.recv().is_err() }).await });
+        let work = blocked.spawn(async move {
+            polls.polls.named("the culprit", async move { held.recv().is_err() }).await
+        });
         eventually("what it is at shows", || {
             metrics
                 .polls
