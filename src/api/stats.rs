@@ -12,6 +12,9 @@ pub struct StatsView {
     pub oldest_queued_seconds: Option<f64>,
     /// Jobs that ended in the last minute.
     pub finished_last_minute: u64,
+    /// Mean time in seconds that those of them that ran had waited for their turn; null when there are none.
+    #[serde(default)]
+    pub wait_seconds_last_minute: Option<f64>,
     /// The blocking pool.
     pub workers: WorkersView,
     /// Memory of running attempts.

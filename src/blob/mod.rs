@@ -4,6 +4,7 @@
 //! on stable storage) and the spool where bodies wait for their job. Never decides what is kept: `queue` does. Called by `server`
 //! (uploads, downloads), `worker` (sources, outputs) and `queue` (removal).
 
+mod direct;
 mod key;
 mod space;
 mod spool;
@@ -19,6 +20,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 
+pub use direct::{Reader as SpoolReader, read as read_file};
 pub use key::BlobKey;
 pub use space::{RESERVE_BYTES_MAX, Space};
 pub use spool::SpoolFile;
@@ -144,7 +146,7 @@ impl Blobs {
         let result = self.store.get_opts(&key.path(), options).await?;
         let range = result.range.clone();
         Ok(match result.payload {
-            GetResultPayload::File(file, _) => read_file(file, range).boxed(),
+            GetResultPayload::File(file, _) => stream_file(file, range).boxed(),
             GetResultPayload::Stream(stream) => stream.map_err(BlobError::from).boxed(),
         })
     }
@@ -228,7 +230,7 @@ impl Probe for Blobs {
 }
 
 /// Reads a file part by part, each off the event loop.
-fn read_file(
+fn stream_file(
     file: std::fs::File,
     range: Range<u64>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, BlobError>> + Send {

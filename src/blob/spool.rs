@@ -1,13 +1,12 @@
 //! Bodies on their way in: written and hashed part by part off the event loop, then kept as a blob or dropped.
 
-use std::fs::File;
-use std::io::{BufReader, IoSlice, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::direct::{Reader, Writer};
 use super::{BlobError, off_loop};
 
 /// Directory under the blobs' root, emptied at every start.
@@ -19,7 +18,7 @@ pub struct SpoolFile {
     name: String,
     path: Option<PathBuf>,
     /// Absent only while a write is under way, and after one that failed or was abandoned.
-    state: Option<(File, Sha256)>,
+    state: Option<(Writer, Sha256)>,
     length: u64,
 }
 
@@ -27,25 +26,19 @@ impl SpoolFile {
     pub(super) async fn create(root: Arc<Path>) -> Result<SpoolFile, BlobError> {
         let name = uuid::Uuid::new_v4().as_simple().to_string();
         let path = root.join(DIRECTORY).join(&name);
-        let (file, path) = off_loop(move || {
-            let mut options = File::options();
-            options.read(true).write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            Ok((options.open(&path)?, path))
-        })
-        .await?;
-        Ok(SpoolFile { name, path: Some(path), state: Some((file, Sha256::new())), length: 0 })
+        let (writer, path) = off_loop(move || Ok((Writer::create(&path)?, path))).await?;
+        Ok(SpoolFile { name, path: Some(path), state: Some((writer, Sha256::new())), length: 0 })
     }
 
     /// Appends; the write and the hashing happen off the event loop. After an error the file is of no use.
     pub async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), BlobError> {
-        let (mut file, mut hash) = self.state.take().ok_or_else(broken)?;
+        let (mut writer, mut hash) = self.state.take().ok_or_else(broken)?;
         self.length += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         let state = off_loop(move || {
-            write_together(&mut file, &chunks)?;
+            // Hashed first, so that the copy finds the bytes in the processor's cache.
             chunks.iter().for_each(|chunk| hash.update(chunk));
-            Ok((file, hash))
+            writer.write(&chunks)?;
+            Ok((writer, hash))
         })
         .await?;
         self.state = Some(state);
@@ -70,39 +63,20 @@ impl SpoolFile {
     /// Lets blocking work read the file from its start, off the event loop.
     pub async fn with_reader<T: Send + 'static>(
         &self,
-        work: impl FnOnce(BufReader<File>) -> T + Send + 'static,
+        work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, BlobError> {
-        let (file, _) = self.state.as_ref().ok_or_else(broken)?;
-        let mut file = file.try_clone()?;
-        off_loop(move || {
-            file.rewind()?;
-            Ok(work(BufReader::with_capacity(16 * 1024, file)))
-        })
-        .await
+        let (writer, _) = self.state.as_ref().ok_or_else(broken)?;
+        let reader = writer.reader()?;
+        off_loop(move || Ok(work(reader))).await
     }
 
     /// Puts the bytes on stable storage.
     pub(super) async fn sync(mut self) -> Result<Synced, BlobError> {
-        let (file, _) = self.state.take().ok_or_else(broken)?;
-        off_loop(move || file.sync_all()).await?;
+        let (writer, _) = self.state.take().ok_or_else(broken)?;
+        off_loop(move || writer.finish()).await?;
         let object_path = object_store::path::Path::from(format!("{DIRECTORY}/{}", self.name));
         Ok(Synced { spool: self, object_path })
     }
-}
-
-/// Writes all chunks with as few calls as the system allows.
-fn write_together(file: &mut File, chunks: &[Bytes]) -> std::io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
-    let mut rest = slices.as_mut_slice();
-    while rest.iter().any(|slice| !slice.is_empty()) {
-        match file.write_vectored(rest) {
-            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut rest, written),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 impl Drop for SpoolFile {

@@ -39,6 +39,8 @@ pub struct Stats {
     pub oldest_queued_seconds: Option<f64>,
     /// Jobs that ended in the last sixty seconds.
     pub finished_last_minute: u64,
+    /// Mean wait for a turn, in seconds, of the jobs that ended in the last sixty seconds.
+    pub wait_seconds_last_minute: Option<f64>,
     /// Deliveries waiting for an attempt.
     pub deliveries_pending: u64,
     /// Deliveries kept that arrived.
@@ -165,6 +167,7 @@ impl Queue {
             cancelled,
             oldest_queued_seconds: shared.line.oldest(now).map(|since| now.since(since).as_secs_f64()),
             finished_last_minute: shared.throughput.last_minute(now),
+            wait_seconds_last_minute: shared.throughput.wait_seconds(now),
             deliveries_pending,
             deliveries_delivered,
             deliveries_failed,

@@ -177,6 +177,11 @@ impl Code {
         self.row().1
     }
 
+    /// Whether the same request may succeed later.
+    pub(super) const fn is_retryable(self) -> bool {
+        self.row().2
+    }
+
     /// What kind of problem it is.
     pub(super) const fn title(self) -> &'static str {
         self.row().3

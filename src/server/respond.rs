@@ -7,10 +7,6 @@ use serde::Serialize;
 
 use super::body::Body;
 
-/// What a page of ours may do: nothing but what is named. Scripts and styles are added by their digest.
-pub(super) const PAGE_POLICY: &str =
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());

@@ -7,13 +7,15 @@ use super::body::Body;
 use super::call::Call;
 use super::error::{ApiError, Code};
 use super::{
-    capabilities, events, health, jobs, metrics, openapi, outputs, page, problems, respond, source, stats,
+    capabilities, docs, events, health, jobs, metrics, openapi, outputs, page, problems, respond, source,
+    stats,
 };
 
 /// What a route does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Page,
+    PageFile,
     Submit,
     ListJobs,
     ReadJob,
@@ -27,6 +29,7 @@ pub(super) enum Action {
     Stats,
     Capabilities,
     OpenApi,
+    Docs,
     Problem,
     Live,
     Ready,
@@ -55,11 +58,13 @@ pub(super) const ROUTES: &[Route] = &[
     Route { path: "/v1/stats", methods: &[(Method::GET, Action::Stats)] },
     Route { path: "/v1/capabilities", methods: &[(Method::GET, Action::Capabilities)] },
     Route { path: "/openapi.json", methods: &[(Method::GET, Action::OpenApi)] },
+    Route { path: "/docs", methods: &[(Method::GET, Action::Docs)] },
     Route { path: "/problems/{code}", methods: &[(Method::GET, Action::Problem)] },
     Route { path: "/health/live", methods: &[(Method::GET, Action::Live)] },
     Route { path: "/health/ready", methods: &[(Method::GET, Action::Ready)] },
     Route { path: "/metrics", methods: &[(Method::GET, Action::Metrics)] },
     Route { path: "/", methods: &[(Method::GET, Action::Page)] },
+    Route { path: "/page/{file}", methods: &[(Method::GET, Action::PageFile)] },
 ];
 
 /// Finds the route and lets it answer. HEAD is GET without the body; OPTIONS tells what is allowed; any other method is 405.
@@ -91,7 +96,8 @@ pub(super) async fn dispatch(mut call: Call) -> Result<Response<Body>, ApiError>
 
 async fn act(action: Action, call: Call) -> Result<Response<Body>, ApiError> {
     match action {
-        Action::Page => Ok(page::show(&call)),
+        Action::Page => Ok(page::show()),
+        Action::PageFile => page::file(&call),
         Action::Submit => jobs::submit::submit(call).await,
         Action::ListJobs => jobs::list::list(&call).await,
         Action::ReadJob => jobs::read::read(&call).await,
@@ -105,6 +111,7 @@ async fn act(action: Action, call: Call) -> Result<Response<Body>, ApiError> {
         Action::Stats => Ok(stats::show(&call)),
         Action::Capabilities => Ok(capabilities::show(&call)),
         Action::OpenApi => Ok(openapi::show(&call)),
+        Action::Docs => Ok(docs::show(&call)),
         Action::Problem => problems::show(&call),
         Action::Live => Ok(health::live()),
         Action::Ready => Ok(health::ready(&call).await),

@@ -10,7 +10,7 @@ use super::capabilities::Prepared;
 use super::config::Config;
 use super::connection::Phase;
 use super::page::Page;
-use super::{guard, openapi, problems};
+use super::{docs, guard, openapi, problems};
 use crate::blob::Blobs;
 use crate::clock::Clock;
 use crate::egress::Egress;
@@ -48,6 +48,7 @@ pub(super) struct State {
     pub(super) hosts: guard::Hosts,
     pub(super) capabilities: Prepared,
     pub(super) openapi: Prepared,
+    pub(super) docs: docs::Docs,
     pub(super) page: Page,
     pub(super) problems: problems::Pages,
     uploads: AtomicUsize,
@@ -75,10 +76,12 @@ impl State {
             (None, Some(address)) => format!("http://{address}"),
             (None, None) => String::new(),
         };
+        let document = openapi::document(&config, &public_url);
         State {
             hosts: guard::Hosts::new(&public_url),
             capabilities: Prepared::capabilities(&config, &services),
-            openapi: Prepared::json(&openapi::document(&config, &public_url)),
+            openapi: Prepared::json(&document),
+            docs: docs::Docs::new(&document),
             page: Page::new(),
             problems: problems::Pages::new(),
             uploads: AtomicUsize::new(0),

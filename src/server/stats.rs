@@ -22,6 +22,7 @@ pub(super) fn show(call: &Call) -> Response<Body> {
         },
         oldest_queued_seconds: stats.oldest_queued_seconds,
         finished_last_minute: stats.finished_last_minute,
+        wait_seconds_last_minute: stats.wait_seconds_last_minute,
         workers: WorkersView { busy: metrics.pool_threads_busy.get(), total: metrics.pool_threads.get() },
         memory: MemoryView {
             granted_bytes: metrics.memory_granted_bytes.get(),

@@ -14,7 +14,7 @@ use super::error::{Judge, WorkError, failure_of, source_unreadable};
 use super::execute::Source;
 use super::fetch::{Body, fetch_failed, receive};
 use super::rooms::Rooms;
-use crate::blob::{BlobError, BlobKey, SpoolFile};
+use crate::blob::{BlobError, BlobKey, SpoolFile, SpoolReader};
 use crate::egress::Get;
 use crate::job::{AssetInfo, Job};
 use crate::pipeline::{self, Asset, Assets, Header, Input};
@@ -114,7 +114,7 @@ pub(super) async fn load(given: Vec<Given>) -> Result<Vec<(Input, Source)>, Work
             Held::Memory(bytes) => Source::Bytes(bytes),
             Held::Blob(path) => Source::File(path),
             Held::Spool(spool) => {
-                let read = |mut reader: BufReader<File>| {
+                let read = |mut reader: SpoolReader| {
                     let mut bytes = Vec::new();
                     reader.read_to_end(&mut bytes).map(|_| Bytes::from(bytes))
                 };

@@ -28,7 +28,7 @@ impl Source {
         match self {
             Source::Bytes(bytes) => Ok(bytes),
             Source::File(path) => {
-                Ok(std::fs::read(path).map_err(|error| source_unreadable(error.into()))?.into())
+                crate::blob::read_file(&path).map_err(|error| source_unreadable(error.into()))
             }
         }
     }

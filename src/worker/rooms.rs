@@ -1,7 +1,5 @@
 //! The rooms that every attempt works with, put together once by the runner.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::sync::Arc;
 
 use super::Config;
@@ -9,7 +7,7 @@ use super::error::{WorkError, not_looked_at, panicked};
 use super::heartbeat::HeldLeases;
 use super::memory::MemoryBudget;
 use super::pool::Pool;
-use crate::blob::{Blobs, SpoolFile};
+use crate::blob::{Blobs, SpoolFile, SpoolReader};
 use crate::clock::Timestamp;
 use crate::egress::Egress;
 use crate::pipeline::Assets;
@@ -49,7 +47,7 @@ impl Rooms {
     pub(super) async fn look_into<T: Send + 'static>(
         &self,
         spool: &SpoolFile,
-        work: impl FnOnce(BufReader<File>) -> T + Send + 'static,
+        work: impl FnOnce(SpoolReader) -> T + Send + 'static,
     ) -> Result<T, WorkError> {
         let turn = self.queue.turn_to_look().await;
         let look = move |reader| {

@@ -63,6 +63,7 @@ pub(super) fn paths() -> Value {
             "responses": answers(&[("200", json_answer("What this server can do.", "Capabilities"))]),
         }},
         "/openapi.json": {"get": plain("getOpenApi", "This document.", "application/json")},
+        "/docs": {"get": plain("getDocs", "This document as a page.", "text/html")},
         "/problems/{code}": {"get": {
             "operationId": "getProblem", "summary": "What a problem's code means and what to do.",
             "parameters": [path("code", "A problem's `code`.")],
@@ -78,6 +79,11 @@ pub(super) fn paths() -> Value {
         }},
         "/metrics": {"get": plain("getMetrics", "Metrics for Prometheus.", "application/openmetrics-text")},
         "/": {"get": plain("getPage", "The dashboard.", "text/html")},
+        "/page/{file}": {"get": {
+            "operationId": "getPageFile", "summary": "A script, style or drawing of the pages.",
+            "parameters": [path("file", "Its name.")],
+            "responses": answers(&[("200", content("The file.", "text/*", json!({"type": "string"}))), ("304", described("You have it."))]),
+        }},
     })
 }
 

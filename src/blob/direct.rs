@@ -1,0 +1,323 @@
+//! Large files past the system's page cache.
+//!
+//! An upload is written once and read once, soon after: a copy of it in the page cache costs a copy and fresh pages, and drives out what
+//! others need. With `O_DIRECT` the device takes the bytes from our buffer and brings them back into one. Owns alignment and the file
+//! systems that don't have it (they are written and read as usual). Never decides durability: callers sync. Called by the spool and by
+//! `worker` for sources.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::Bytes;
+
+/// What addresses in memory, offsets and lengths are multiples of. Devices ask for 512 to 4096.
+const BLOCK_BYTES: usize = 4096;
+/// Bytes that a [`Reader`] looks at through its window.
+const WINDOW_BYTES: usize = 64 * 1024;
+
+/// Memory that begins at a multiple of [`BLOCK_BYTES`].
+struct Aligned {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Aligned {
+    /// Nothing yet, and room for so many bytes, rounded up to whole blocks.
+    fn with_capacity(length: usize) -> Aligned {
+        let mut memory: Vec<u8> = Vec::with_capacity(length.next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES);
+        let start = memory.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
+        memory.resize(start, 0);
+        Aligned { memory, start }
+    }
+
+    /// So many zeros, rounded up to whole blocks.
+    fn zeros(length: usize) -> Aligned {
+        let mut aligned = Aligned::with_capacity(length);
+        aligned.memory.resize(aligned.start + length.next_multiple_of(BLOCK_BYTES), 0);
+        aligned
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..]
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..]
+    }
+
+    /// The first `length` of them, without a copy.
+    fn into_bytes(self, length: usize) -> Bytes {
+        let end = self.memory.len().min(self.start + length);
+        Bytes::from(self.memory).slice(self.start..end)
+    }
+}
+
+impl std::fmt::Debug for Aligned {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Aligned({})", self.bytes().len())
+    }
+}
+
+/// Opens past the page cache where the file system lets us, else as usual.
+fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        let direct = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).unwrap_or(0);
+        match options.clone().custom_flags(direct).open(path) {
+            Err(error) if is_refused(&error) => {}
+            opened => return opened,
+        }
+    }
+    options.open(path)
+}
+
+/// Whether this is how file systems and devices say that they can't do it, or not with this alignment.
+fn is_refused(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput || error.kind() == io::ErrorKind::Unsupported
+}
+
+/// From now on through the page cache.
+fn give_up_on(file: &File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let flags = rustix::fs::fcntl_getfl(file)?;
+        rustix::fs::fcntl_setfl(file, flags.difference(rustix::fs::OFlags::DIRECT))?;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _as_it_is = file;
+    Ok(())
+}
+
+/// A new file that is written from its start to its end.
+#[derive(Debug)]
+pub(super) struct Writer {
+    file: File,
+    /// Bytes in the file: whole blocks.
+    written: u64,
+    /// What came after them: less than a block.
+    tail: Vec<u8>,
+}
+
+impl Writer {
+    /// Makes the file, which its owner alone may read.
+    pub(super) fn create(path: &Path) -> io::Result<Writer> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = match open(&mut options, path) {
+            // Some file systems make the file before they refuse.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                options.create_new(false).open(path)?
+            }
+            opened => opened?,
+        };
+        Ok(Writer { file, written: 0, tail: Vec::new() })
+    }
+
+    /// Appends.
+    pub(super) fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
+        let length = self.tail.len() + chunks.iter().map(Bytes::len).sum::<usize>();
+        let mut buffer = Aligned::with_capacity(length);
+        buffer.memory.append(&mut self.tail);
+        chunks.iter().for_each(|chunk| buffer.memory.extend_from_slice(chunk));
+        let (blocks, tail) = buffer.bytes().split_at(length - length % BLOCK_BYTES);
+        self.put(blocks)?;
+        self.tail.extend_from_slice(tail);
+        Ok(())
+    }
+
+    fn put(&mut self, blocks: &[u8]) -> io::Result<()> {
+        match self.file.write_all_at(blocks, self.written) {
+            Err(error) if is_refused(&error) => {
+                give_up_on(&self.file)?;
+                self.file.write_all_at(blocks, self.written)?;
+            }
+            result => result?,
+        }
+        self.written += blocks.len() as u64;
+        Ok(())
+    }
+
+    /// Writes what is left, cuts the file to its length and puts it on stable storage.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        if !self.tail.is_empty() {
+            let length = self.written + self.tail.len() as u64;
+            let mut block = Aligned::zeros(BLOCK_BYTES);
+            block.bytes_mut()[..self.tail.len()].copy_from_slice(&self.tail);
+            self.put(block.bytes())?;
+            self.file.set_len(length)?;
+        }
+        self.file.sync_all()
+    }
+
+    /// Reads what was written so far.
+    pub(super) fn reader(&self) -> io::Result<Reader> {
+        Ok(Reader {
+            file: self.file.try_clone()?,
+            written: self.written,
+            tail: self.tail.clone(),
+            window: None,
+            position: 0,
+        })
+    }
+}
+
+/// Reads a file that is being written: its blocks through a small window, the rest from memory.
+#[derive(Debug)]
+pub struct Reader {
+    file: File,
+    written: u64,
+    tail: Vec<u8>,
+    /// Where the window lies, and what it shows.
+    window: Option<(u64, Aligned)>,
+    position: u64,
+}
+
+impl BufRead for Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.position >= self.written {
+            let from = usize::try_from(self.position - self.written).unwrap_or(usize::MAX);
+            return Ok(&self.tail[from.min(self.tail.len())..]);
+        }
+        let at = self.position - self.position % WINDOW_BYTES as u64;
+        let shown = usize::try_from(self.written - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
+        let window = match self.window.take() {
+            Some((there, window)) if there == at => window,
+            other => {
+                let mut window = other.map_or_else(|| Aligned::zeros(WINDOW_BYTES), |(_, window)| window);
+                fill(&self.file, window.bytes_mut(), at, shown)?;
+                window
+            }
+        };
+        let (_, window) = self.window.insert((at, window));
+        let from = usize::try_from(self.position - at).unwrap_or(shown).min(shown);
+        Ok(&window.bytes()[from..shown])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.position += amount as u64;
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let there = self.fill_buf()?;
+        let count = there.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&there[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl Seek for Reader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let end = self.written + self.tail.len() as u64;
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => end.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+/// Reads whole blocks from an offset on until there are `enough` bytes or the file ends; how many there were.
+fn fill(file: &File, buffer: &mut [u8], at: u64, enough: usize) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < enough {
+        match file.read_at(&mut buffer[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_refused(&error) => {
+                give_up_on(file)?;
+                match file.read_at(&mut buffer[filled..], at + filled as u64)? {
+                    0 => break,
+                    count => filled += count,
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// A whole file in memory. Blocking.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn read(path: &Path) -> io::Result<Bytes> {
+    let file = open(File::options().read(true), path)?;
+    let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut memory = Aligned::zeros(length);
+    let filled = fill(&file, memory.bytes_mut(), 0, length)?;
+    Ok(memory.into_bytes(filled.min(length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PART: usize = 1 << 20;
+
+    fn content(length: usize) -> Vec<u8> {
+        (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    }
+
+    #[test]
+    fn files_of_every_odd_length_come_back_as_they_were_written() {
+        let directory = tempfile::tempdir().unwrap();
+        for (number, length) in [1, 511, 4095, 4096, 4097, 65_536, 70_001, PART, PART + 1, 3 * PART + 12_345]
+            .into_iter()
+            .enumerate()
+        {
+            let (path, expected) = (directory.path().join(number.to_string()), content(length));
+            let mut writer = Writer::create(&path).unwrap();
+            for part in expected.chunks(30_011) {
+                writer.write(&[Bytes::copy_from_slice(part), Bytes::new()]).unwrap();
+            }
+            let mut seen = Vec::new();
+            writer.reader().unwrap().read_to_end(&mut seen).unwrap();
+            assert!(seen == expected, "read while it is written, {length} bytes");
+            writer.finish().unwrap();
+            assert!(std::fs::read(&path).unwrap() == expected, "{length} bytes");
+            assert!(read(&path).unwrap() == expected, "read directly, {length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_reader_jumps_about_within_and_beyond_its_window() {
+        let directory = tempfile::tempdir().unwrap();
+        let expected = content(PART + 5000);
+        let mut writer = Writer::create(&directory.path().join("x")).unwrap();
+        writer.write(&[expected.clone().into()]).unwrap();
+        let mut reader = writer.reader().unwrap();
+        for at in [0, WINDOW_BYTES - 3, PART - 2, PART + 4990, 17, 3 * WINDOW_BYTES] {
+            reader.seek(SeekFrom::Start(at as u64)).unwrap();
+            let mut found = [0; 8];
+            reader.read_exact(&mut found).unwrap();
+            assert_eq!(found, expected[at..at + 8], "at {at}");
+        }
+        assert_eq!(reader.seek(SeekFrom::End(-1)).unwrap(), expected.len() as u64 - 1);
+        assert_eq!(reader.read(&mut [0; 8]).unwrap(), 1);
+        assert_eq!(reader.read(&mut [0; 8]).unwrap(), 0);
+        assert!(reader.seek(SeekFrom::Current(-(expected.len() as i64) - 1)).is_err());
+        assert_eq!(reader.seek(SeekFrom::Start(u64::MAX)).unwrap(), u64::MAX);
+        assert_eq!(reader.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_refuses_direct_access_is_used_as_usual() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x");
+        let mut writer = Writer::create(&path).unwrap();
+        give_up_on(&writer.file).unwrap();
+        writer.write(&[content(100_000).into()]).unwrap();
+        writer.finish().unwrap();
+        assert!(std::fs::read(&path).unwrap() == content(100_000));
+    }
+}
