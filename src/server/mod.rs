@@ -56,6 +56,8 @@ use connection::Phase;
 use service::Door;
 use state::State;
 
+use crate::telemetry::Complaint;
+
 /// Pause after an `accept` that failed for want of descriptors or memory: others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -84,7 +86,13 @@ pub async fn run(
     let connections_max = config.connections_max.clamp(1, Semaphore::MAX_PERMITS);
     let grace = config.grace;
     let (phase, _) = watch::channel(Phase::Serving);
-    let state = Arc::new(State::new(config, services, phase.subscribe(), listener.local_addr().ok()));
+    let (phase_of_state, address) = (phase.subscribe(), listener.local_addr().ok());
+    // Pages and documents are made here: too much work for a thread that others wait for.
+    let prepare = move || State::new(config, services, phase_of_state, address);
+    let state = match tokio::task::spawn_blocking(prepare).await {
+        Ok(state) => Arc::new(state),
+        Err(error) => return tracing::error!(%error, "the server could not prepare what it shows"),
+    };
     let places = Arc::new(Semaphore::new(connections_max));
     let _health = health.map(|door| {
         let serving = serve_health(door.listener, Arc::clone(&state));
@@ -125,10 +133,14 @@ async fn serve_health(listener: std::net::TcpListener, state: Arc<State>) {
 
 /// Accepts connections, each as soon as there is a place for it.
 async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphore>, door: Door) {
+    let mut trouble = Complaint::default();
     loop {
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                if trouble.is_over() {
+                    tracing::info!("connections are accepted again");
+                }
                 let serving = connection::serve(stream, Arc::clone(state), door);
                 tokio::spawn(async move {
                     serving.await;
@@ -138,7 +150,9 @@ async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphor
             }
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
+                if trouble.is_news(&error) {
+                    tracing::error!(%error, "no connection can be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
