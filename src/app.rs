@@ -9,6 +9,7 @@ mod given;
 mod health;
 mod last_run;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::blob::{BlobError, Blobs};
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::destination::{self, Destinations};
 use crate::egress::{Egress, EgressError};
 use crate::job::{Loss, Probe};
 use crate::queue::{Queue, QueueError, upkeep};
@@ -89,6 +91,9 @@ pub enum AppError {
     /// Assets or fonts of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Assets(Vec<String>),
+    /// Destinations of the settings that can't be used; every mistake of each.
+    #[error("{}", .0.join("\n"))]
+    Destinations(Vec<String>),
     /// A room ended although nobody had asked it to.
     #[error("the {0} ended by itself; the log says why")]
     RoomEnded(&'static str),
@@ -152,6 +157,9 @@ impl App {
         let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
             .await
             .map_err(|error| AppError::Thread(error.into()))??;
+        let destinations = open_destinations(settings.destinations, &egress).await?;
+        settings.server.destinations = destinations.names().map(str::to_owned).collect();
+        settings.worker.destinations = destinations;
         let assets = given::load(&settings.assets, &settings.fonts, &settings.worker).await?;
         let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, clock.now());
         if !mistakes.is_empty() {
@@ -313,6 +321,16 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs, Loss
         let loss = last_run::loss(&directory);
         Ok((Arc::new(store), blobs, loss))
     };
+    tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+/// Prepares the destinations of the settings, off the event loop.
+async fn open_destinations(
+    configs: BTreeMap<String, destination::Config>,
+    egress: &Egress,
+) -> Result<Destinations, AppError> {
+    let egress = egress.clone();
+    let open = move || Destinations::open(&configs, &egress).map_err(AppError::Destinations);
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
 }
 

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod destination;
 pub mod egress;
 pub mod job;
 pub mod pipeline;

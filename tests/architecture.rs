@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Every room and its floor; imports go to lower floors only, never to a neighbour.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 18] = [
     ("main", 9),
     ("cli", 8),
     ("app", 7),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, u8); 17] = [
     ("worker", 5),
     ("queue", 4),
     ("client", 4),
+    ("destination", 4),
     ("store", 3),
     ("blob", 3),
     ("egress", 3),
@@ -33,7 +34,7 @@ const FLOORS: [(&str, u8); 17] = [
 /// Who may name what: a crate, a module of `std` or a type that belongs to one room.
 const PRIVATE_TO: [(&str, &[&str]); 6] = [
     ("rusqlite", &["store"]),
-    ("object_store", &["blob"]),
+    ("object_store", &["blob", "destination"]),
     ("hyper_rustls", &["egress", "client"]),
     ("libjpeg_turbo_rs", &["pipeline"]),
     ("fast_image_resize", &["pipeline"]),

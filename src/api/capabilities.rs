@@ -28,6 +28,9 @@ pub struct Capabilities {
     pub assets: Vec<String>,
     /// Names of the fonts that `text` writes in.
     pub fonts: Vec<String>,
+    /// Names for an output's `destination`.
+    #[serde(default)]
+    pub destinations: Vec<String>,
     /// What a request and an image may cost.
     pub limits: LimitsView,
 }
@@ -112,6 +115,8 @@ pub struct Settings {
     pub assets: Vec<String>,
     /// Names of the fonts.
     pub fonts: Vec<String>,
+    /// Names of the destinations.
+    pub destinations: Vec<String>,
     /// Names of the presets.
     pub presets: Vec<String>,
     /// Limits of images.
@@ -141,6 +146,7 @@ impl Capabilities {
             presets: settings.presets,
             assets: settings.assets,
             fonts: settings.fonts,
+            destinations: settings.destinations,
             limits: LimitsView {
                 body_bytes_max: settings.body_bytes_max,
                 pixels_max: settings.image.pixels_max,

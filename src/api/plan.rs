@@ -54,7 +54,7 @@ impl PlanView {
             height: Some(output.height),
         });
         PlanView {
-            source: Some(SourceView::new(source)),
+            source: SourceView::new(source),
             decode: (plan.frames > 0)
                 .then_some(SizeView { width: plan.decode_width, height: plan.decode_height }),
             outputs: outputs.collect(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fields::{SOURCE, WEBHOOK};
 use super::spec::{FIELDS, METADATA_PAIRS_MAX};
 use crate::job::Event;
-use crate::pipeline::output::OUTPUT_PARAMS;
+use crate::pipeline::output::{OUTPUT_PARAMS, destination_schema};
 use crate::pipeline::{ANALYSES, ops, params};
 
 const DURATION_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
@@ -33,7 +33,9 @@ pub fn spec(operations_max: usize, outputs_max: usize) -> Value {
 
 /// Schema of one output without its operations.
 pub fn output() -> Value {
-    params::schema(OUTPUT_PARAMS)
+    let mut schema = params::schema(OUTPUT_PARAMS);
+    schema["properties"]["destination"] = destination_schema();
+    schema
 }
 
 fn operations(most: usize) -> Value {

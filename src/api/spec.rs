@@ -16,6 +16,7 @@ use super::inputs;
 use crate::clock::Timestamp;
 use crate::job::{JobSpec, SourceSpec};
 use crate::pipeline::ops::Operation;
+use crate::pipeline::output::Destination;
 use crate::pipeline::params::{self, Kind, Param};
 use crate::pipeline::{Analysis, Fonts, OutputSpec, Pipeline, Problem};
 
@@ -106,6 +107,8 @@ pub struct Rules<'a> {
     pub presets: &'a BTreeMap<String, Value>,
     /// Fonts that may be named.
     pub fonts: &'a Fonts,
+    /// Names of the destinations.
+    pub destinations: &'a [String],
     /// Judges the text of a URL, without any lookup.
     pub vet_url: &'a VetUrl<'a>,
     /// Judges headers for fetching a source.
@@ -314,6 +317,9 @@ fn read_outputs(outputs: Option<&Value>, reader: &mut Reader<'_>) -> Vec<OutputS
             let detail = format!("the name {:?} is taken by an output before this one", output.name);
             reader.problem(format!("{pointer}/name"), detail);
         }
+        if let Some(destination) = &output.destination {
+            known_destination(destination, &read, &pointer, reader);
+        }
         read.push(output);
     }
     read
@@ -323,6 +329,21 @@ fn read_outputs(outputs: Option<&Value>, reader: &mut Reader<'_>) -> Vec<OutputS
 fn free_name(taken: &[&str], outputs: usize) -> String {
     let mut names = (outputs + 1..).map(|number| format!("output-{number}"));
     names.find(|name| !taken.contains(&name.as_str())).expect("there are more numbers than outputs")
+}
+
+/// A destination must be there, and its key not be another output's.
+fn known_destination(wanted: &Destination, earlier: &[OutputSpec], pointer: &str, reader: &mut Reader<'_>) {
+    let valid: Vec<&str> = reader.rules.destinations.iter().map(String::as_str).collect();
+    if !valid.contains(&wanted.name.as_str()) {
+        let detail = match valid.is_empty() {
+            true => "this server has no destinations; they are named in its settings".to_owned(),
+            false => params::unknown("destination", &wanted.name, &valid),
+        };
+        reader.problem(format!("{pointer}/destination/name"), detail);
+    } else if earlier.iter().any(|output| output.destination.as_ref() == Some(wanted)) {
+        let detail = "an output before this one is delivered there";
+        reader.problem(format!("{pointer}/destination/key"), detail);
+    }
 }
 
 /// Cuts the list of mistakes to a length that can be answered.

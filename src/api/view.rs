@@ -44,7 +44,7 @@ pub struct JobView {
     pub expires_at: Option<String>,
     /// Where the last attempt's time went.
     pub timings_ms: TimingsView,
-    /// The source, once it is stored.
+    /// The source, once it is stored and was looked into.
     pub source: Option<SourceView>,
     /// The images that came with it for its operations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -150,6 +150,9 @@ pub struct OutputView {
     pub quality: Option<u8>,
     /// Where to download it; relative in answers, absolute in webhooks.
     pub url: String,
+    /// Where it was delivered to, such as `s3://bucket/prefix/key`, if the specification named a destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
 }
 
 /// A remark.
@@ -256,6 +259,7 @@ impl JobView {
             sha256: output.sha256.clone(),
             quality: output.quality,
             url: format!("{path}/outputs/{}", output.name),
+            location: output.location.clone(),
         });
         let warnings = job.warnings.iter().cloned().map(WarningView::from);
         JobView {
@@ -282,7 +286,7 @@ impl JobView {
                 encode: job.timings.encode,
                 store: job.timings.store,
             },
-            source: job.source.as_ref().map(SourceView::new),
+            source: job.source.as_ref().and_then(SourceView::new),
             assets: job.assets.iter().map(AssetView::new).collect(),
             outputs: outputs.collect(),
             analysis: job.analysis.clone(),
@@ -332,16 +336,17 @@ fn attempts(job: &Job) -> Vec<AttemptView> {
 }
 
 impl SourceView {
-    /// The view of a source.
-    pub fn new(source: &SourceInfo) -> SourceView {
-        SourceView {
-            format: source.format.name().to_owned(),
-            width: source.width,
-            height: source.height,
+    /// The view of a source that somebody has looked into.
+    pub fn new(source: &SourceInfo) -> Option<SourceView> {
+        let image = source.image.as_ref()?;
+        Some(SourceView {
+            format: image.format.name().to_owned(),
+            width: image.width,
+            height: image.height,
             bytes: source.bytes,
             sha256: source.sha256.clone(),
-            frames: source.frames,
-        }
+            frames: image.frames,
+        })
     }
 }
 

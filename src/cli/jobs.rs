@@ -127,6 +127,9 @@ fn block(job: &JobView, screen: &Screen) -> String {
         let dimensions = format!("{}×{}", output.width, output.height);
         let name = clean(&output.name);
         say("output", format!("{name}  {} {dimensions}, {}", clean(&output.format), size(output.bytes)));
+        if let Some(location) = &output.location {
+            say("delivered", clean(location));
+        }
     }
     for (item, found) in &job.analysis {
         say("analysis", clean(&format!("{item}  {}", spelled(found))));

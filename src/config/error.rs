@@ -41,7 +41,7 @@ impl Mistake {
     /// A value that can't be read. A secret is never repeated.
     pub(super) fn value(setting: &Setting, given: &str, origin: &Origin, reason: &str) -> Mistake {
         let shown = match setting.kind {
-            super::Kind::Secret => "(hidden)".to_owned(),
+            super::Kind::Secret | super::Kind::Proxy => "(hidden)".to_owned(),
             _ => format!("{given:?}"),
         };
         Mistake {

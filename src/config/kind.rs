@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 use tracing_subscriber::filter::EnvFilter;
 use url::Url;
 
+use crate::egress::Proxy;
 use crate::webhook::signature::Secret;
 
 /// What the values of a setting look like.
@@ -38,6 +40,10 @@ pub enum Kind {
     Networks,
     /// A path.
     Path,
+    /// Ports and ranges of ports, separated by commas; a list in the file.
+    Ports,
+    /// `http://HOST:PORT`, with a user and a password if need be; never shown.
+    Proxy,
     /// `whsec_…`; never shown.
     Secret,
     /// `64MiB`, `1GB` or a number of bytes.
@@ -59,6 +65,8 @@ pub(super) enum Value {
     Integer(u64),
     Networks(Vec<IpNet>),
     Path(PathBuf),
+    Ports(Vec<RangeInclusive<u16>>),
+    Proxy(Proxy),
     Secret(Secret),
     Text(String),
 }
@@ -74,6 +82,8 @@ impl Kind {
             Kind::Log => "FILTER",
             Kind::Networks => "CIDR,…",
             Kind::Path => "PATH",
+            Kind::Ports => "PORTS",
+            Kind::Proxy => "PROXY",
             Kind::Secret => "SECRET",
             Kind::Size { .. } => "SIZE",
             Kind::Url => "URL",
@@ -114,6 +124,8 @@ impl Kind {
             Kind::Networks => networks(text).map(Value::Networks),
             Kind::Path if text.is_empty() => Err("it is empty".to_owned()),
             Kind::Path => Ok(Value::Path(PathBuf::from(text))),
+            Kind::Ports => ports(text).map(Value::Ports),
+            Kind::Proxy => Proxy::parse(text).map(Value::Proxy),
             Kind::Secret => Secret::parse(text)
                 .map(Value::Secret)
                 .map_err(|error| format!("{error}; make one with `echo whsec_$(openssl rand -base64 32)`")),
@@ -192,6 +204,18 @@ fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     items.map(network).collect()
 }
 
+fn ports(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let range = |item: &str| {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last).then_some(first..=last)
+    };
+    let ranges: Option<Vec<_>> = items.map(range).collect();
+    let ranges = ranges.filter(|ranges| !ranges.is_empty());
+    ranges.ok_or_else(|| "these are no ports; write them like 80,443,8000-8999".to_owned())
+}
+
 fn public_url(text: &str) -> Result<String, String> {
     let wrong =
         || "it is not an address that clients can use; write it like https://images.example.com".to_owned();
@@ -240,6 +264,14 @@ mod tests {
         assert!(networks("10.0.0.0/33").unwrap_err().contains("10.0.0.0/33"));
         assert_eq!(public_url("https://a.example/lab/").unwrap(), "https://a.example/lab");
         assert!(public_url("a.example").is_err() && public_url("https://a.example/?x").is_err());
+    }
+
+    #[test]
+    fn ports_are_single_ones_and_ranges() {
+        assert_eq!(ports("80, 443,8000-8999,").unwrap(), [80..=80, 443..=443, 8000..=8999]);
+        for wrong in ["", ",", "http", "0-65536", "9-8", "-80", "80-", "65536"] {
+            assert!(ports(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -10,12 +10,15 @@ use super::error::{Mistake, Origin};
 use super::kind::Value;
 use super::suggest::nearest;
 use super::table::{SETTINGS, Setting, find};
+use crate::destination;
 use crate::pipeline::assets::is_name;
 
 /// File that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "minilab.toml";
 /// Beginning of every environment variable.
 const PREFIX: &str = "MINILAB_";
+/// Beginnings of the variables that destinations may use.
+const CLOUD_PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 /// Variables of the program that are no settings.
 const OTHER_VARIABLES: [&str; 2] = ["MINILAB_CONFIG", "MINILAB_SERVER"];
 
@@ -26,7 +29,7 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// Directory in which [`DEFAULT_FILE`] is looked for when no file is named; `None`: nowhere.
     pub default_file_in: Option<PathBuf>,
-    /// Environment variables; others than `MINILAB_…` are passed over.
+    /// Environment variables; others than `MINILAB_…` are passed over, but for those of cloud services, which destinations may use.
     pub environment: Vec<(String, String)>,
     /// Settings given as flags, by name, in order; the last one counts.
     pub flags: Vec<(String, String)>,
@@ -42,6 +45,7 @@ pub(super) struct Layers {
     pub(super) presets: BTreeMap<String, serde_json::Value>,
     pub(super) assets: BTreeMap<String, PathBuf>,
     pub(super) fonts: BTreeMap<String, PathBuf>,
+    pub(super) destinations: BTreeMap<String, destination::Config>,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) notices: Vec<String>,
     pub(super) file: Option<PathBuf>,
@@ -57,6 +61,7 @@ impl Layers {
             }
         }
         layers.read_file(sources);
+        layers.lend_environment(&sources.environment);
         layers.read_environment(&sources.environment);
         for (name, text) in &sources.flags {
             if let Some(setting) = find(name) {
@@ -90,6 +95,16 @@ impl Layers {
                 let hint = known.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
                 self.notices.push(format!("the variable {variable} is not a setting{hint}"));
             }
+        }
+    }
+
+    /// Destinations may use the variables that programs of their kinds have in common.
+    fn lend_environment(&mut self, environment: &[(String, String)]) {
+        let is_common = |variable: &str| CLOUD_PREFIXES.iter().any(|prefix| variable.starts_with(prefix));
+        let common = environment.iter().filter(|(variable, text)| is_common(variable) && !text.is_empty());
+        let common: Vec<(String, String)> = common.cloned().collect();
+        for destination in self.destinations.values_mut() {
+            destination.environment.clone_from(&common);
         }
     }
 
@@ -140,6 +155,9 @@ impl Layers {
                 (None, toml::Value::Table(files)) if name == "fonts" => {
                     self.fonts = self.read_files("fonts", "brand.ttf", files, path);
                 }
+                (None, toml::Value::Table(tables)) if name == "destinations" => {
+                    self.read_destinations(tables, path);
+                }
                 (None, toml::Value::Table(section)) if is_section => self.read_table(&name, section, path),
                 (None, _) => self.unknown_key(&name, path),
             }
@@ -155,6 +173,31 @@ impl Layers {
                     format!("presets.{name} in {} is not a table", path.display()),
                     format!("write the fields of a JobSpec under [presets.{name}]"),
                 ));
+            }
+        }
+    }
+
+    /// What the options mean is for the destination to know; here is only what they look like.
+    fn read_destinations(&mut self, tables: toml::Table, path: &Path) {
+        for (name, table) in tables {
+            let texts = table.as_table().and_then(|table| {
+                let text = |(key, value): (&String, &toml::Value)| Some((key.clone(), as_text(value)?));
+                table.iter().map(text).collect::<Option<BTreeMap<String, String>>>()
+            });
+            match texts {
+                Some(mut options) if is_name(&name) => {
+                    let url = options.remove("url").unwrap_or_default();
+                    let destination = destination::Config { url, options, environment: Vec::new() };
+                    self.destinations.insert(name, destination);
+                }
+                Some(_) => self.mistakes.push(Mistake::new(
+                    format!("destinations.{name} in {} can't be named by a job", path.display()),
+                    "call it by a to z, 0 to 9, _ and -, at most 64 of them",
+                )),
+                None => self.mistakes.push(Mistake::new(
+                    format!("destinations.{name} in {} is not a table of texts", path.display()),
+                    format!("write url = \"s3://bucket/prefix\" and options under [destinations.{name}]"),
+                )),
             }
         }
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use super::keys::{self, KeysError};
 use super::kind::{Kind, Value};
 use super::layers::{Layers, Sources};
 use super::machine;
+use crate::egress::Proxy;
 use crate::webhook::signature::Secret;
-use crate::{egress, job, pipeline, queue, server, worker};
+use crate::{destination, egress, job, pipeline, queue, server, worker};
 
 /// What a server runs with. Secrets don't show in `Debug`.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub assets: BTreeMap<String, PathBuf>,
     /// Fonts that every job may write in beside the bundled ones, by name; read when the server starts.
     pub fonts: BTreeMap<String, PathBuf>,
+    /// Where results may be delivered to, by name; prepared when the server starts.
+    pub destinations: BTreeMap<String, destination::Config>,
     /// Inbound HTTP, with the presets: fields of a JobSpec by name, which `app` has judged before anything is served.
     pub server: server::Config,
     /// Processing and fetching.
@@ -176,12 +180,14 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         limits,
         source: worker::SourceConfig {
             total_timeout: values.duration("source.total"),
+            answer_timeout: values.duration("source.first_byte"),
             bytes_max: values.number("limits.body"),
             asset_bytes_max: values.number("limits.asset"),
             ..worker::SourceConfig::default()
         },
         grace: values.duration("grace"),
         lease_duration: queue.lease_duration,
+        ..worker::Config::default()
     };
     let public_url_of_server = public_url.clone();
     Settings {
@@ -193,6 +199,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         grace: values.duration("grace"),
         assets: layers.assets.clone(),
         fonts: layers.fonts.clone(),
+        destinations: layers.destinations.clone(),
         server: server::Config {
             public_url: public_url_of_server,
             header_timeout: values.duration("timeouts.header"),
@@ -211,7 +218,13 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         },
         worker,
         queue,
-        egress: egress::Config { allow: networks, connect_timeout: values.duration("source.connect") },
+        egress: egress::Config {
+            allow: networks,
+            deny: values.networks("egress.deny"),
+            ports: values.ports("egress.ports"),
+            proxy: values.proxy("egress.proxy"),
+            connect_timeout: values.duration("source.connect"),
+        },
         webhook_secrets: values.secret("webhook_secret").into_iter().collect(),
     }
 }
@@ -259,6 +272,28 @@ impl Values<'_> {
     fn number<T: TryFrom<u64>>(&self, name: &'static str) -> T {
         let number = self.integer(name).and_then(|number| T::try_from(number).ok());
         number.expect("the table gives it a default and a range within its type")
+    }
+
+    fn networks(&self, name: &'static str) -> Vec<IpNet> {
+        match self.0.optional(name) {
+            None => Vec::new(),
+            Some(Value::Networks(networks)) => networks.clone(),
+            other => unreachable!("{name} are networks, not {other:?}"),
+        }
+    }
+
+    fn ports(&self, name: &'static str) -> Option<Vec<RangeInclusive<u16>>> {
+        match self.0.optional(name)? {
+            Value::Ports(ports) => Some(ports.clone()),
+            other => unreachable!("{name} are ports, not {other:?}"),
+        }
+    }
+
+    fn proxy(&self, name: &'static str) -> Option<Proxy> {
+        match self.0.optional(name)? {
+            Value::Proxy(proxy) => Some(proxy.clone()),
+            other => unreachable!("{name} is a proxy, not {other:?}"),
+        }
     }
 
     fn text(&self, name: &'static str) -> Option<String> {

@@ -53,9 +53,9 @@ impl Setting {
         format!("MINILAB_{}", self.name.replace('.', "_").to_uppercase())
     }
 
-    /// The flag without its dashes, or `None` for secrets: every user of a machine can read its command lines.
+    /// The flag without its dashes, or `None` for what is or holds a secret: every user of a machine can read its command lines.
     pub fn flag(&self) -> Option<String> {
-        (self.kind != Kind::Secret).then(|| self.name.replace(['.', '_'], "-"))
+        (!matches!(self.kind, Kind::Secret | Kind::Proxy)).then(|| self.name.replace(['.', '_'], "-"))
     }
 
     /// The default as shown to people.
@@ -103,7 +103,8 @@ const ANY: Kind = Kind::Duration { min_ms: 0 };
 const MILLI: Kind = Kind::Duration { min_ms: 1 };
 const COUNT: Kind = Kind::Integer { min: 1, max: u32::MAX as u64 };
 
-/// Every setting, in the order of help and README. `presets.*`, `assets.*` and `fonts.*` are not among them: they are tables of their own in the file.
+/// Every setting, in the order of help and README. `presets.*`, `assets.*`, `fonts.*` and `destinations.*` are not
+/// among them: they are tables of their own in the file.
 pub const SETTINGS: &[Setting] = &[
     row(
         "listen",
@@ -219,6 +220,13 @@ pub const SETTINGS: &[Setting] = &[
         "5s",
         "Time to connect to the server of a source URL or a webhook",
     ),
+    row(
+        "source.first_byte",
+        Outbound,
+        MILLI,
+        "30s",
+        "Time from asking for a source URL to the beginning of its answer",
+    ),
     row("source.total", Outbound, MILLI, "60s", "Time to fetch a source URL"),
     open(
         "egress.allow",
@@ -226,6 +234,27 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Networks,
         "none",
         "Networks that may be called besides public addresses, as CIDRs",
+    ),
+    open(
+        "egress.deny",
+        Outbound,
+        Kind::Networks,
+        "none",
+        "Networks that are never called, not even if public or allowed, as CIDRs",
+    ),
+    open(
+        "egress.ports",
+        Outbound,
+        Kind::Ports,
+        "all but those of other protocols; in `egress.allow`, all",
+        "Ports that may be called, such as `80,443,8000-8999`",
+    ),
+    open(
+        "egress.proxy",
+        Outbound,
+        Kind::Proxy,
+        "none",
+        "HTTP proxy of all outbound requests; it then decides what names lead to",
     ),
     open(
         "webhook_secret",

@@ -34,6 +34,13 @@ impl Refused {
         Refused { kind: RefusedKind::Forbidden, reason: reason.into() }
     }
 
+    /// A port that requests are not sent to.
+    pub(super) fn port(port: u16) -> Refused {
+        Refused::forbidden(format!(
+            "requests are not sent to port {port}; the ports that they may be sent to are the setting `egress.ports`"
+        ))
+    }
+
     /// The same refusal of a URL that a source redirected to: whoever named the source has never seen it.
     pub(super) fn behind_redirect(self) -> Refused {
         Refused::forbidden(format!("the source redirects to a URL that is not followed: {}", self.reason))

@@ -1,21 +1,20 @@
-//! A streamed GET with redirects: how a job's source is fetched.
+//! A GET with redirects: how a job's source is asked for.
 //!
-//! Owns the walk along redirects (each hop judged like the first), the deadline over all hops and the body, and the cap on its bytes.
-//! It stores nothing and never looks into the bytes. Called by the worker.
+//! Owns the walk along redirects (each hop judged like the first) and the deadline over all hops. It stores nothing; what comes back is
+//! read through [`Fetched`]. Called by the worker.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response};
 use tokio::time::Instant;
 use url::Url;
 
-use super::error::{EgressError, Phase};
-use super::post::http_error;
-use super::{Egress, headers};
+use super::Egress;
+use super::download::{Asked, Fetched};
+use super::error::EgressError;
 
 /// Redirects that are followed.
 pub const REDIRECTS_MAX: usize = 3;
@@ -29,48 +28,46 @@ pub struct Get {
     pub headers: HeaderMap,
     /// Time for everything: all connections, all redirects, the whole body.
     pub timeout: Duration,
-    /// Largest body that is taken, in bytes.
+    /// Time from each request to the first bytes of its answer, connecting included.
+    pub answer_timeout: Duration,
+    /// Largest body that is taken, in bytes, as it comes and as it is once unpacked.
     pub bytes_max: u64,
 }
 
-/// An answer whose body is still arriving. Dropping it closes the connection.
-#[derive(Debug)]
-pub struct Fetched {
-    /// Status code: 200 or 203.
-    pub status: u16,
-    /// Size that the source has announced, in bytes; within `bytes_max`.
-    pub content_length: Option<u64>,
-    /// Media type that the source claims; the bytes decide.
-    pub content_type: Option<String>,
-    body: Incoming,
-    received: u64,
-    bytes_max: u64,
-    deadline: Instant,
-    timeout: Duration,
+impl Get {
+    /// With the default times.
+    pub fn new(url: Url, headers: HeaderMap, bytes_max: u64) -> Get {
+        let (timeout, answer_timeout) = (Duration::from_secs(60), Duration::from_secs(30));
+        Get { url, headers, timeout, answer_timeout, bytes_max }
+    }
 }
 
 impl Egress {
     /// Requests a source, following up to [`REDIRECTS_MAX`] redirects, and returns once the head of the final answer is here.
     ///
     /// # Errors
-    /// [`EgressError`]: any status but 200 and 203, an encoded or partial body, one announced larger than `bytes_max`, a forbidden
-    /// address or redirect, or trouble on the way.
+    /// [`EgressError`]: any status but 200 and 203, a partial body, an encoding that can't be undone, a body announced larger than
+    /// `bytes_max`, a forbidden address or redirect, or trouble on the way.
     pub async fn get(&self, get: Get) -> Result<Fetched, EgressError> {
-        let Get { mut url, mut headers, timeout, bytes_max } = get;
+        let Get { mut url, mut headers, timeout, answer_timeout, bytes_max } = get;
         let deadline = Instant::now() + timeout;
         for hop in 0..=REDIRECTS_MAX {
-            let mut sent = headers.clone();
-            sent.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-            let request =
-                self.request(Method::GET, &url, sent, Bytes::new()).map_err(|error| match error {
-                    EgressError::Forbidden(refused) if hop > 0 => {
-                        EgressError::Forbidden(refused.behind_redirect())
-                    }
-                    other => other,
-                })?;
-            let response = self.send(request, deadline, timeout).await?;
+            let mut asked = Asked {
+                egress: self.clone(),
+                url: url.clone(),
+                headers: headers.clone(),
+                deadline,
+                timeout,
+                answer_timeout,
+            };
+            let response = asked.ask().await.map_err(|error| match error {
+                EgressError::Forbidden(refused) if hop > 0 => {
+                    EgressError::Forbidden(refused.behind_redirect())
+                }
+                other => other,
+            })?;
             let Some(next) = redirect(&url, &response)? else {
-                return Fetched::new(response, bytes_max, deadline, timeout);
+                return Fetched::new(asked, response, bytes_max);
             };
             if next.origin() != url.origin() {
                 headers.clear();
@@ -78,6 +75,21 @@ impl Egress {
             url = next;
         }
         Err(EgressError::TooManyRedirects { limit: REDIRECTS_MAX })
+    }
+}
+
+impl Asked {
+    /// Sends the request, and waits for the head of the answer.
+    pub(super) async fn ask(&mut self) -> Result<Response<Incoming>, EgressError> {
+        let mut headers = self.headers.clone();
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let request = self.egress.request(Method::GET, &self.url, headers, Bytes::new())?;
+        let answer_deadline = Instant::now() + self.answer_timeout;
+        let (deadline, limit) = match answer_deadline < self.deadline {
+            true => (answer_deadline, self.answer_timeout),
+            false => (self.deadline, self.timeout),
+        };
+        self.egress.send(request, deadline, limit).await
     }
 }
 
@@ -94,63 +106,9 @@ fn redirect(from: &Url, response: &Response<Incoming>) -> Result<Option<Url>, Eg
     Ok(Some(next))
 }
 
-impl Fetched {
-    fn new(
-        response: Response<Incoming>,
-        bytes_max: u64,
-        deadline: Instant,
-        timeout: Duration,
-    ) -> Result<Fetched, EgressError> {
-        let (head, body) = response.into_parts();
-        let status = head.status.as_u16();
-        if !matches!(status, 200 | 203) {
-            return Err(EgressError::Status(status, headers::retry_after(&head.headers)));
-        }
-        let text = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        if let Some(encoding) = text(header::CONTENT_ENCODING)
-            && !encoding.trim().is_empty()
-            && !encoding.trim().eq_ignore_ascii_case("identity")
-        {
-            return Err(EgressError::Protocol(format!(
-                "it is encoded as {encoding:?}, which was not asked for"
-            )));
-        }
-        // hyper has checked the header against the framing of the message; what it does not know has no announced size.
-        let content_length = hyper::body::Body::size_hint(&body).exact();
-        if content_length.is_some_and(|length| length > bytes_max) {
-            return Err(EgressError::TooLarge { limit: bytes_max });
-        }
-        let content_type = text(header::CONTENT_TYPE).map(str::to_owned);
-        Ok(Fetched { status, content_length, content_type, body, received: 0, bytes_max, deadline, timeout })
-    }
-
-    /// The next piece of the body, `None` at its end.
-    ///
-    /// # Errors
-    /// [`EgressError::TooLarge`] at the first byte over `bytes_max`, [`EgressError::Timeout`] past the deadline,
-    /// [`EgressError::Interrupted`] when the body ends before its announced size.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
-        loop {
-            let frame = match tokio::time::timeout_at(self.deadline, self.body.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(http_error(&error)),
-                Ok(None) => return Ok(None),
-                Err(_) => return Err(EgressError::Timeout { phase: Phase::Body, limit: self.timeout }),
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            self.received += data.len() as u64;
-            if self.received > self.bytes_max {
-                return Err(EgressError::TooLarge { limit: self.bytes_max });
-            }
-            if !data.is_empty() {
-                return Ok(Some(data));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::error::Phase;
     use super::super::headers::vet_headers;
     use super::super::wire::{Step, Wire, egress};
     use super::*;
@@ -159,11 +117,11 @@ mod tests {
 
     fn get(url: Url) -> Get {
         let headers = vet_headers(&[("authorization".to_owned(), "Bearer s3cret".to_owned())]).unwrap();
-        Get { url, headers, timeout: Duration::from_secs(10), bytes_max: 1000 }
+        Get { timeout: Duration::from_secs(10), ..Get::new(url, headers, 1000) }
     }
 
     fn send(text: impl Into<String>) -> Step {
-        Step::Send(text.into())
+        Step::Send(text.into().into())
     }
 
     async fn whole(fetched: &mut Fetched) -> Result<Vec<u8>, EgressError> {
@@ -262,7 +220,7 @@ mod tests {
             ("304 Not Modified", "Status(304, None)"),
             ("302 Found\r\ncontent-length: 0", "Protocol"),
             ("302 Found\r\nlocation: http://[\r\ncontent-length: 0", "Protocol"),
-            ("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 0", "Protocol"),
+            ("200 OK\r\ncontent-encoding: br\r\ncontent-length: 0", "Protocol"),
             ("200 OK\r\ncontent-length: 1001", "TooLarge { limit: 1000 }"),
         ] {
             let wire = Wire::answering(format!("HTTP/1.1 {head}\r\n\r\n")).await;

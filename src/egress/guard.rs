@@ -1,48 +1,89 @@
 //! The address guard: which addresses and URLs outbound requests may go to.
 //!
-//! Owns the decision and nothing else: no DNS, no sockets, no clock. `connector` asks it about every address before dialling, `vet_url`
+//! Owns the decision and nothing else: no DNS, no sockets, no clock. `dial` asks it about every address before dialling, `vet_url`
 //! asks it about URLs at submit, `get` about every redirect. Public unicast addresses pass; anything else only through the ranges of
-//! `egress.allow`. Ranges follow the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its updates).
+//! `egress.allow`, and nothing that `egress.deny` names. Which addresses are special is [`super::special`]'s knowledge.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use hyper::Uri;
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use super::Config;
 use super::error::Refused;
+use super::special::{embedded, special};
 
 /// Longest URL that is accepted, in bytes; the usual limit of servers and proxies along the way.
 pub const URL_BYTES_MAX: usize = 8192;
+
+/// Ports that speak something else than HTTP: the "bad ports" of the WHATWG Fetch standard, which browsers refuse. A request to one of
+/// them could be taken for a mail or a command. Sorted.
+const PORTS_OF_OTHERS: [u16; 83] = [
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103,
+    104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514,
+    515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723,
+    2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+];
 
 /// Decides where requests may go. Cheap to ask: a few comparisons per address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Guard {
     allow: Vec<IpNet>,
+    deny: Vec<IpNet>,
+    ports: Option<Vec<RangeInclusive<u16>>>,
+    /// Requests go to a proxy, which resolves names.
+    is_proxied: bool,
+}
+
+/// Why an address may not be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Objection {
+    /// It is this kind of address, and not in an allowed range.
+    Special(&'static str),
+    /// The operator has ruled it out.
+    Denied,
+    /// The port is not for requests.
+    Port,
 }
 
 impl Guard {
-    /// A guard that lets requests into `allow` as well as to public addresses.
-    pub(super) fn new(allow: Vec<IpNet>) -> Guard {
-        Guard { allow }
+    /// A guard that lets requests to public addresses and into `allow`, but never into `deny`, on `ports` only (`None`: all but those
+    /// of other protocols, and within `allow` all).
+    pub(super) fn new(config: &Config) -> Guard {
+        Guard {
+            allow: config.allow.clone(),
+            deny: config.deny.clone(),
+            ports: config.ports.clone(),
+            is_proxied: config.proxy.is_some(),
+        }
     }
 
-    /// Whether `address` may be dialled.
-    ///
-    /// # Errors
-    /// The kind of address it is ("a loopback address"), when it is neither public nor in an allowed range.
-    pub(super) fn check(&self, address: IpAddr) -> Result<(), &'static str> {
-        let verdict = match address {
-            IpAddr::V4(v4) => special_v4(v4),
-            IpAddr::V6(v6) => special_v6(v6),
+    /// Whether this address and port may be dialled.
+    pub(super) fn check(&self, address: SocketAddr) -> Result<(), Objection> {
+        let (ip, embedded) = (address.ip(), embedded(address.ip()));
+        let is_in = |ranges: &[IpNet]| {
+            ranges
+                .iter()
+                .any(|range| range.contains(&ip) || embedded.is_some_and(|inner| range.contains(&inner)))
         };
-        let Some(kind) = verdict else { return Ok(()) };
-        let embedded = match address {
-            IpAddr::V6(v6) => embedded_v4(v6).map(IpAddr::V4),
-            IpAddr::V4(_) => None,
+        if is_in(&self.deny) {
+            return Err(Objection::Denied);
+        }
+        let is_allowed = is_in(&self.allow);
+        match special(ip) {
+            Some(kind) if !is_allowed => Err(Objection::Special(kind)),
+            _ => self.check_port(address.port(), is_allowed),
+        }
+    }
+
+    fn check_port(&self, port: u16, is_allowed: bool) -> Result<(), Objection> {
+        let fits = match &self.ports {
+            Some(ports) => ports.iter().any(|range| range.contains(&port)),
+            None => is_allowed || PORTS_OF_OTHERS.binary_search(&port).is_err(),
         };
-        let allowed = |address: IpAddr| self.allow.iter().any(|range| range.contains(&address));
-        if allowed(address) || embedded.is_some_and(allowed) { Ok(()) } else { Err(kind) }
+        if fits { Ok(()) } else { Err(Objection::Port) }
     }
 
     /// Whether a URL may be requested, as far as its text tells; names are judged when they are dialled.
@@ -65,17 +106,26 @@ impl Guard {
                 "the URL must not carry a user name or password; send credentials in a header",
             ));
         }
+        let port = url.port_or_known_default().unwrap_or_default();
         let address = match url.host() {
             None => return Err(Refused::malformed("the URL has no host")),
-            Some(Host::Domain(_)) => return Ok(()),
+            Some(Host::Domain(_)) => {
+                // It may lead into an allowed range; but behind a proxy nobody here will ever see the address.
+                let is_allowed = !self.is_proxied && !self.allow.is_empty();
+                return self.check_port(port, is_allowed).map_err(|_| Refused::port(port));
+            }
             Some(Host::Ipv4(address)) => IpAddr::V4(address),
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
         };
-        self.check(address).map_err(|kind| {
-            Refused::forbidden(format!(
+        self.check(SocketAddr::new(address, port)).map_err(|objection| match objection {
+            Objection::Special(kind) => Refused::forbidden(format!(
                 "{address} is {kind} and only public addresses are reached; to permit it, add its range to the setting \
                  `egress.allow` (`--allow-private-network CIDR`)"
-            ))
+            )),
+            Objection::Denied => {
+                Refused::forbidden(format!("{address} is in a network that the setting `egress.deny` rules out"))
+            }
+            Objection::Port => Refused::port(port),
         })
     }
 
@@ -102,183 +152,44 @@ pub(super) fn request_uri(url: &Url) -> Result<Uri, Refused> {
         .map_err(|error| Refused::malformed(format!("the URL cannot be sent over HTTP: {error}")))
 }
 
-/// What keeps an IPv4 address from being public, if anything.
-fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
-    Some(match address.octets() {
-        [0, ..] => "an address of \"this network\"",
-        [10, ..] | [192, 168, ..] => "a private address",
-        [172, b, ..] if b & 0xf0 == 16 => "a private address",
-        [100, b, ..] if b & 0xc0 == 64 => "a shared (carrier-grade NAT) address",
-        [127, ..] => "a loopback address",
-        [169, 254, ..] => "a link-local address",
-        [192, 0, 0, _] => "an address reserved for protocols",
-        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => "a documentation address",
-        [192, 88, 99, _] => "a 6to4 relay address",
-        [198, 18 | 19, ..] => "a benchmarking address",
-        // Azure answers here with the host's own metadata and health channel; it looks public but is not.
-        [168, 63, 129, 16] => "a platform service address",
-        [224..=239, ..] => "a multicast address",
-        [255, 255, 255, 255] => "the broadcast address",
-        [240..=255, ..] => "a reserved address",
-        _ => return None,
-    })
-}
-
-/// What keeps an IPv6 address from being public, if anything. Only 2000::/3 is handed out as global unicast, so everything outside is
-/// refused by default; the two embeddings that current networks use are judged by the IPv4 address inside.
-fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
-    let s = address.segments();
-    match s {
-        [0, 0, 0, 0, 0, 0, 0, 0] => return Some("the unspecified address"),
-        [0, 0, 0, 0, 0, 0, 0, 1] => return Some("a loopback address"),
-        // Mapped addresses are dialled as IPv4; NAT64 is how IPv6-only hosts reach any IPv4 address (RFC 6052).
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
-            return embedded_v4(address).and_then(special_v4);
-        }
-        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => return Some("an ISATAP address"),
-        _ => {}
-    }
-    Some(match s {
-        [0, 0, 0, 0, 0, 0, ..] => "an IPv4-compatible address",
-        [0, 0, 0, 0, 0xffff, 0, ..] => "an IPv4-translated address",
-        [0x64, 0xff9b, 1, ..] => "a local NAT64 address",
-        [0x100, 0, 0, ..] => "a discard address",
-        [0x2001, 0, ..] => "a Teredo address",
-        [0x2001, 0xdb8, ..] => "a documentation address",
-        [0x3fff, b, ..] if b & 0xf000 == 0 => "a documentation address",
-        [0x2001, b, ..] if b & 0xfe00 == 0 => "an address reserved for protocols",
-        [0x2002, ..] => "a 6to4 address",
-        [0x3ffe, ..] => "a reserved address",
-        [a, ..] if a & 0xe000 == 0x2000 => return None,
-        [a, ..] if a & 0xfe00 == 0xfc00 => "a unique local address",
-        [a, ..] if a & 0xffc0 == 0xfe80 => "a link-local address",
-        [a, ..] if a & 0xffc0 == 0xfec0 => "a site-local address",
-        [a, ..] if a & 0xff00 == 0xff00 => "a multicast address",
-        _ => "a reserved address",
-    })
-}
-
-/// The IPv4 address a packet to `address` would end at, for every form that carries one.
-fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let s = address.segments();
-    let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match s {
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => Some(join(high, low)),
-        [0, 0, 0, 0, 0xffff, 0, high, low] => Some(join(high, low)),
-        // 64:ff9b::/96 and, when the local prefix is used as a /96, 64:ff9b:1::/48.
-        [0x64, 0xff9b, 0 | 1, _, _, _, high, low] => Some(join(high, low)),
-        // Teredo hides the client's address behind a bitwise NOT (RFC 4380).
-        [0x2001, 0, _, _, _, _, high, low] => Some(join(!high, !low)),
-        [0x2002, high, low, ..] => Some(join(high, low)),
-        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => Some(join(high, low)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::error::RefusedKind;
     use super::*;
 
     /// Every way to spell a forbidden host that a URL parser takes, each with the address it stands for.
-    pub(in super::super) const FORBIDDEN: [(&str, &str); 78] = [
-        // IPv4 as people write it, then as `inet_aton` and browsers read it: decimal, octal, hexadecimal, short, full-width, encoded.
-        ("127.0.0.1", "127.0.0.1"),
-        ("127.0.0.1.", "127.0.0.1"),
-        ("127.1", "127.0.0.1"),
-        ("127.0.1", "127.0.0.1"),
-        ("2130706433", "127.0.0.1"),
-        ("017700000001", "127.0.0.1"),
-        ("0x7f000001", "127.0.0.1"),
-        ("0X7F.1", "127.0.0.1"),
-        ("0177.0.0.01", "127.0.0.1"),
-        ("0x7f.0x0.0x0.0x1", "127.0.0.1"),
-        ("127.0.0.0x1", "127.0.0.1"),
-        ("%31%32%37.0.0.1", "127.0.0.1"),
-        ("１２７．０．０．１", "127.0.0.1"),
-        ("①②⑦.0.0.1", "127.0.0.1"),
-        ("127。0。0。1", "127.0.0.1"),
-        ("127.255.255.254", "127.255.255.254"),
-        ("0", "0.0.0.0"),
-        ("0x0", "0.0.0.0"),
-        ("0.1.2.3", "0.1.2.3"),
-        ("10.0.0.1", "10.0.0.1"),
-        ("10.1", "10.0.0.1"),
-        ("167772161", "10.0.0.1"),
-        ("10.255.255.255", "10.255.255.255"),
-        ("172.16.0.1", "172.16.0.1"),
-        ("172.31.255.255", "172.31.255.255"),
-        ("0xac.0x10.1", "172.16.0.1"),
-        ("192.168.0.1", "192.168.0.1"),
-        ("0xc0a80001", "192.168.0.1"),
-        ("169.254.169.254", "169.254.169.254"),
-        ("2852039166", "169.254.169.254"),
-        ("0251.0376.0251.0376", "169.254.169.254"),
-        ("0xa9fea9fe", "169.254.169.254"),
-        ("100.64.0.1", "100.64.0.1"),
-        ("100.100.100.200", "100.100.100.200"),
-        ("100.127.255.255", "100.127.255.255"),
-        ("168.63.129.16", "168.63.129.16"),
-        ("192.0.0.192", "192.0.0.192"),
-        ("192.0.2.1", "192.0.2.1"),
-        ("192.88.99.1", "192.88.99.1"),
-        ("198.18.0.1", "198.18.0.1"),
-        ("198.19.255.255", "198.19.255.255"),
-        ("198.51.100.1", "198.51.100.1"),
-        ("203.0.113.1", "203.0.113.1"),
-        ("224.0.0.1", "224.0.0.1"),
-        ("239.255.255.255", "239.255.255.255"),
-        ("240.0.0.1", "240.0.0.1"),
-        ("255.255.255.255", "255.255.255.255"),
-        ("4294967295", "255.255.255.255"),
-        // IPv6 proper.
-        ("[::]", "::"),
-        ("[::1]", "::1"),
-        ("[0:0:0:0:0:0:0:1]", "::1"),
-        ("[fe80::1]", "fe80::1"),
-        ("[febf::1]", "febf::1"),
-        ("[fec0::1]", "fec0::1"),
-        ("[fc00::1]", "fc00::1"),
-        ("[fd00:ec2::254]", "fd00:ec2::254"),
-        ("[ff02::1]", "ff02::1"),
-        ("[100::1]", "100::1"),
-        ("[2001:db8::1]", "2001:db8::1"),
-        ("[3fff::1]", "3fff::1"),
-        ("[2001:2::1]", "2001:2::1"),
-        ("[2001:10::1]", "2001:10::1"),
-        ("[3ffe::1]", "3ffe::1"),
-        ("[4000::1]", "4000::1"),
-        ("[5f00::1]", "5f00::1"),
-        // IPv4 inside IPv6.
-        ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1"),
-        ("[::FFFF:7F00:1]", "::ffff:127.0.0.1"),
-        ("[0:0:0:0:0:ffff:a9fe:a9fe]", "::ffff:169.254.169.254"),
-        ("[::127.0.0.1]", "::127.0.0.1"),
-        ("[::a00:1]", "::10.0.0.1"),
-        ("[::ffff:0:10.0.0.1]", "::ffff:0:10.0.0.1"),
-        ("[64:ff9b::10.0.0.1]", "64:ff9b::10.0.0.1"),
-        ("[64:ff9b::a9fe:a9fe]", "64:ff9b::169.254.169.254"),
-        ("[64:ff9b:1::8.8.8.8]", "64:ff9b:1::8.8.8.8"),
-        ("[2002:7f00:1::]", "2002:7f00:1::"),
-        ("[2001:0:4136:e378:8000:63bf:f5ff:fffe]", "2001:0:4136:e378:8000:63bf:f5ff:fffe"),
-        ("[2606:4700::5efe:10.0.0.1]", "2606:4700::5efe:10.0.0.1"),
-        ("[2606:4700::200:5efe:10.0.0.1]", "2606:4700::200:5efe:10.0.0.1"),
-    ];
+    pub(in super::super) fn forbidden() -> Vec<(&'static str, &'static str)> {
+        let lines = include_str!("../../tests/data/forbidden-hosts.tsv").lines();
+        let hosts: Vec<_> = lines
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.split_once('\t').expect("a host and an address"))
+            .collect();
+        assert_eq!(hosts.len(), 92);
+        hosts
+    }
 
     fn guard(allow: &[&str]) -> Guard {
-        Guard::new(allow.iter().map(|range| range.parse().unwrap()).collect())
+        Guard::new(&Config { allow: ranges(allow), ..Config::default() })
+    }
+
+    fn ranges(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|range| range.parse().unwrap()).collect()
+    }
+
+    /// An address as the dialer asks about it.
+    fn web(address: &str) -> SocketAddr {
+        SocketAddr::new(address.parse().unwrap(), 443)
     }
 
     #[test]
     fn no_spelling_of_a_forbidden_address_passes() {
-        for (host, stands_for) in FORBIDDEN {
+        for (host, stands_for) in forbidden() {
             for url in [format!("http://{host}/hook"), format!("HTTPS:\\\\{host}:8443?q")] {
                 let refused = guard(&[]).vet_text(&url).expect_err(&url);
                 assert_eq!(refused.kind, RefusedKind::Forbidden, "{url}: {refused}");
                 assert!(refused.reason.contains("egress.allow"), "{url}: {refused}");
             }
-            assert!(guard(&[]).check(stands_for.parse().unwrap()).is_err(), "{stands_for}");
+            assert!(guard(&[]).check(web(stands_for)).is_err(), "{stands_for}");
         }
     }
 
@@ -330,13 +241,13 @@ pub(super) mod tests {
             "2001:0:4136:e378:8000:63bf:f5fe:fdfc",
             "2606:4700::5efe:10.1.2.3",
         ] {
-            assert_eq!(open.check(address.parse().unwrap()), Ok(()), "{address}");
+            assert_eq!(open.check(web(address)), Ok(()), "{address}");
         }
         for address in ["127.0.0.1", "::1", "192.168.0.1", "fc00::1", "::ffff:192.168.0.1", "2002:c0a8:1::1"]
         {
-            assert!(open.check(address.parse().unwrap()).is_err(), "{address}");
+            assert!(open.check(web(address)).is_err(), "{address}");
         }
-        assert!(guard(&["0.0.0.1/32"]).check("::1".parse().unwrap()).is_err(), "::1 carries no IPv4 address");
+        assert!(guard(&["0.0.0.1/32"]).check(web("::1")).is_err(), "::1 carries no IPv4 address");
         assert!(guard(&["127.0.0.0/8"]).vet_text("http://0x7f.1:9000/hook").is_ok());
     }
 
@@ -377,5 +288,70 @@ pub(super) mod tests {
         let uri = request_uri(&vetted).unwrap();
         assert_eq!(uri.host(), vetted.host_str());
         assert_eq!(uri.to_string(), vetted.as_str());
+    }
+
+    #[test]
+    fn denied_ranges_are_closed_in_every_form_whatever_is_allowed() {
+        let config = Config {
+            allow: ranges(&["10.0.0.0/8", "fd00::/8"]),
+            deny: ranges(&["10.9.0.0/16", "8.8.8.0/24", "2606:4700::/32"]),
+            ..Config::default()
+        };
+        let guard = Guard::new(&config);
+        for address in
+            ["10.9.1.1", "8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808", "2606:4700::1111", "2002:a09:1::"]
+        {
+            assert_eq!(guard.check(web(address)), Err(Objection::Denied), "{address}");
+        }
+        for address in ["10.8.1.1", "8.8.4.4", "fd00::1", "2606:4701::1"] {
+            assert_eq!(guard.check(web(address)), Ok(()), "{address}");
+        }
+        let refused = guard.vet_text("http://134744072/").unwrap_err();
+        assert!(
+            refused.kind == RefusedKind::Forbidden && refused.reason.contains("egress.deny"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn ports_of_other_protocols_are_closed_but_where_the_operator_allows_all() {
+        assert!(PORTS_OF_OTHERS.is_sorted());
+        let (closed, open) = (guard(&[]), guard(&["127.0.0.0/8"]));
+        for url in
+            ["http://8.8.8.8:25/", "https://8.8.8.8:22/", "http://example.com:6667/", "http://8.8.8.8:0/"]
+        {
+            let refused = closed.vet_text(url).unwrap_err();
+            assert!(
+                refused.kind == RefusedKind::Forbidden && refused.reason.contains("egress.ports"),
+                "{refused}"
+            );
+        }
+        assert!(
+            closed.vet_text("http://8.8.8.8:8080/").is_ok() && open.vet_text("http://127.0.0.1:9/").is_ok()
+        );
+        assert!(open.vet_text("http://8.8.8.8:9/").is_err());
+        assert!(open.vet_text("http://example.com:9/").is_ok(), "judged when it is dialled");
+        let address = |text: &str| text.parse().unwrap();
+        assert_eq!(open.check(address("8.8.8.8:9")), Err(Objection::Port));
+        assert_eq!(open.check(address("127.0.0.1:9")), Ok(()));
+
+        let config = Config {
+            ports: Some(vec![443..=443, 8000..=8999]),
+            allow: ranges(&["127.0.0.0/8"]),
+            ..Config::default()
+        };
+        let listed = Guard::new(&config);
+        for (text, is_open) in [
+            ("8.8.8.8:443", true),
+            ("127.0.0.1:8999", true),
+            ("8.8.8.8:80", false),
+            ("127.0.0.1:9000", false),
+        ] {
+            assert_eq!(listed.check(address(text)).is_ok(), is_open, "{text}");
+        }
+        assert!(
+            listed.vet_text("http://example.com/").is_err()
+                && listed.vet_text("https://example.com/").is_ok()
+        );
     }
 }

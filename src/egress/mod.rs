@@ -1,41 +1,54 @@
 //! Outbound HTTP: one guarded client for everything this server requests from others.
 //!
-//! Owns the address guard, name lookup and dialling, TLS trust, the connection pool, and the limits in time and bytes of every answer.
-//! It never decides whether a failure is retried (it only says whether it is transient) and never touches files or jobs. Called by the
-//! webhook deliverer ([`Egress::post`]), by the worker's source fetch ([`Egress::get`]) and, at submit, by the server
-//! ([`Egress::vet_url`], [`vet_headers`]).
+//! Owns the address guard, name lookup and dialling, the proxy, TLS trust, the connection pool, and the limits in time and bytes of every
+//! answer. It never decides whether a failure is retried (it only says whether it is transient) and never touches files or jobs. Called by
+//! the webhook deliverer ([`Egress::post`]), by the worker's source fetch ([`Egress::get`]), by destinations ([`Egress::send_trusted`]) and,
+//! at submit, by the server ([`Egress::vet_url`], [`vet_headers`]).
 
 #![deny(clippy::disallowed_methods)]
 
+mod coding;
 mod connector;
+mod dial;
+mod download;
 mod error;
 mod get;
 mod guard;
 mod headers;
 mod post;
+mod proxy;
+mod resolve;
+mod special;
 mod tls;
+mod trusted;
 #[cfg(test)]
 mod wire;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use ipnet::IpNet;
 use url::Url;
 
-use connector::Connector;
+use connector::{Connector, Route};
+use dial::Dialer;
 use guard::Guard;
+use resolve::Lookups;
 
-pub use connector::{Lookup, Resolver};
+pub use download::Fetched;
 pub use error::{EgressError, Phase, Refused, RefusedKind};
-pub use get::{Fetched, Get, REDIRECTS_MAX};
+pub use get::{Get, REDIRECTS_MAX};
 pub use guard::URL_BYTES_MAX;
 pub use headers::{HEADER_BYTES_MAX, HEADERS_MAX, vet_headers};
 pub use post::{Answer, Post};
+pub use proxy::Proxy;
+pub use resolve::{Lookup, Resolver};
+pub use trusted::{TrustedBody, Way};
 
 /// Idle connections kept to one scheme, host and port: as many as may be in flight to one webhook receiver.
 const IDLE_PER_HOST_MAX: usize = 64;
@@ -49,13 +62,26 @@ const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
 pub struct Config {
     /// Ranges that may be reached beside public addresses.
     pub allow: Vec<IpNet>,
+    /// Ranges that are never reached, public or allowed though they be.
+    pub deny: Vec<IpNet>,
+    /// Ports that requests may go to. `None`: all but those that belong to other protocols; within `allow`, all.
+    pub ports: Option<Vec<RangeInclusive<u16>>>,
+    /// What requests are sent by. It looks up names, and so it is the proxy that decides which addresses they may lead to; literal
+    /// addresses in URLs, and ports, are judged here all the same.
+    pub proxy: Option<Proxy>,
     /// Time for name lookup, TCP and TLS of one connection together.
     pub connect_timeout: Duration,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { allow: Vec::new(), connect_timeout: Duration::from_secs(5) }
+        Config {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            ports: None,
+            proxy: None,
+            connect_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -68,7 +94,9 @@ pub struct Egress {
 #[derive(Debug)]
 struct Inner {
     guard: Arc<Guard>,
+    proxy: Option<Proxy>,
     client: Client<Connector, Full<Bytes>>,
+    trusted: trusted::Clients,
 }
 
 impl Egress {
@@ -78,7 +106,7 @@ impl Egress {
     /// # Errors
     /// [`EgressError::Setup`] when TLS cannot be configured.
     pub fn new(config: &Config) -> Result<Egress, EgressError> {
-        Egress::with_resolver(config, connector::system_resolver())
+        Egress::with_resolver(config, resolve::system_resolver())
     }
 
     /// Like [`Egress::new`] with another way from names to addresses; the guard judges its answers just the same.
@@ -94,16 +122,22 @@ impl Egress {
         resolver: Resolver,
         roots: rustls::RootCertStore,
     ) -> Result<Egress, EgressError> {
-        let guard = Arc::new(Guard::new(config.allow.clone()));
+        let guard = Arc::new(Guard::new(config));
+        let lookups = Lookups::new(resolver);
         let trust = tls::Trust::new(roots)?;
-        let connector = Connector::new(guard.clone(), resolver, trust, config.connect_timeout);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .http1_max_buf_size(ANSWER_HEAD_BYTES_MAX)
-            .build(connector);
-        Ok(Egress { inner: Arc::new(Inner { guard, client }) })
+        let direct = Route::Direct(Dialer::trusting(lookups.clone()));
+        let by_proxy = config.proxy.as_ref().map(|proxy| Route::by(proxy, Dialer::trusting(lookups.clone())));
+        let guarded = || Route::Direct(Dialer::guarded(Arc::clone(&guard), lookups));
+        let connect = |route| pool().build(Connector::new(route, trust.clone(), config.connect_timeout));
+        let trusted = trusted::Clients::new(|way| {
+            let connector = match (way, &by_proxy) {
+                (Way::ByProxy, Some(by_proxy)) => by_proxy.clone(),
+                _ => direct.clone(),
+            };
+            pool().build(Connector::new(connector, trust.clone(), config.connect_timeout))
+        });
+        let client = connect(by_proxy.clone().unwrap_or_else(guarded));
+        Ok(Egress { inner: Arc::new(Inner { guard, proxy: config.proxy.clone(), client, trusted }) })
     }
 
     /// Parses a URL and judges what its text tells, without any lookup: scheme http or https, a host, no credentials, no literal address
@@ -114,4 +148,15 @@ impl Egress {
     pub fn vet_url(&self, url: &str) -> Result<Url, Refused> {
         self.inner.guard.vet_text(url)
     }
+}
+
+/// How connections are kept.
+fn pool() -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+        .http1_max_buf_size(ANSWER_HEAD_BYTES_MAX);
+    builder
 }

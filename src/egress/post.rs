@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, Uri};
 use url::Url;
 
 use super::error::{EgressError, Phase};
@@ -85,8 +85,17 @@ impl Egress {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = guard::request_uri(url)?;
+        if let Some(credentials) = self.proxy_credentials(request.uri()) {
+            headers.insert(header::PROXY_AUTHORIZATION, credentials);
+        }
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    /// What a proxy wants to see with a request that is sent to it as it is. Into a tunnel it must not go.
+    pub(super) fn proxy_credentials(&self, uri: &Uri) -> Option<HeaderValue> {
+        let proxy = self.inner.proxy.as_ref().filter(|_| uri.scheme_str() == Some("http"))?;
+        proxy.credentials().cloned()
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -105,7 +114,7 @@ impl Egress {
 }
 
 /// What hyper's client means: an error of our connector as it was, an unreadable answer, or a broken connection.
-fn client_error(error: &(dyn std::error::Error + 'static)) -> EgressError {
+pub(super) fn client_error(error: &(dyn std::error::Error + 'static)) -> EgressError {
     let mut cause = Some(error);
     let mut deepest = error;
     while let Some(current) = cause {
@@ -194,7 +203,7 @@ mod tests {
     }
 
     fn send(text: impl Into<String>) -> Step {
-        Step::Send(text.into())
+        Step::Send(text.into().into())
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::error::EgressError;
 
 /// A TLS client configuration, and whether it trusts anybody.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Trust {
     /// What rustls needs for a handshake.
     pub(super) config: ClientConfig,

@@ -12,14 +12,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use url::Url;
 
-use super::connector::Resolver;
-use super::{Config, Egress, tls};
+use super::{Config, Egress, Proxy, Resolver, resolve, tls};
 
 /// What a receiver does next on a connection.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// Writes this.
-    Send(String),
+    Send(Vec<u8>),
     /// Writes these bytes over and over until the other end closes.
     Flood(&'static str),
     /// Writes one byte every 10 ms until the other end closes.
@@ -66,7 +65,7 @@ impl Wire {
     /// Answers everything with the same text.
     pub(super) async fn answering(text: impl Into<String>) -> Wire {
         let text = text.into();
-        Wire::serve(move |_| vec![Step::Send(text.clone())]).await
+        Wire::serve(move |_| vec![Step::Send(text.clone().into())]).await
     }
 
     pub(super) fn url(&self, path: &str) -> Url {
@@ -93,7 +92,7 @@ async fn converse(mut stream: TcpStream, seen: &Seen, script: &(impl Fn(&str) ->
         seen.requests.lock().unwrap().push(request.clone());
         for step in script(&request) {
             let going_on = match step {
-                Step::Send(text) => stream.write_all(text.as_bytes()).await.is_ok(),
+                Step::Send(text) => stream.write_all(&text).await.is_ok(),
                 Step::Flood(text) => {
                     while stream.write_all(text.as_bytes()).await.is_ok() {}
                     false
@@ -142,16 +141,25 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
 
 /// A client that may reach `allow` and has a second to connect.
 pub(super) fn egress(allow: &str) -> Egress {
-    let config = Config { allow: vec![allow.parse().unwrap()], connect_timeout: Duration::from_secs(1) };
-    Egress::assemble(&config, super::connector::system_resolver(), rustls::RootCertStore::empty()).unwrap()
+    let connect_timeout = Duration::from_secs(1);
+    let config = Config { allow: vec![allow.parse().unwrap()], connect_timeout, ..Config::default() };
+    Egress::assemble(&config, resolve::system_resolver(), rustls::RootCertStore::empty()).unwrap()
 }
 
 /// The same with every name leading to `addresses`, and with an authority that has signed for `receiver.test`.
 pub(super) fn egress_resolving(allow: &str, addresses: Vec<SocketAddr>) -> Egress {
-    let config = Config { allow: vec![allow.parse().unwrap()], connect_timeout: Duration::from_millis(300) };
+    let connect_timeout = Duration::from_millis(300);
+    let config = Config { allow: vec![allow.parse().unwrap()], connect_timeout, ..Config::default() };
     let resolver: Resolver = Arc::new(move |_, _| {
         let addresses = addresses.clone();
         Box::pin(async move { Ok(addresses) })
     });
+    Egress::assemble(&config, resolver, tls::tests::roots()).unwrap()
+}
+
+/// A client that sends everything by a proxy, and knows no name itself.
+pub(super) fn egress_by(proxy: Proxy) -> Egress {
+    let config = Config { proxy: Some(proxy), connect_timeout: Duration::from_secs(1), ..Config::default() };
+    let resolver: Resolver = Arc::new(|_, _| Box::pin(async { Err(std::io::Error::other("no names here")) }));
     Egress::assemble(&config, resolver, tls::tests::roots()).unwrap()
 }

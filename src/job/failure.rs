@@ -37,11 +37,13 @@ pub enum Code {
     Crashed,
     /// Reading or writing stored bytes failed.
     StorageError,
+    /// An output could not be delivered to its destination.
+    DestinationError,
 }
 
 impl Code {
     /// Every code, for documentation pages and tests.
-    pub const ALL: [Code; 14] = [
+    pub const ALL: [Code; 15] = [
         Code::SourceNotFound,
         Code::SourceTimeout,
         Code::SourceHttpError,
@@ -56,6 +58,7 @@ impl Code {
         Code::Panic,
         Code::Crashed,
         Code::StorageError,
+        Code::DestinationError,
     ];
 
     /// The word.
@@ -75,6 +78,7 @@ impl Code {
             Code::Panic => "panic",
             Code::Crashed => "crashed",
             Code::StorageError => "storage_error",
+            Code::DestinationError => "destination_error",
         }
     }
 }

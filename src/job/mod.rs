@@ -19,7 +19,7 @@ pub use failure::{Code, Failure};
 pub use history::{AttemptEnd, AttemptRecord, Suspicion};
 pub use id::JobId;
 pub use probe::{Probe, Readiness};
-pub use record::{AssetInfo, Job, Output, SourceInfo, Timings, Warning};
+pub use record::{AssetInfo, ImageInfo, Job, Output, SourceInfo, Timings, Warning};
 pub use spec::{Header, JobSpec, SourceSpec, WebhookSpec};
 pub use status::Status;
 pub use transition::{Attempt, Lease, Loss, Outcome, Render, Retention};

@@ -32,34 +32,46 @@ pub struct Timings {
 /// What is known of a stored source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceInfo {
+    /// What its header says; `None` from the moment when it was fetched and stored until somebody has looked into it, which may be the
+    /// end of a process.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageInfo>,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hex SHA-256 of the bytes.
+    pub sha256: String,
+    /// Whether the bytes live in the store's own transaction rather than among the blobs.
+    pub inline: bool,
+}
+
+/// What an image's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
     /// Format by content.
     pub format: Format,
     /// Stored width in pixels, before orientation.
     pub width: u32,
     /// Stored height in pixels, before orientation.
     pub height: u32,
-    /// Size in bytes.
-    pub bytes: u64,
-    /// Lower-case hex SHA-256 of the bytes.
-    pub sha256: String,
     /// Frames; 1 for a still image.
     pub frames: u32,
-    /// Whether the bytes live in the store's own transaction rather than among the blobs.
-    pub inline: bool,
 }
 
 impl SourceInfo {
     /// What is known once the header was read and the bytes were counted and hashed.
     pub fn new(header: &crate::pipeline::Header, bytes: u64, sha256: [u8; 32], inline: bool) -> SourceInfo {
-        SourceInfo {
-            format: header.format,
-            width: header.width,
-            height: header.height,
-            bytes,
-            sha256: super::hex(&sha256),
-            frames: header.frames,
-            inline,
-        }
+        SourceInfo { image: Some(header.into()), ..SourceInfo::unread(bytes, sha256, inline) }
+    }
+
+    /// What is known of bytes that were counted and hashed, and not looked into.
+    pub fn unread(bytes: u64, sha256: [u8; 32], inline: bool) -> SourceInfo {
+        SourceInfo { image: None, bytes, sha256: super::hex(&sha256), inline }
+    }
+}
+
+impl From<&crate::pipeline::Header> for ImageInfo {
+    fn from(header: &crate::pipeline::Header) -> ImageInfo {
+        ImageInfo { format: header.format, width: header.width, height: header.height, frames: header.frames }
     }
 }
 
@@ -128,6 +140,9 @@ pub struct Output {
     pub attempt: u32,
     /// Whether the bytes live in the store's own transaction rather than among the blobs.
     pub inline: bool,
+    /// Where it was delivered to beside being kept, as a URL of the destination's own kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
 }
 
 /// Something a person may want to know although the job succeeded.
@@ -171,7 +186,7 @@ pub struct Job {
     pub suspicion: Option<Suspicion>,
     /// Stages done over stages planned in the running attempt; 1 once succeeded. Live only, never stored in between.
     pub progress: f32,
-    /// Bytes of memory that an attempt is planned to need; 0 while unknown (a source not yet fetched).
+    /// Bytes of memory that an attempt is planned to need; 0 while unknown (a source not yet fetched, or not yet looked into).
     pub memory_bytes: u64,
     /// Whether cancelling was asked for while an attempt runs.
     pub cancel_requested: bool,

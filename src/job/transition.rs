@@ -146,12 +146,15 @@ impl Job {
         }
     }
 
-    /// Whether anything must be fetched before the pipeline can run: the source, or an image that an operation names by its URL.
+    /// Whether anything must be fetched or found out before it is known what the pipeline needs: of the source, or of an image that an
+    /// operation names by its URL.
     pub fn needs_fetch(&self) -> bool {
-        self.lacks_source() || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)))
+        let is_unread = self.source.as_ref().is_some_and(|source| source.image.is_none());
+        let names_url = || self.spec.pipeline.inputs().any(|(_, input)| matches!(input, Input::Url(_)));
+        is_unread || self.lacks_source() || names_url()
     }
 
-    /// Whether the source is still where its URL says: nothing has been decoded before it is stored here.
+    /// Whether the source is still where its URL says: no image has been looked into before it is stored here.
     fn lacks_source(&self) -> bool {
         self.source.is_none() && matches!(self.spec.source, SourceSpec::Url { .. })
     }
@@ -183,7 +186,8 @@ impl Job {
         }
     }
 
-    /// The running attempt has fetched and stored the source: its headers are erased, its needs known.
+    /// The running attempt has stored the source that it fetched, whose headers are erased with that; or has looked into it, and knows what
+    /// it needs.
     pub fn set_source(&mut self, source: SourceInfo, memory_bytes: u64) {
         self.version += LIVE_VERSIONS;
         self.source = Some(source);
@@ -255,17 +259,16 @@ impl Job {
         }
     }
 
-    /// The attempt went missing: back to the queue, without counting it. Whose process died becomes a suspect, unless its image was still
-    /// being fetched and that happens for the first time; after [`DEATHS_MAX`] deaths in which it was alone, nobody else can have been the cause.
+    /// The attempt went missing: back to the queue, without counting it. Whose process died becomes a suspect, unless its source was still
+    /// being fetched, which is stored before anybody looks into it; after [`DEATHS_MAX`] deaths in which it was alone, nobody else can have
+    /// been the cause.
     pub fn reap(&mut self, loss: Loss, retention: &Retention, now: Timestamp) {
         self.version += LIVE_VERSIONS;
         let end = match loss {
             Loss::Lease => AttemptEnd::Lost,
             Loss::Process => AttemptEnd::Died,
         };
-        // A header can kill before the source is stored. A second death while it was being fetched is no accident any more.
-        let is_first = !self.attempts.iter().any(|attempt| attempt.end == AttemptEnd::Died);
-        let is_fetch = self.lacks_source() && is_first && self.suspicion.is_none();
+        let is_fetch = self.lacks_source() && self.suspicion.is_none();
         self.remember(end, None, now);
         if loss == Loss::Process && !is_fetch {
             let suspicion = self.suspicion.get_or_insert_default();

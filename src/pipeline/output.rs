@@ -3,6 +3,7 @@
 //! Owns the specification of an output, the rules between its options, and which of them a format has no use for. Reads JSON, knows no
 //! codec. Called by `api` to read specs, by `plan` and by the encoders.
 
+mod destination;
 mod ignored;
 mod options;
 
@@ -15,6 +16,7 @@ use super::{
     params::{self, escape_pointer_token},
 };
 
+pub use destination::{Destination, KEY_BYTES_MAX, destination_schema};
 pub(super) use ignored::ignored;
 pub use options::{ChromaSubsampling, ColorProfile, FLAT_PERCENT, KeepMetadata, OUTPUT_PARAMS, OutputFormat};
 
@@ -65,6 +67,9 @@ pub struct OutputSpec {
     /// File name offered to who downloads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
+    /// Where it is delivered to beside being kept here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
 }
 
 /// Which frames of an animation are kept.
@@ -99,6 +104,7 @@ impl OutputSpec {
             background: color::WHITE,
             frames: None,
             filename: None,
+            destination: None,
         }
     }
 
@@ -116,7 +122,7 @@ impl OutputSpec {
             problems.push(Problem { pointer: pointer.to_owned(), detail });
             return None;
         };
-        params::check(object, OUTPUT_PARAMS, &["name", "operations"], pointer, problems);
+        params::check(object, OUTPUT_PARAMS, &["name", "operations", "destination"], pointer, problems);
         let name = read_name(object, index, pointer, problems);
         let operations = match object.get("operations") {
             None | Some(Value::Null) => Vec::new(),
@@ -128,15 +134,19 @@ impl OutputSpec {
             problems
                 .push(Problem { pointer: format!("{pointer}/{}", escape_pointer_token("filename")), detail });
         }
+        let destination = object.get("destination").filter(|value| !value.is_null());
+        let destination = destination
+            .and_then(|value| destination::read(value, &format!("{pointer}/destination"), problems));
         contradictions(object, pointer, problems);
         if problems.len() > before {
             return None;
         }
         let mut scalars = params::plain(object, OUTPUT_PARAMS);
         scalars.remove("operations");
+        scalars.remove("destination");
         scalars.insert("name".to_owned(), Value::from(name));
         match serde_json::from_value::<OutputSpec>(Value::Object(scalars)) {
-            Ok(spec) => Some(OutputSpec { operations, ..spec }),
+            Ok(spec) => Some(OutputSpec { operations, destination, ..spec }),
             Err(error) => {
                 problems.push(Problem { pointer: pointer.to_owned(), detail: error.to_string() });
                 None

@@ -189,6 +189,7 @@ mod tests {
             filename: None,
             attempt,
             inline: false,
+            location: None,
         }
     }
 

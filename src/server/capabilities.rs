@@ -31,6 +31,7 @@ impl Prepared {
             presets: config.presets.keys().cloned().collect(),
             assets: services.assets.names().map(str::to_owned).collect(),
             fonts: services.assets.fonts().names().map(str::to_owned).collect(),
+            destinations: config.destinations.clone(),
             assets_max: config.assets_max,
             asset_bytes_max: config.asset_bytes_max,
             image: services.image_limits,

@@ -40,6 +40,8 @@ pub struct Config {
     pub max_attempts_default: u32,
     /// Presets by name: a job specification's fields, judged by [`crate::api::spec::check_preset`] before they come here.
     pub presets: BTreeMap<String, Value>,
+    /// Names of the destinations that outputs may be delivered to.
+    pub destinations: Vec<String>,
 }
 
 impl Default for Config {
@@ -61,6 +63,7 @@ impl Default for Config {
             timeout_default: Duration::from_secs(60),
             max_attempts_default: 8,
             presets: BTreeMap::new(),
+            destinations: Vec::new(),
         }
     }
 }

@@ -15,8 +15,12 @@ use crate::queue::InlineKey;
 pub(super) async fn read(call: &Call) -> Result<Response<Body>, ApiError> {
     call.wait()?;
     let job = call.job().await?;
-    let Some(source) = &job.source else {
-        let detail = "The job's source has not been fetched.";
+    let looked_into = job.source.as_ref().and_then(|source| Some((source, source.image?)));
+    let Some((source, image)) = looked_into else {
+        let detail = match job.source {
+            None => "The job's source has not been fetched.",
+            Some(_) => "What was fetched is no image that could be read.",
+        };
         return Err(if job.status.is_terminal() {
             ApiError::new(Code::NotFound, detail)
         } else {
@@ -27,11 +31,11 @@ pub(super) async fn read(call: &Call) -> Result<Response<Body>, ApiError> {
         if source.inline { Place::Row(InlineKey::Source) } else { Place::Blob(BlobKey::Source(job.id)) };
     let stored = Stored {
         job: job.id,
-        format: source.format,
+        format: image.format,
         bytes: source.bytes,
         sha256: &source.sha256,
         place,
-        disposition: disposition::value(Kind::Attachment, &format!("source.{}", source.format.extension())),
+        disposition: disposition::value(Kind::Attachment, &format!("source.{}", image.format.extension())),
     };
     let mut response = stored::serve(call, stored).await?;
     let policy = HeaderValue::from_static("sandbox; default-src 'none'");

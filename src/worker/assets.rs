@@ -71,7 +71,13 @@ async fn fetched(rooms: &Rooms, url: &str) -> Result<(u64, Held), WorkError> {
     let url = rooms.egress.vet_url(url).map_err(|refused| fetch_failed(&refused.into()))?;
     let source = &rooms.config.source;
     let headers = crate::egress::vet_headers(&[]).map_err(|refused| fetch_failed(&refused.into()))?;
-    let get = Get { url, headers, timeout: source.total_timeout, bytes_max: source.asset_bytes_max };
+    let get = Get {
+        url,
+        headers,
+        timeout: source.total_timeout,
+        answer_timeout: source.answer_timeout,
+        bytes_max: source.asset_bytes_max,
+    };
     Ok(match receive(rooms, get).await? {
         Body::Small(bytes) => (bytes.len() as u64, Held::Memory(bytes)),
         Body::Spooled(spool) => (spool.len(), Held::Spool(spool)),

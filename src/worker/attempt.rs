@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::assets::{self, Given};
 use super::control::{AttemptControl, Stop};
+use super::deliver::{Wanted, deliver};
 use super::error::{Judge, WorkError};
 use super::execute::{Executed, Source, Task, execute, timed_out};
 use super::fetch::{self, FetchedSource};
@@ -17,7 +18,7 @@ use super::memory::MemoryGrant;
 use super::pool::Ended;
 use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX};
-use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, Timings, Warning};
+use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, SourceInfo, Timings, Warning};
 use crate::pipeline::{Encoded, Input};
 use crate::queue::{Claimed, Finish, QueueError};
 use crate::telemetry::Complaint;
@@ -28,14 +29,6 @@ const CLOCK_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// Between two tries to record an end that the store could not commit.
 const FINISH_RETRY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// What fetching has led to.
-enum Got {
-    /// The source, which was not there.
-    Source(FetchedSource),
-    /// The memory needed for a source that was there, once its operations' images are known.
-    Planned(Source, u64),
-}
 
 /// What a pool thread will need.
 struct Prepared {
@@ -115,14 +108,17 @@ impl Run {
             let memory_bytes = self.memory_needed(job, &source, &given).await?;
             Prepared { source, given, memory_bytes }
         };
-        let grant = Arc::new(match grant.filter(|_| prepared.memory_bytes <= job.memory_bytes) {
+        let mut grant = Arc::new(match grant.filter(|_| prepared.memory_bytes <= job.memory_bytes) {
             Some(grant) => grant,
             None => self.unless_stopped(self.rooms.memory.take(prepared.memory_bytes)).await?,
         });
         let assets = assets::load(prepared.given).await?;
         let made = self.execute(job, prepared.source, assets, &grant, slot).await?;
-        let stored = self.store(job, made).await?;
-        Ok(stored)
+        if let Some(grant) = Arc::get_mut(&mut grant) {
+            // Only the outputs are left of what it was planned for, and delivering them may take a while.
+            grant.shrink_to(made.outputs.iter().map(|(encoded, _)| encoded.bytes.len() as u64).sum());
+        }
+        self.store(job, made).await
     }
 
     /// What the job was planned for, or more: an asset of the settings may have become another with the last start.
@@ -148,45 +144,56 @@ impl Run {
         }
     }
 
-    /// Fetches within the attempt's time whatever isn't there: first what operations name, then the source.
+    /// Fetches within the attempt's time whatever isn't there, and finds out what it needs.
     async fn fetch(&mut self, job: &Job, inline_source: Option<Bytes>) -> Result<Prepared, WorkError> {
         let began = Instant::now();
-        let fetching = tokio::time::timeout(job.spec.timeout, async {
-            let given = assets::gather(&self.rooms, job).await?;
-            let (inputs, asset_bytes) = (assets::look(&self.rooms, &given).await?, assets::bytes(&given));
-            if job.source.is_some() {
-                let source = self.stored_source(job, inline_source)?;
-                let planned = fetch::plan_again(&self.rooms, &source, &job.spec, inputs, asset_bytes).await?;
-                return Ok((given, Got::Planned(source, planned)));
-            }
-            let fetched = fetch::fetch(&self.rooms, job.id, &job.spec, inputs, asset_bytes).await?;
-            Ok((given, Got::Source(fetched)))
-        });
-        let fetched = self.unless_stopped(fetching).await;
+        let fetching = tokio::time::timeout(job.spec.timeout, self.gather(job, inline_source));
+        let gathered = self.unless_stopped(fetching).await;
         self.fetch_time = began.elapsed();
-        let (given, got) = fetched?.map_err(|_| timed_out(&job.spec))??;
-        let (source, memory_bytes) = match got {
-            Got::Source(fetched) => self.keep_source(job, fetched).await?,
-            Got::Planned(source, memory_bytes) => (source, memory_bytes),
+        let gathered = gathered.and_then(|gathered| gathered.map_err(|_| timed_out(&job.spec))).flatten();
+        if gathered.is_err() && job.source.is_none() {
+            // If the job was deleted meanwhile, nobody else removes what was fetched for it.
+            self.unpublished.push(BlobKey::Source(job.id));
+        }
+        gathered
+    }
+
+    /// First the source, which is on stable storage before anybody looks into any image; then what operations name.
+    async fn gather(&self, job: &Job, inline_source: Option<Bytes>) -> Result<Prepared, WorkError> {
+        let (source, info) = match &job.source {
+            Some(info) => (self.stored_source(job, inline_source)?, info.clone()),
+            None => self.fetch_source(job).await?,
         };
+        let given = assets::gather(&self.rooms, job).await?;
+        let inputs = assets::look(&self.rooms, &given).await?;
+        let looked = fetch::look(&self.rooms, &source, &job.spec, inputs, assets::bytes(&given));
+        let (header, memory_bytes) = looked.await?;
+        if info.image.is_none() {
+            self.record_source(SourceInfo { image: Some((&header).into()), ..info }, None, memory_bytes)
+                .await?;
+        }
         Ok(Prepared { source, given, memory_bytes })
     }
 
-    /// Hands a fetched source to the queue.
-    async fn keep_source(&mut self, job: &Job, fetched: FetchedSource) -> Result<(Source, u64), WorkError> {
-        let memory_bytes = fetched.memory_bytes;
-        let stored =
-            self.rooms.queue.set_source(self.lease, fetched.info, fetched.inline.clone(), memory_bytes);
-        if stored.await.retry()?.is_none() {
-            // If the job was deleted meanwhile, nobody else removes what was fetched for it.
-            self.unpublished.push(BlobKey::Source(job.id));
-            return Err(WorkError::Lost);
-        }
-        let source = match fetched.inline {
+    /// Fetches the source and hands it to the queue.
+    async fn fetch_source(&self, job: &Job) -> Result<(Source, SourceInfo), WorkError> {
+        let FetchedSource { info, inline } = fetch::fetch(&self.rooms, job.id, &job.spec).await?;
+        self.record_source(info.clone(), inline.clone(), 0).await?;
+        let source = match inline {
             Some(bytes) => Source::Bytes(bytes),
             None => Source::File(self.rooms.blobs.local_path(&BlobKey::Source(job.id))),
         };
-        Ok((source, memory_bytes))
+        Ok((source, info))
+    }
+
+    async fn record_source(
+        &self,
+        info: SourceInfo,
+        inline: Option<Bytes>,
+        memory_bytes: u64,
+    ) -> Result<(), WorkError> {
+        let stored = self.rooms.queue.set_source(self.lease, info, inline, memory_bytes).await.retry()?;
+        stored.map(drop).ok_or(WorkError::Lost)
     }
 
     /// Runs the pipeline on a pool thread. The clock starts when a thread takes it, less what a fetch has used: waiting for memory or for
@@ -262,7 +269,8 @@ impl Run {
         self.control.stop_reason().map_or_else(|| timed_out(&job.spec), stopped)
     }
 
-    /// Stores every output: small ones travel with the finishing transaction, others become blobs under this attempt's keys.
+    /// Stores every output: small ones travel with the finishing transaction, others become blobs under this attempt's keys. Then delivers
+    /// those that are wanted elsewhere.
     async fn store(&mut self, job: &Job, made: Executed) -> Result<Stored, WorkError> {
         let began = Instant::now();
         let mut stored = Stored {
@@ -271,8 +279,12 @@ impl Run {
             analysis: made.analysis,
             warnings: made.warnings.into_iter().map(Warning::from).collect(),
         };
+        let mut wanted = Vec::new();
         for ((encoded, digest), spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
             let (output, bytes) = self.output(encoded, &digest, spec.filename.clone());
+            if let Some(destination) = spec.destination.clone() {
+                wanted.push(Wanted { index: stored.outputs.len(), destination, bytes: bytes.clone() });
+            }
             if output.inline {
                 stored.inline.push((output.name.clone(), bytes));
             } else {
@@ -282,6 +294,10 @@ impl Run {
                 self.rooms.blobs.put(&key, bytes).await.retry()?;
             }
             stored.outputs.push(output);
+        }
+        if !wanted.is_empty() {
+            // Whoever has lost the lease is stopped here: an attempt that came later may be delivering already.
+            self.unless_stopped(deliver(&self.rooms, wanted, &mut stored.outputs)).await??;
         }
         self.store_time = began.elapsed();
         Ok(stored)
@@ -303,6 +319,7 @@ impl Run {
             filename,
             attempt: self.lease.attempt,
             inline,
+            location: None,
         };
         (output, bytes)
     }

@@ -1,5 +1,5 @@
-//! Fetching `source.url` inside a job: streamed to the spool, looked at, stored like an upload. What operations name by URL comes the same
-//! way, and is not stored.
+//! Fetching `source.url` inside a job: streamed to the spool, stored like an upload, and only then looked into, so that an image that takes
+//! the process down with its header is known by its job. What operations name by URL comes the same way, and is not stored.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -14,16 +14,15 @@ use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX, SpoolFile};
 use crate::egress::{EgressError, Get};
 use crate::job::{Code, Failure, JobId, JobSpec, SourceInfo, SourceSpec};
-use crate::pipeline::{self, Assets, Header, Plan};
+use crate::pipeline::{self, Assets, Header};
 
 /// Bytes collected before they are written to the spool.
 const WRITE_BYTES: usize = 256 * 1024;
 
-/// A fetched source, stored.
+/// A fetched source on stable storage, which nobody has looked into yet.
 pub(super) struct FetchedSource {
     pub(super) info: SourceInfo,
     pub(super) inline: Option<Bytes>,
-    pub(super) memory_bytes: u64,
 }
 
 /// What has arrived: small bodies stay in memory.
@@ -32,14 +31,8 @@ pub(super) enum Body {
     Spooled(SpoolFile),
 }
 
-/// Fetches, checks and stores the source of a job. The caller's deadline cuts it off by dropping this future.
-pub(super) async fn fetch(
-    rooms: &Rooms,
-    id: JobId,
-    spec: &Arc<JobSpec>,
-    assets: Assets,
-    asset_bytes: u64,
-) -> Result<FetchedSource, WorkError> {
+/// Fetches and stores the source of a job. The caller's deadline cuts it off by dropping this future.
+pub(super) async fn fetch(rooms: &Rooms, id: JobId, spec: &JobSpec) -> Result<FetchedSource, WorkError> {
     let SourceSpec::Url { url, headers } = &spec.source else {
         return Err(WorkError::Discard(Failure::new(
             Code::StorageError,
@@ -50,11 +43,10 @@ pub(super) async fn fetch(
     let headers: Vec<_> = headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect();
     let headers = crate::egress::vet_headers(&headers).map_err(|refused| fetch_failed(&refused.into()))?;
     let url = rooms.egress.vet_url(url).map_err(|refused| fetch_failed(&refused.into()))?;
-    let SourceConfig { total_timeout, bytes_max, .. } = rooms.config.source;
-    let get = Get { url, headers, timeout: total_timeout, bytes_max };
+    let SourceConfig { total_timeout, answer_timeout, bytes_max, .. } = rooms.config.source;
+    let get = Get { url, headers, timeout: total_timeout, answer_timeout, bytes_max };
     let body = receive(rooms, get).await?;
-    let (header, plan) = look(rooms, &body, spec, assets).await?;
-    store(rooms, id, body, &header, &plan, asset_bytes).await
+    store(rooms, id, body).await
 }
 
 /// Fetches: small bodies into memory, others into the spool.
@@ -91,40 +83,14 @@ async fn write(
     file.write(vec![pending.split().freeze()]).await.retry()
 }
 
-/// The header of what has arrived, and the plan for it.
-async fn look(
-    rooms: &Rooms,
-    body: &Body,
-    spec: &Arc<JobSpec>,
-    assets: Assets,
-) -> Result<(Header, Plan), WorkError> {
-    let limits = rooms.config.limits;
-    let for_plan = Arc::clone(spec);
-    let probe = move |header: Result<Header, pipeline::Error>| {
-        let header = header?;
-        let plan = pipeline::plan(&header, &for_plan.pipeline, &assets, &limits)?;
-        Ok((header, plan))
-    };
-    let looked = match body {
-        Body::Small(bytes) => {
-            let bytes = bytes.clone();
-            rooms.look(move || probe(pipeline::probe(Cursor::new(bytes), &limits))).await?
-        }
-        Body::Spooled(file) => {
-            rooms.look_into(file, move |file| probe(pipeline::probe(file, &limits))).await?
-        }
-    };
-    looked.map_err(|error: pipeline::Error| WorkError::Discard(failure_of(&error)))
-}
-
-/// The memory that an attempt on a stored source needs, now that everything else is known: of `asset_bytes` and more.
-pub(super) async fn plan_again(
+/// Looks into a stored source: its header, and the memory that an attempt on it needs beside `asset_bytes` of other images.
+pub(super) async fn look(
     rooms: &Rooms,
     source: &Source,
     spec: &Arc<JobSpec>,
     assets: Assets,
     asset_bytes: u64,
-) -> Result<u64, WorkError> {
+) -> Result<(Header, u64), WorkError> {
     let limits = rooms.config.limits;
     let (source, spec) = (source.clone(), Arc::clone(spec));
     let work = move || {
@@ -136,38 +102,29 @@ pub(super) async fn plan_again(
                 (pipeline::probe(std::io::BufReader::new(file), &limits), length)
             }
         };
-        let plan = header.and_then(|header| pipeline::plan(&header, &spec.pipeline, &assets, &limits));
-        Ok(plan.and_then(|plan| limits.memory_of_job(plan.memory_bytes, length.saturating_add(asset_bytes))))
+        Ok(header.and_then(|header| {
+            let plan = pipeline::plan(&header, &spec.pipeline, &assets, &limits)?;
+            let memory = limits.memory_of_job(plan.memory_bytes, length.saturating_add(asset_bytes))?;
+            Ok((header, memory))
+        }))
     };
-    let planned = rooms.look(work).await?;
-    let planned = planned.map_err(|error: std::io::Error| source_unreadable(error.into()))?;
-    planned.map_err(|error| WorkError::Discard(failure_of(&error)))
+    let looked = rooms.look(work).await?;
+    let looked = looked.map_err(|error: std::io::Error| source_unreadable(error.into()))?;
+    looked.map_err(|error: pipeline::Error| WorkError::Discard(failure_of(&error)))
 }
 
-async fn store(
-    rooms: &Rooms,
-    id: JobId,
-    body: Body,
-    header: &Header,
-    plan: &Plan,
-    asset_bytes: u64,
-) -> Result<FetchedSource, WorkError> {
-    let (digest, length, inline) = match &body {
-        Body::Small(bytes) => (Sha256::digest(bytes).into(), bytes.len() as u64, true),
-        Body::Spooled(file) => (file.digest(), file.len(), false),
-    };
-    let memory_bytes =
-        rooms.config.limits.memory_of_job(plan.memory_bytes, length.saturating_add(asset_bytes));
-    let memory_bytes = memory_bytes.map_err(|error| WorkError::Discard(failure_of(&error)))?;
-    let info = SourceInfo::new(header, length, digest, inline);
-    let inline = match body {
-        Body::Small(bytes) => Some(bytes),
-        Body::Spooled(file) => {
-            rooms.blobs.put_spool(&BlobKey::Source(id), file).await.retry()?;
-            None
+async fn store(rooms: &Rooms, id: JobId, body: Body) -> Result<FetchedSource, WorkError> {
+    Ok(match body {
+        Body::Small(bytes) => {
+            let info = SourceInfo::unread(bytes.len() as u64, Sha256::digest(&bytes).into(), true);
+            FetchedSource { info, inline: Some(bytes) }
         }
-    };
-    Ok(FetchedSource { info, inline, memory_bytes })
+        Body::Spooled(file) => {
+            let info = SourceInfo::unread(file.len(), file.digest(), false);
+            rooms.blobs.put_spool(&BlobKey::Source(id), file).await.retry()?;
+            FetchedSource { info, inline: None }
+        }
+    })
 }
 
 /// An egress error in the words of the contract; messages carry no internal addresses.

@@ -24,6 +24,17 @@ pub(super) struct MemoryGrant {
     metrics: Arc<Metrics>,
 }
 
+impl MemoryGrant {
+    /// Gives back what is more than so many bytes.
+    pub(super) fn shrink_to(&mut self, bytes: u64) {
+        let kept = usize::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX).max(1);
+        let surplus = self.permit.num_permits().saturating_sub(kept);
+        if let Some(surplus) = self.permit.split(surplus) {
+            self.metrics.memory_granted_bytes.dec_by(bytes_of(surplus.num_permits()));
+        }
+    }
+}
+
 impl Drop for MemoryGrant {
     fn drop(&mut self) {
         self.metrics.memory_granted_bytes.dec_by(bytes_of(self.permit.num_permits()));
@@ -82,8 +93,11 @@ mod tests {
         assert!(futures_util::poll!(&mut outsized).is_pending());
         assert!(budget.try_take(1).is_none(), "nobody is served before those who wait");
         drop(small);
-        let outsized = outsized.await;
+        let mut outsized = outsized.await;
         assert_eq!(budget.free_bytes(), 0);
+        outsized.shrink_to(3 * UNIT_BYTES);
+        outsized.shrink_to(u64::MAX);
+        assert_eq!(budget.free_bytes(), 7 * UNIT_BYTES);
         drop(outsized);
         drop(budget.try_take(1).unwrap());
         assert_eq!(metrics.memory_granted_bytes.get(), 0);

@@ -3,11 +3,12 @@
 //!
 //! The event loop only waits here; decoding, operations and encoding happen on the [`Pool`]'s threads, which run at a lower scheduling
 //! priority than the loop's. How one attempt is executed on such a thread is `execute`'s business alone: a process in a sandbox can take
-//! its place without anybody noticing. Built and run by `app`; knows `queue`, `blob`, `egress` and `pipeline`, never HTTP.
+//! its place without anybody noticing. Built and run by `app`; knows `queue`, `blob`, `egress`, `destination` and `pipeline`, never HTTP.
 
 mod assets;
 mod attempt;
 mod control;
+mod deliver;
 mod error;
 mod execute;
 mod fetch;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use pool::Pool;
 pub use runner::Runner;
 
+use crate::destination::Destinations;
 use crate::pipeline::Limits;
 
 /// Settings of the worker.
@@ -36,6 +38,8 @@ pub struct Config {
     pub limits: Limits,
     /// How sources are fetched.
     pub source: SourceConfig,
+    /// Where results may be delivered to. Default: nowhere.
+    pub destinations: Destinations,
     /// How long running attempts may go on once the server is told to stop. Default 30 s.
     pub grace: Duration,
     /// How long a claimed job is safe from being given to somebody else; the same as the queue's. Default 30 s.
@@ -47,6 +51,8 @@ pub struct Config {
 pub struct SourceConfig {
     /// Time for one fetch in all. Default 60 s.
     pub total_timeout: Duration,
+    /// Time from a request to the first bytes of its answer. Default 30 s.
+    pub answer_timeout: Duration,
     /// Largest source, in bytes. Default 64 MiB.
     pub bytes_max: u64,
     /// Largest image fetched for an operation, in bytes. Default 8 MiB.
@@ -59,6 +65,7 @@ impl Default for SourceConfig {
     fn default() -> SourceConfig {
         SourceConfig {
             total_timeout: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(30),
             bytes_max: 64 << 20,
             asset_bytes_max: 8 << 20,
             fetches_max: 16,
@@ -74,6 +81,7 @@ impl Default for Config {
             memory_bytes_max: limits.memory_bytes_max,
             limits,
             source: SourceConfig::default(),
+            destinations: Destinations::default(),
             grace: Duration::from_secs(30),
             lease_duration: Duration::from_secs(30),
         }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use minilab::clock::{Clock, Timestamp};
 use minilab::job::{
-    Attempt, DeliveryResult, DeliveryStatus, Event, Job, JobId, JobSpec, Outcome, Output, Render, Retention,
-    SourceInfo, SourceSpec, WebhookSpec,
+    Attempt, DeliveryResult, DeliveryStatus, Event, ImageInfo, Job, JobId, JobSpec, Outcome, Output, Render,
+    Retention, SourceInfo, SourceSpec, WebhookSpec,
 };
 use minilab::pipeline::{Format, Pipeline};
 use minilab::store::sqlite::{Options, SqliteStore};
@@ -61,12 +61,9 @@ fn new_job() -> NewJob {
         metadata: BTreeMap::new(),
     };
     let source = SourceInfo {
-        format: Format::Jpeg,
-        width: 4000,
-        height: 3000,
+        image: Some(ImageInfo { format: Format::Jpeg, width: 4000, height: 3000, frames: 1 }),
         bytes: 3_400_000,
         sha256: "0".repeat(64),
-        frames: 1,
         inline: false,
     };
     let now = Clock::System.now();
@@ -169,6 +166,7 @@ async fn finish_one(store: &SqliteStore) -> minilab::store::Result<bool> {
             filename: None,
             attempt: claimed.lease.attempt,
             inline: false,
+            location: None,
         };
         let finish = Finish {
             lease: claimed.lease,

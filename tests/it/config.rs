@@ -57,6 +57,7 @@ fn the_tables_defaults_are_the_rooms_own() {
     assert_eq!(settings.queue.public_url, queue.public_url);
     let source = minilab::worker::SourceConfig::default();
     assert_eq!(settings.worker.source.total_timeout, source.total_timeout);
+    assert_eq!(settings.worker.source.answer_timeout, source.answer_timeout);
     assert_eq!(settings.worker.source.bytes_max, source.bytes_max);
     let server = minilab::server::Config::default();
     assert_eq!(format!("{:?}", settings.server), format!("{server:?}"));
@@ -200,4 +201,53 @@ fn a_configured_secret_is_taken_and_none_is_made() {
     configured.webhook_secrets = again.webhook_secrets;
     configured.ensure_webhook_secret().unwrap();
     assert!(!directory.path().join("other").exists());
+}
+
+#[test]
+fn destinations_have_options_and_may_use_the_environment_of_their_kind() {
+    let (_directory, path) = file(
+        "[destinations.media]\nurl = \"s3://bucket/a\"\nregion = \"x\"\nproxy = false\n\
+         [destinations.shelf]\nurl = \"file:///srv/media\"\n",
+    );
+    let environment = pairs(&[
+        ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+        ("PATH", "/bin"),
+        ("MINILAB_EGRESS_DENY", "8.8.0.0/16"),
+    ]);
+    let loaded = load(&Sources { file: Some(path), environment, ..nothing() }).unwrap();
+    let media = &loaded.settings.destinations["media"];
+    assert_eq!((media.url.as_str(), media.options["region"].as_str()), ("s3://bucket/a", "x"));
+    assert_eq!(media.options["proxy"], "false");
+    assert_eq!(media.environment, pairs(&[("AWS_SECRET_ACCESS_KEY", "s3cret")]));
+    assert!(!format!("{:?}", loaded.settings).contains("s3cret"));
+    assert_eq!(loaded.settings.destinations["shelf"].url, "file:///srv/media");
+    assert_eq!(loaded.settings.egress.deny.len(), 1);
+
+    let (_directory, path) = file(
+        "destinations.Media = {url = \"s3://a\"}\ndestinations.b = \"s3://a\"\ndestinations.c.d.e = 1\n",
+    );
+    let told = mistakes(&Sources { file: Some(path), ..nothing() });
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told.iter().any(|mistake| mistake.contains("destinations.Media") && mistake.contains("a to z")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_proxy_is_never_shown_and_has_no_flag() {
+    let environment = pairs(&[("MINILAB_EGRESS_PROXY", "http://user:s3cret@proxy.test:3128")]);
+    let settings = load(&Sources { environment, ..nothing() }).unwrap().settings;
+    assert!(settings.egress.proxy.is_some() && !format!("{settings:?}").contains("s3cret"));
+    let environment = pairs(&[("MINILAB_EGRESS_PROXY", "https://user:s3cret@proxy.test")]);
+    let told = mistakes(&Sources { environment, ..nothing() });
+    assert!(
+        told.len() == 1 && !told[0].contains("s3cret") && told[0].contains("MINILAB_EGRESS_PROXY"),
+        "{told:?}"
+    );
+    assert!(
+        minilab::config::SETTINGS
+            .iter()
+            .any(|setting| setting.name == "egress.proxy" && setting.flag().is_none())
+    );
 }

@@ -7,8 +7,8 @@ use minilab::api::spec::{Form, Rules, read};
 use minilab::api::{JobView, PlanView, WebhookBody};
 use minilab::clock::Timestamp;
 use minilab::job::{
-    AttemptEnd, AttemptRecord, Code, Event, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status,
-    Timings, Warning,
+    AttemptEnd, AttemptRecord, Code, Event, Failure, ImageInfo, Job, JobId, JobSpec, Output, SourceInfo,
+    Status, Timings, Warning,
 };
 use minilab::pipeline::Format;
 use serde_json::{Value, json};
@@ -39,6 +39,7 @@ fn spec() -> JobSpec {
         timeout_default: Duration::from_secs(60),
         max_attempts_default: 8,
         presets: &BTreeMap::new(),
+        destinations: &[],
         fonts: &minilab::pipeline::Fonts::bundled(),
         vet_url: &|_| Ok(()),
         vet_headers: &|_| Ok(()),
@@ -69,12 +70,9 @@ fn job() -> Job {
     job.expires_at = Some(at("2026-11-28T12:00:00.103Z"));
     job.timings = Timings { queued: 3, fetch: 40, decode: 31, operations: 12, encode: 9, store: 4 };
     job.source = Some(SourceInfo {
-        format: Format::Jpeg,
-        width: 4000,
-        height: 3000,
+        image: Some(ImageInfo { format: Format::Jpeg, width: 4000, height: 3000, frames: 1 }),
         bytes: 3_400_000,
         sha256: "aa".repeat(32),
-        frames: 1,
         inline: false,
     });
     job.outputs = vec![Output {
@@ -88,6 +86,7 @@ fn job() -> Job {
         filename: None,
         attempt: 2,
         inline: true,
+        location: None,
     }];
     job.analysis = [("blurhash".to_owned(), json!("LGHVC*2@|aKOuvR%jsaZhTfifOfi"))].into();
     job.warnings =

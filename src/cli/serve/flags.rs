@@ -50,7 +50,7 @@ impl Args for ServeArgs {
             "Each setting is also an environment variable, and a key of the configuration file: --data-dir is MINILAB_DATA_DIR and \
              `data_dir`, --limits-body is MINILAB_LIMITS_BODY and `limits.body`. Flags win over variables, variables over the file. \
              The secret that signs webhooks is MINILAB_WEBHOOK_SECRET or `webhook_secret`; without it one is made at the first start \
-             (see `minilab webhook-secret`).",
+             (see `minilab webhook-secret`). A proxy may need a password, so that it has no flag either: MINILAB_EGRESS_PROXY.",
         )
     }
 

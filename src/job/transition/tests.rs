@@ -1,7 +1,7 @@
 //! The state machine, change by change.
 
 use super::*;
-use crate::job::{Code, Header, JobSpec, WebhookSpec};
+use crate::job::{Code, Header, ImageInfo, JobSpec, WebhookSpec};
 use crate::pipeline::{Format, Pipeline};
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -36,15 +36,8 @@ fn running() -> Job {
 }
 
 fn source() -> SourceInfo {
-    SourceInfo {
-        format: Format::Jpeg,
-        width: 1,
-        height: 1,
-        bytes: 1,
-        sha256: String::new(),
-        frames: 1,
-        inline: false,
-    }
+    let image = ImageInfo { format: Format::Jpeg, width: 1, height: 1, frames: 1 };
+    SourceInfo { image: Some(image), bytes: 1, sha256: String::new(), inline: false }
 }
 
 fn hook(events: &[Event]) -> Option<WebhookSpec> {
@@ -191,9 +184,11 @@ fn a_stored_source_erases_its_headers() {
     let mut job = job(SourceSpec::Url { url: "https://a.test/".to_owned(), headers }, None);
     assert!(job.needs_fetch());
     job.claim(NOW);
+    job.set_source(SourceInfo::unread(1, [0; 32], false), 0);
+    assert!(job.needs_fetch(), "nobody knows yet what it needs");
+    assert!(matches!(&job.spec.source, SourceSpec::Url { headers, .. } if headers.is_empty()));
     job.set_source(source(), 7);
     assert!(!job.needs_fetch());
-    assert!(matches!(&job.spec.source, SourceSpec::Url { headers, .. } if headers.is_empty()));
 }
 
 #[test]
@@ -277,12 +272,9 @@ fn who_was_only_fetching_and_whose_lease_ran_out_are_no_suspects() {
     fetching.reap(Loss::Process, &Retention::default(), LATER);
     assert_eq!((fetching.status, fetching.suspicion), (Status::Queued, None));
     fetching.claim(NOW);
+    fetching.set_source(SourceInfo::unread(1, [0; 32], false), 0);
     fetching.reap(Loss::Process, &Retention::default(), LATER);
-    assert_eq!(
-        fetching.suspicion,
-        Some(Suspicion::default()),
-        "what is fetched can kill before it is stored"
-    );
+    assert_eq!(fetching.suspicion, Some(Suspicion::default()), "a header can kill as well as pixels");
     let mut late = running();
     late.reap(Loss::Lease, &Retention::default(), LATER);
     assert_eq!((late.status, late.suspicion), (Status::Queued, None));

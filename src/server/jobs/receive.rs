@@ -205,6 +205,7 @@ pub(in crate::server) fn with_rules_of<T>(
         max_attempts_default: config.max_attempts_default,
         presets: &config.presets,
         fonts: assets.fonts(),
+        destinations: &config.destinations,
         vet_url: &|url| egress.vet_url(url).map(drop).map_err(refusal),
         vet_headers: &|headers| egress::vet_headers(headers).map(drop).map_err(refusal),
     })

@@ -250,4 +250,10 @@ pub(super) const TEXTS: &[Text] = &[
         "Look into the server's log and at its disk; `minilab doctor` checks what is stored. Then retry the job.",
         "the source could not be read",
     ),
+    row(
+        "destination_error",
+        "An output could not be delivered to its destination; `output` names it. What was delivered before it stays.",
+        "Look into the server's log for what the destination answered, and at its table in the settings. Then retry the job.",
+        "the destination \"media\" has not got the output: it does not let this server write there",
+    ),
 ];

@@ -20,6 +20,7 @@ fuzz_target!(|text: &[u8]| {
         timeout_default: Duration::from_secs(60),
         max_attempts_default: 8,
         presets: &BTreeMap::new(),
+        destinations: &[],
         fonts: &Default::default(),
         vet_url: &|_| Ok(()),
         vet_headers: &|_| Ok(()),

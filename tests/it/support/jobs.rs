@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Attempt, Event, Header, Job, JobId, JobSpec, Lease, Outcome, Output, Render, SourceInfo, SourceSpec,
-    WebhookSpec,
+    Attempt, Event, Header, ImageInfo, Job, JobId, JobSpec, Lease, Outcome, Output, Render, SourceInfo,
+    SourceSpec, WebhookSpec,
 };
 use minilab::pipeline::{Format, Pipeline};
 use minilab::store::{ClaimRequest, Finish, NewJob};
@@ -51,15 +51,8 @@ pub(crate) fn webhook(url: &str) -> Option<WebhookSpec> {
 
 /// What is known of a small JPEG.
 pub(crate) fn source(inline: bool) -> SourceInfo {
-    SourceInfo {
-        format: Format::Jpeg,
-        width: 640,
-        height: 480,
-        bytes: 5,
-        sha256: "5".repeat(64),
-        frames: 1,
-        inline,
-    }
+    let image = ImageInfo { format: Format::Jpeg, width: 640, height: 480, frames: 1 };
+    SourceInfo { image: Some(image), bytes: 5, sha256: "5".repeat(64), inline }
 }
 
 /// A new job of this spec; an upload's source is stored, among the blobs.
@@ -99,6 +92,7 @@ pub(crate) fn output(name: &str, attempt: u32) -> Output {
         filename: None,
         attempt,
         inline: true,
+        location: None,
     }
 }
 
