@@ -5,64 +5,18 @@
 //! ship. The counts are printed.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
+mod counting;
+
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     collections::BTreeMap,
     fs,
     io::Cursor,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 use minilab::pipeline::{Assets, Code, Limits, Pipeline, Unattended, plan, probe, run};
 use serde_json::json;
-
-/// The system's allocator, with a count of bytes in use and their peak.
-struct Counting;
-
-static IN_USE: AtomicU64 = AtomicU64::new(0);
-static PEAK: AtomicU64 = AtomicU64::new(0);
-
-fn add(bytes: usize) {
-    let now = IN_USE.fetch_add(bytes as u64, Relaxed) + bytes as u64;
-    PEAK.fetch_max(now, Relaxed);
-}
-
-fn take(bytes: usize) {
-    IN_USE.fetch_sub(bytes as u64, Relaxed);
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting touches atomics only.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        add(layout.size());
-        // SAFETY: the caller's promises are those of `System`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        add(layout.size());
-        // SAFETY: the caller's promises are those of `System`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        take(layout.size());
-        // SAFETY: the caller's promises are those of `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        add(size.saturating_sub(layout.size()));
-        take(layout.size().saturating_sub(size));
-        // SAFETY: the caller's promises are those of `System`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Longest that one image may take; unoptimised code takes several times as long.
 const TIME_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
@@ -94,14 +48,13 @@ impl Tally {
         let planned = probe(Cursor::new(source), &limits())
             .and_then(|header| plan(&header, pipeline, &Assets::none(), &limits()))
             .map_or(64 << 20, |plan| plan.memory_bytes);
-        let before = IN_USE.load(Relaxed);
-        PEAK.store(before, Relaxed);
         let begun = on_cpu();
-        let outcome = std::panic::catch_unwind(|| {
-            run(source, pipeline, &Assets::none(), &limits(), &Unattended).map(|_| ())
+        let (outcome, peak) = counting::peak_of(|| {
+            std::panic::catch_unwind(|| {
+                run(source, pipeline, &Assets::none(), &limits(), &Unattended).map(|_| ())
+            })
         });
         let took = on_cpu().saturating_sub(begun);
-        let peak = PEAK.load(Relaxed).saturating_sub(before);
         let word = match outcome {
             Err(_) => {
                 self.wrong.push(format!("{name}: panicked"));

@@ -1,4 +1,4 @@
-//! Colours as people write them (CSS hex or name) and as pixels need them (RGBA), and the one grey formula of the pipeline.
+//! Colours as people write them (CSS hex or name) and as pixels need them (RGBA), and the formulas of the pipeline: grey, the curve of sRGB.
 //!
 //! Owns parsing and spelling of colours; never touches an image. Called by `params`, `output`, the operations and the encoders.
 
@@ -56,6 +56,16 @@ pub fn spell(color: Rgba) -> String {
 #[inline]
 pub fn luma(red: u8, green: u8, blue: u8) -> u8 {
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
+}
+
+/// sRGB to linear light, 0..1 (IEC 61966-2-1).
+pub(super) fn linear(value: f64) -> f64 {
+    if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+}
+
+/// Linear light to sRGB, 0..1.
+pub(super) fn encoded(value: f64) -> f64 {
+    if value <= 0.003_130_8 { value * 12.92 } else { 1.055 * value.powf(1.0 / 2.4) - 0.055 }
 }
 
 /// Serde of a colour as the text that people write, so that stored specs stay readable.

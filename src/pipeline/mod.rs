@@ -27,6 +27,7 @@ mod patch;
 mod pointwise;
 mod region;
 mod resample;
+mod riff;
 mod run;
 mod typeset;
 

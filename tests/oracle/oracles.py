@@ -267,6 +267,17 @@ def cmyk(data):
     return pictures.opened(data).convert("RGB")
 
 
+def converted(data):
+    """Through the embedded profile to sRGB, as Little CMS does it inside libvips."""
+    return pyvips.Image.new_from_buffer(data, "").icc_transform("srgb", embedded=True, intent="perceptual").numpy()
+
+
+def inks(data):
+    """The same for inks, by the profile's colorimetric table and with its own black: Little CMS would make the darkest ink black."""
+    picture = pyvips.Image.new_from_buffer(data, "")
+    return picture.icc_transform("srgb", embedded=True, intent="relative", black_point_compensation=False).numpy()
+
+
 def written(text, face, size, origin):
     """White text with its baseline at `origin`, shaped by HarfBuzz and drawn by FreeType so large that no hinting matters."""
     from pathlib import Path

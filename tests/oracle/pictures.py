@@ -5,13 +5,16 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyvips
 from PIL import Image
 
 TESTS = Path(__file__).resolve().parent.parent
 
 
 def stored(name):
-    """Bytes of a file of tests/golden/inputs or tests/data."""
+    """Bytes of a file of tests/golden/inputs or tests/data, or of one that libvips makes here."""
+    if name in CONVERTED:
+        return CONVERTED[name]()
     places = [TESTS / "golden" / "inputs" / name, TESTS / "data" / name]
     return next(place for place in places if place.is_file()).read_bytes()
 
@@ -66,3 +69,22 @@ def spot():
     page[inside & ((x // 3 + y // 3) % 2 == 0)] = (255, 250, 240)
     page[inside & ((x // 3 + y // 3) % 2 == 1)] = (120, 90, 20)
     return Image.fromarray(page)
+
+
+def with_profile(profile, suffix):
+    """The photo in the colours of a profile that libvips brings along, which is embedded."""
+    def make():
+        wide = pyvips.Image.new_from_buffer(png(photo()), "").copy(interpretation="srgb")
+        wide = wide.icc_transform(profile, input_profile="srgb", intent="perceptual")
+        return wide.write_to_buffer(suffix)
+    return make
+
+
+#: Display P3, and the inks of a printing press.
+CONVERTED = {
+    "wide.png": with_profile("p3", ".png"),
+    "wide.jpg": with_profile("p3", ".jpg[Q=95,subsample_mode=off]"),
+    "wide.tif": with_profile("p3", ".tif"),
+    "inks.jpg": with_profile("cmyk", ".jpg[Q=95,subsample_mode=off]"),
+    "inks.tif": with_profile("cmyk", ".tif[compression=lzw]"),
+}

@@ -195,6 +195,8 @@ def decoding():
     deep = ["rgb16.png", "rgb16-interlaced.png", "grey16.tif"]
     rows += [row("16 bits, rounded", name, [], "libvips, v ÷ 257", oracles.sixteen_bits, (0, 0)) for name in deep]
     rows += [row("CMYK", name, [], "Pillow convert RGB", oracles.cmyk, (2, 0.1)) for name in ("cmyk.jpg", "ycck.jpg", "cmyk.tif")]
+    rows += [row("wide gamut to sRGB", name, [], "libvips icc_transform", oracles.converted, (2, 0.6)) for name in ("wide.png", "wide.jpg", "wide.tif")]
+    rows += [row("CMYK with a profile", name, [], "libvips icc_transform, relative", oracles.inks, (6, 1)) for name in ("inks.jpg", "inks.tif")]
     return rows
 
 

@@ -6,6 +6,7 @@ use std::f64::consts::PI;
 use serde_json::{Value, json};
 
 use super::{About, Needs, Small, Subject};
+use crate::pipeline::color::{encoded, linear};
 use crate::pipeline::Interrupt;
 
 pub(super) const ABOUT: About = About {
@@ -65,14 +66,11 @@ fn factor(light: &[[f64; 3]], width: usize, height: usize, i: usize, j: usize) -
 }
 
 fn to_linear(value: u8) -> f64 {
-    let value = f64::from(value) / 255.0;
-    if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    linear(f64::from(value) / 255.0)
 }
 
 fn to_srgb(value: f64) -> usize {
-    let value = value.clamp(0.0, 1.0);
-    let encoded = if value <= 0.0031308 { value * 12.92 } else { 1.055 * value.powf(1.0 / 2.4) - 0.055 };
-    (encoded * 255.0 + 0.5) as usize
+    (encoded(value.clamp(0.0, 1.0)) * 255.0 + 0.5) as usize
 }
 
 fn push(text: &mut String, value: usize, digits: u32) {

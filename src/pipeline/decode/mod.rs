@@ -7,6 +7,7 @@ mod avif;
 pub mod baseline;
 pub(super) mod frames;
 mod generic;
+mod inks;
 mod jpeg;
 mod jxl;
 mod png;
@@ -80,7 +81,10 @@ pub(super) fn decode(request: &Request<'_>, auto_orient: bool) -> Result<Image, 
     let decoded = match format {
         Format::Jpeg => jpeg::decode(request),
         Format::Png => png::decode(request),
-        Format::Webp | Format::Gif | Format::Tiff | Format::Bmp | Format::Qoi => generic::decode(request),
+        Format::Tiff => {
+            inks::decode(request).and_then(|pixels| pixels.map_or_else(|| generic::decode(request), Ok))
+        }
+        Format::Webp | Format::Gif | Format::Bmp | Format::Qoi => generic::decode(request),
         Format::Avif => avif::decode(request),
         Format::Jxl => jxl::decode(request),
         Format::Svg => svg::decode(request),

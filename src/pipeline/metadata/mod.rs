@@ -2,7 +2,7 @@
 //!
 //! Owns finding these blocks in a source, deciding what of them reaches an output, and putting that into the output's container. What is
 //! not one of the four (comments, text chunks, thumbnails, trailing bytes) is never carried over. Everything read is data of a stranger:
-//! each block has a limit, and what can't be understood is left out with a warning. Called by `run` and `encode`.
+//! each block has a limit, and what can't be understood is left out with a warning. Called by `run`, `make`, `encode` and `analyze`.
 
 mod exif;
 mod iptc;
@@ -61,8 +61,6 @@ pub(super) struct Carried<'a> {
     profile: Option<Profile>,
     /// Whether some output keeps the profile, so that each output converts for itself.
     some_keep: bool,
-    /// Whether there is a profile for four inks, but a decoder that does not ask for it.
-    plain_inks: bool,
     /// Whether the source may have metadata that nobody looks for.
     unread: bool,
     damaged: Option<String>,
@@ -84,9 +82,7 @@ impl<'a> Carried<'a> {
         // Nothing to convert and nobody to keep it.
         let profile = profile.filter(|profile| some_keep || !profile.is_srgb());
         let unread = matches!(header.format, Format::Jxl | Format::Gif);
-        let inks = profile.as_ref().is_some_and(|profile| profile.space() == Space::Cmyk);
-        let plain_inks = inks && header.format == Format::Tiff;
-        Carried { embedded, profile, some_keep, plain_inks, unread, damaged }
+        Carried { embedded, profile, some_keep, unread, damaged }
     }
 
     /// The profile of four inks, for the decoder, which has to make colours of them.
@@ -96,10 +92,6 @@ impl<'a> Carried<'a> {
 
     /// What is to be said of the source as a whole.
     pub(super) fn warning(&self) -> Option<Warning> {
-        if self.plain_inks {
-            let detail = "the profile for inks is not used in TIFF: they are shown as plain cyan, magenta, yellow and black";
-            return Some(Warning { code: "color_profile_dropped", detail: detail.to_owned(), output: None });
-        }
         let detail = match (&self.damaged, self.inks().is_some() && self.some_keep) {
             (Some(why), _) => {
                 format!("the embedded colour profile is not used: {why}; colours are taken as sRGB")
@@ -172,7 +164,8 @@ impl<'a> Carried<'a> {
                 image = image.with_layout(Layout::Rgb);
             }
             let fits = (profile.space() == Space::Rgb) == (image.layout() != Layout::Grey);
-            if keeps_profile(format) && fits && !(profile.space() == Space::Grey && format == Format::Webp) {
+            let colors_only = matches!(format, Format::Webp | Format::Avif);
+            if keeps_profile(format) && fits && !(profile.space() == Space::Grey && colors_only) {
                 return Ok((image, true));
             }
             if keeps_profile(format) {
@@ -254,14 +247,19 @@ impl<'a> Carried<'a> {
     }
 }
 
+/// The EXIF block of a file, a TIFF structure; of a TIFF the file itself.
+pub(super) fn exif(source: &[u8], format: Format) -> Option<Cow<'_, [u8]>> {
+    read::read(source, format).exif
+}
+
 /// Whether a profile can be written into this format.
 pub(super) fn keeps_profile(format: Format) -> bool {
-    matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Tiff)
+    matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Tiff | Format::Avif)
 }
 
 /// Whether EXIF and XMP can be written into this format.
 pub(super) fn keeps_metadata(format: Format) -> bool {
-    matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Tiff)
+    matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Tiff | Format::Avif)
 }
 
 /// The blocks of one output.
@@ -317,7 +315,8 @@ impl Extras {
             Format::Png => write::png(file, self),
             Format::Webp => write::webp(file, self, alpha),
             Format::Tiff => write::tiff(file, self),
-            Format::Gif | Format::Bmp | Format::Qoi | Format::Avif | Format::Jxl | Format::Svg => file,
+            Format::Avif => write::avif(file, self),
+            Format::Gif | Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => file,
         }
     }
 }

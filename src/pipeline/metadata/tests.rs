@@ -237,6 +237,38 @@ fn avif_files_bring_their_profile_and_their_blocks() {
 }
 
 #[test]
+fn avif_files_take_a_profile_and_blocks_and_keep_their_pixels() {
+    let p3 = Moxcms::new_display_p3().encode().unwrap();
+    let source = laden(Format::Jpeg, Some(p3.clone()));
+    for operations in [json!([]), json!([{"op": "round", "radius": "max"}])] {
+        let output = |keep: &str, profile: &str| json!({"name": "a", "format": "avif", "operations": operations, "keep_metadata": keep, "color_profile": profile});
+        let plain = made(&source, output("none", "keep"));
+        for keep in ["all", "no_gps", "copyright"] {
+            let file = made(&source, output(keep, "keep"));
+            let back = |file: &[u8]| {
+                made(
+                    file,
+                    json!({"name": "a", "format": "png", "keep_metadata": "all", "color_profile": "keep"}),
+                )
+            };
+            let (icc, exif, xmp) = found(Format::Png, &back(&file));
+            assert_eq!(icc.as_deref(), Some(&p3[..]));
+            let exif = Exif::read(&exif.unwrap()).unwrap();
+            assert_eq!(exif.credit().artist.as_deref(), Some("SECRET-ARTIST"), "{keep}");
+            assert_eq!(xmp.is_some(), keep != "copyright");
+            assert_eq!(holds(&file, "SECRETGPS"), keep == "all");
+            let pixels = |file: &[u8]| image::load_from_memory(file).unwrap().into_rgba8().into_raw();
+            assert!(
+                pixels(&back(&file)) == pixels(&back(&plain)),
+                "{keep}: the picture's bytes are elsewhere"
+            );
+        }
+        let converted = made(&source, output("all", "srgb"));
+        assert!(!holds(&converted, "acsp"), "no profile goes with what is sRGB");
+    }
+}
+
+#[test]
 fn metadata_that_is_not_read_is_told() {
     let jxl = include_bytes!("../../../tests/formats/jxl-lossy.jxl");
     let codes = |keep: &str| {

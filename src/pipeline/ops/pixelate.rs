@@ -4,9 +4,11 @@
 //! {"op": "pixelate", "size": 24, "regions": [{"left": "40%", "top": "10%", "width": "20%", "height": "30%"}]}
 //! ```
 //!
-//! Every block of `size` × `size` pixels takes its mean, weighed by alpha; blocks start at the region's top left corner and are cut off at its
-//! edges. The original pixels are gone from the result: nothing of a block but its mean is left. A block that is cut off has fewer pixels to take
-//! the mean of, at worst the one in the corner: where nothing may show, give regions whose sides are multiples of `size`.
+//! Every block of `size` × `size` pixels takes its mean, weighed by alpha; blocks start at the region's top left corner. What is left over at the
+//! right and lower edge, too little for a block, belongs to the block before it: a strip one pixel wide would have itself for its mean. The
+//! original pixels are gone from the result: nothing of a block but its mean is left, and none is smaller than `size` where the region is not.
+
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +41,7 @@ pub(super) const ABOUT: About = About {
     name: "pixelate",
     summary: "Replaces blocks of pixels by their mean, in the whole image or in regions; what was there can't be brought back.",
     params: &[
-        param("size", Kind::Integer { min: 2, max: 512 }, Some("10"), "Side of a block in pixels; blocks are cut off at the right and lower edge."),
+        param("size", Kind::Integer { min: 2, max: 512 }, Some("10"), "Side of a block in pixels; the last ones are larger by what is left over at the right and lower edge."),
         param("regions", Kind::Regions, None, "Rectangles to pixelate; the whole image if left out."),
     ],
     required: &[],
@@ -53,32 +55,38 @@ impl Pixelate {
         let (left, width) = (part.left as usize, part.size.width as usize);
         let rows = &mut pixels[part.top as usize * across..(part.top + part.size.height) as usize * across];
         let side = self.size as usize;
-        let mut means = vec![[0u8; N]; width.div_ceil(side)];
-        let mut sums = vec![[0u64; N]; means.len()];
+        let columns: Vec<Range<usize>> = blocks(width, side).collect();
+        let mut means = vec![[0u8; N]; columns.len()];
+        let mut sums = vec![[0u64; N]; columns.len()];
         let bands_per_check = (PIXELS_PER_CHECK / (width * side)).max(1);
-        for (index, band) in rows.chunks_mut(side * across).enumerate() {
+        for (index, lines) in blocks(part.size.height as usize, side).enumerate() {
             if index % bands_per_check == 0 {
                 control.check()?;
             }
             sums.fill([0; N]);
+            let band = &mut rows[lines.start * across..lines.end * across];
             for row in band.chunks(across) {
-                for (sum, block) in sums.iter_mut().zip(row[left..left + width].chunks(side)) {
-                    add(sum, block);
+                for (sum, column) in sums.iter_mut().zip(&columns) {
+                    add(sum, &row[left + column.start..left + column.end]);
                 }
             }
-            let height = band.len() / across;
-            for (block, (mean, sum)) in means.iter_mut().zip(&sums).enumerate() {
-                let count = side.min(width - block * side) * height;
-                *mean = divide(sum, count as u64);
+            for ((mean, sum), column) in means.iter_mut().zip(&sums).zip(&columns) {
+                *mean = divide(sum, (column.len() * lines.len()) as u64);
             }
             for row in band.chunks_mut(across) {
-                for (mean, block) in means.iter().zip(row[left..left + width].chunks_mut(side)) {
-                    block.fill(*mean);
+                for (mean, column) in means.iter().zip(&columns) {
+                    row[left + column.start..left + column.end].fill(*mean);
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Where blocks begin and end along a side: all are `side` long but the last, which takes what is left over; one that is shorter stands alone.
+fn blocks(length: usize, side: usize) -> impl Iterator<Item = Range<usize>> {
+    let count = (length / side).max(1);
+    (0..count).map(move |block| block * side..if block + 1 == count { length } else { (block + 1) * side })
 }
 
 /// Adds the pixels of a row of a block; colours weighed by alpha, if there is one.
@@ -134,15 +142,17 @@ mod tests {
     }
 
     #[test]
-    fn blocks_take_their_mean_and_are_cut_off_at_the_edge() {
+    fn blocks_take_their_mean_and_the_last_what_is_left_over() {
         let out = run(json!({"size": 2}), numbered());
-        assert_eq!(out, [30, 30, 50, 50, 65, 30, 30, 50, 50, 65, 105, 105, 125, 125, 140]);
+        // Columns 0..2 and 2..5; all three rows, which are too few for two blocks.
+        assert_eq!(out, [55, 55, 80, 80, 80].repeat(3));
+        assert_eq!(run(json!({"size": 9}), numbered()), [70; 15], "what is smaller than a block is one");
     }
 
     #[test]
     fn the_grid_starts_at_the_region_and_the_rest_stays() {
-        let out = run(json!({"size": 2, "regions": [{"left": 1, "top": 1, "width": 3, "height": 2}]}), numbered());
-        assert_eq!(out, [0, 10, 20, 30, 40, 50, 90, 90, 105, 90, 100, 90, 90, 105, 140]);
+        let out = run(json!({"size": 2, "regions": [{"left": 1, "top": 1, "width": 4, "height": 2}]}), numbered());
+        assert_eq!(out, [0, 10, 20, 30, 40, 50, 90, 90, 110, 110, 100, 90, 90, 110, 110]);
     }
 
     #[test]

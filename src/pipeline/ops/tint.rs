@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{About, Op, OpError, Step, param};
 use crate::pipeline::{
     Control, Kind,
-    color::{self, Rgba},
+    color::{self, Rgba, encoded, linear},
     image::{Image, Layout, Shape},
     pointwise,
 };
@@ -38,16 +38,6 @@ const WHITE: [f64; 3] = [0.950_47, 1.0, 1.088_83];
 
 /// Where the CIE function of lightness turns from a cube root into a line.
 const KNEE: f64 = 6.0 / 29.0;
-
-/// sRGB to linear light, 0..1 (IEC 61966-2-1).
-fn linear(value: f64) -> f64 {
-    if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
-}
-
-/// Linear light to sRGB, 0..1.
-fn encoded(value: f64) -> f64 {
-    if value <= 0.003_130_8 { value * 12.92 } else { 1.055 * value.powf(1.0 / 2.4) - 0.055 }
-}
 
 /// sRGB 0..255 to CIE L*a*b*.
 fn lab(rgb: [u8; 3]) -> [f64; 3] {

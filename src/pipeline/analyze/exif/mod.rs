@@ -4,13 +4,12 @@
 //! for them. Bytes are not: maker's notes, thumbnails and whatever else is not text or a number stay where they are. Every value is bounded.
 
 mod block;
-mod place;
 
 use serde_json::{Map, Number, Value, json};
 
 use self::block::{Directory, Entry, Kind};
 use super::{About, Needs, Subject};
-use crate::pipeline::Interrupt;
+use crate::pipeline::{Interrupt, metadata};
 
 /// Most characters of a text.
 const TEXT_MAX: usize = 512;
@@ -79,8 +78,8 @@ const TAGS: &[(Directory, u16, &str)] = &[
 ];
 
 pub(super) fn find(subject: &Subject<'_>) -> Result<Value, Interrupt> {
-    let block = place::find(subject.source, subject.header.format);
-    let told = block.map(|block| told(&block::read(block))).filter(|told| !told.is_empty());
+    let block = metadata::exif(subject.source, subject.header.format);
+    let told = block.map(|block| told(&block::read(&block))).filter(|told| !told.is_empty());
     Ok(told.map_or(Value::Null, Value::Object))
 }
 
@@ -153,7 +152,7 @@ mod tests {
     use super::*;
 
     /// A block: Make, a maker's note's worth of bytes, Exif with two tags, GPS with a position in the south-west.
-    pub(super) fn block() -> Vec<u8> {
+    fn block() -> Vec<u8> {
         let entry = |tag: u16, kind: u16, count: u32, value: u32| {
             [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &count.to_le_bytes(), &value.to_le_bytes()].concat()
         };
@@ -179,6 +178,26 @@ mod tests {
             told,
             json!({"Make": "Acme Co", "ExposureTime": 0.004, "PhotographicSensitivity": 400, "GPSLatitude": -33.85875, "GPSLongitude": -33.85875})
         );
+    }
+
+    #[test]
+    fn every_container_is_known() {
+        use crate::pipeline::Format;
+
+        let block = block();
+        let length = block.len() as u32;
+        let marked = [b"Exif\0\0", &block[..]].concat();
+        let jpeg = [b"\xff\xd8\xff\xe0\0\x04\0\0\xff\xe1", &(marked.len() as u16 + 2).to_be_bytes()[..], &marked, b"\xff\xda"].concat();
+        let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x01abcdX1234", &length.to_be_bytes()[..], b"eXIf", &block, b"1234"].concat();
+        let webp = [b"RIFF....WEBPabcd\x01\0\0\0X\0EXIF", &length.to_le_bytes()[..], &block].concat();
+        for (format, file) in [(Format::Jpeg, &jpeg), (Format::Png, &png), (Format::Webp, &webp), (Format::Tiff, &block)] {
+            assert_eq!(metadata::exif(file, format).as_deref(), Some(&block[..]), "{format}");
+            for end in 0..file.len() {
+                let _ = metadata::exif(&file[..end], format);
+            }
+        }
+        assert_eq!(metadata::exif(&block, Format::Gif), None);
+        assert_eq!(metadata::exif(b"\xff\xd8\xff\xdaExif", Format::Jpeg), None);
     }
 
     #[test]

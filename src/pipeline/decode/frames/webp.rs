@@ -7,6 +7,7 @@ use super::{
 use crate::pipeline::{
     Header,
     image::{Image, Size},
+    riff::{self, Chunks},
 };
 
 /// Bytes of the fields before the chunks of a frame.
@@ -15,26 +16,12 @@ const FRAME_FIELDS: usize = 16;
 /// Bytes that a file of its own needs before and between the chunks of a frame, padding included.
 const HEAD_BYTES: usize = 64;
 
+/// Flag of VP8X: there is alpha.
+const ALPHA: u8 = 0x10;
+
 pub(super) struct Reader<'a> {
     chunks: Chunks<'a>,
     plays: Option<u32>,
-}
-
-/// The chunks of a RIFF body; ends where the next one would not fit.
-struct Chunks<'a>(&'a [u8]);
-
-impl<'a> Iterator for Chunks<'a> {
-    type Item = ([u8; 4], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (kind, rest) = self.0.split_first_chunk::<4>()?;
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let (body, rest) = rest.split_at_checked(length)?;
-        // Chunks are padded to an even length.
-        self.0 = rest.get(length % 2..).unwrap_or_default();
-        Some((*kind, body))
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -45,7 +32,7 @@ impl<'a> Reader<'a> {
         if request.source.len() as u64 + 1 < u64::from(length) + 8 {
             return Err(Failure::Corrupt("it is shorter than it says".to_owned()));
         }
-        Ok(Reader { chunks: Chunks(request.source.get(12..).unwrap_or_default()), plays: None })
+        Ok(Reader { chunks: Chunks::of_file(request.source), plays: None })
     }
 
     /// Decodes the next frame onto the screen and tells how long it is shown, in milliseconds.
@@ -63,7 +50,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(_) => {}
                 None => {
-                    let whole = self.chunks.0.is_empty();
+                    let whole = self.chunks.is_through();
                     return if whole {
                         Ok(None)
                     } else {
@@ -98,7 +85,7 @@ impl<'a> Reader<'a> {
 /// Decodes the chunks of one frame by the decoder of still pictures.
 fn still(request: &Request<'_>, size: Size, chunks: &[u8]) -> Result<Image, Failure> {
     let (mut alpha, mut pixels) = (None, None);
-    for (kind, body) in Chunks(chunks) {
+    for (kind, body) in Chunks::within(chunks) {
         match &kind {
             b"ALPH" => alpha = Some(body),
             b"VP8 " | b"VP8L" if pixels.is_none() => pixels = Some((kind, body)),
@@ -107,17 +94,13 @@ fn still(request: &Request<'_>, size: Size, chunks: &[u8]) -> Result<Image, Fail
     }
     let (kind, body) = pixels.ok_or_else(|| Failure::Corrupt("a frame has no picture".to_owned()))?;
     let alpha = alpha.filter(|_| kind == *b"VP8 ");
-    let mut file = Vec::with_capacity(chunks.len() + HEAD_BYTES);
-    file.extend_from_slice(b"RIFF\0\0\0\0WEBP");
+    let mut file = riff::Writer::new(chunks.len() + HEAD_BYTES);
     if let Some(alpha) = alpha {
-        let [w0, w1, w2, _] = (size.width - 1).to_le_bytes();
-        let [h0, h1, h2, _] = (size.height - 1).to_le_bytes();
-        push_chunk(&mut file, b"VP8X", &[0x10, 0, 0, 0, w0, w1, w2, h0, h1, h2]);
-        push_chunk(&mut file, b"ALPH", alpha);
+        file.extended(ALPHA, size.width, size.height);
+        file.chunk(*b"ALPH", &[alpha]);
     }
-    push_chunk(&mut file, &kind, body);
-    let length = (file.len() - 8) as u32;
-    file[4..8].copy_from_slice(&length.to_le_bytes());
+    file.chunk(kind, &[body]);
+    let file = file.finish();
     let header = Header { width: size.width, height: size.height, frames: 1, ..request.header.clone() };
     let request = Request { source: &file, header: &header, ..*request };
     let Pixels { size: found, layout, bytes } = generic::decode(&request)?;
@@ -125,11 +108,4 @@ fn still(request: &Request<'_>, size: Size, chunks: &[u8]) -> Result<Image, Fail
         return Err(Failure::Corrupt(format!("a frame says {size}, its picture {found}")));
     }
     Ok(Image::new(size, layout, bytes))
-}
-
-fn push_chunk(file: &mut Vec<u8>, kind: &[u8; 4], body: &[u8]) {
-    file.extend_from_slice(kind);
-    file.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    file.extend_from_slice(body);
-    file.resize(file.len().next_multiple_of(2), 0);
 }

@@ -10,13 +10,11 @@ use super::{
 use crate::pipeline::{
     Control,
     image::{Image, Layout, Size},
+    riff::{self, Chunks},
 };
 
 /// Longest time a frame can be shown: 24 bits of milliseconds.
 const DELAY_MAX: u32 = 0xff_ffff;
-
-/// Where the flags of VP8X stand in the file.
-const FLAGS_AT: usize = 20;
 
 /// Flags of VP8X: there is animation, there is alpha.
 const ANIMATION: u8 = 0x02;
@@ -24,28 +22,23 @@ const ALPHA: u8 = 0x10;
 
 pub(super) struct Writer {
     size: Size,
-    file: Vec<u8>,
+    file: riff::Writer,
     /// The picture before, in RGBA.
     before: Option<Image>,
 }
 
 impl Writer {
     pub(super) fn new(size: Size, plays: Option<u32>) -> Writer {
-        let mut file = b"RIFF\0\0\0\0WEBP".to_vec();
-        let three = |number: u32| number.to_le_bytes().into_iter().take(3);
-        chunk(
-            &mut file,
-            *b"VP8X",
-            [ANIMATION, 0, 0, 0].into_iter().chain(three(size.width - 1)).chain(three(size.height - 1)),
-        );
+        let mut file = riff::Writer::new(0);
+        file.extended(ANIMATION, size.width, size.height);
         // Background: transparent. 0 plays mean without end.
         let plays = u16::try_from(plays.unwrap_or(0)).unwrap_or(u16::MAX);
-        chunk(&mut file, *b"ANIM", [0; 4].into_iter().chain(plays.to_le_bytes()));
+        file.chunk(*b"ANIM", &[&[0; 4], &plays.to_le_bytes()]);
         Writer { size, file, before: None }
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.file.len()
+        self.file.bytes()
     }
 
     pub(super) fn push(
@@ -68,7 +61,7 @@ impl Writer {
         let opaque = part.pixels().as_chunks::<4>().0.iter().all(|pixel| pixel[3] == 255);
         let part = if opaque { part.with_layout(Layout::Rgb) } else { part };
         if !opaque {
-            self.file[FLAGS_AT] |= ALPHA;
+            self.file.flag(ALPHA);
         }
         let still = encode(&part, quality, effort, control)?;
         self.frame(rectangle, delay_ms.min(DELAY_MAX), &still)?;
@@ -78,18 +71,15 @@ impl Writer {
 
     /// Takes the picture's chunks out of a still file and wraps them up as a frame.
     fn frame(&mut self, rectangle: Rectangle, delay_ms: u32, still: &[u8]) -> Result<(), Failure> {
-        let mut chunks = Vec::with_capacity(still.len());
-        let mut rest = still.get(12..).unwrap_or_default();
-        while let Some((head, _)) = rest.split_first_chunk::<8>() {
-            let [k0, k1, k2, k3, l0, l1, l2, l3] = *head;
-            let whole = 8 + (u32::from_le_bytes([l0, l1, l2, l3]) as usize).next_multiple_of(2);
-            let (this, behind) = rest.split_at(whole.min(rest.len()));
-            if matches!(&[k0, k1, k2, k3], b"ALPH" | b"VP8 " | b"VP8L") {
-                chunks.extend_from_slice(this);
+        let mut parts = riff::Writer::new(still.len());
+        let head = parts.bytes();
+        for (kind, body) in Chunks::of_file(still) {
+            if matches!(&kind, b"ALPH" | b"VP8 " | b"VP8L") {
+                parts.chunk(kind, &[body]);
             }
-            rest = behind;
         }
-        if chunks.is_empty() {
+        let parts = &parts.finish()[head..];
+        if parts.is_empty() {
             return Err(Failure::because("libwebp gave no picture"));
         }
         let size = rectangle.size();
@@ -100,26 +90,14 @@ impl Writer {
             size.height - 1,
             delay_ms,
         ];
-        let fields = fields.into_iter().flat_map(|number| number.to_le_bytes().into_iter().take(3));
+        let fields: Vec<u8> =
+            fields.into_iter().flat_map(|number| number.to_le_bytes().into_iter().take(3)).collect();
         // Replace what is there, and stay.
-        chunk(&mut self.file, *b"ANMF", fields.chain([0x02]).chain(chunks));
+        self.file.chunk(*b"ANMF", &[&fields, &[0x02], parts]);
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        let length = (self.file.len() - 8) as u32;
-        self.file[4..8].copy_from_slice(&length.to_le_bytes());
-        self.file
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.file.finish()
     }
-}
-
-/// Adds a chunk, padded to an even length.
-fn chunk(file: &mut Vec<u8>, kind: [u8; 4], body: impl Iterator<Item = u8>) {
-    file.extend(kind);
-    let length_at = file.len();
-    file.extend([0; 4]);
-    file.extend(body);
-    let length = (file.len() - length_at - 4) as u32;
-    file[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
-    file.resize(file.len().next_multiple_of(2), 0);
 }

@@ -1,6 +1,7 @@
 //! WebP: the extended form (RFC 9649, §2.7): VP8X, ICCP, the image, EXIF, XMP, in this order.
 
 use super::Extras;
+use crate::pipeline::riff::{self, Chunks};
 
 /// Flags of VP8X.
 const ICC: u8 = 0x20;
@@ -8,45 +9,39 @@ const ALPHA: u8 = 0x10;
 const EXIF: u8 = 0x08;
 const XMP: u8 = 0x04;
 
-/// RIFF, its length, WEBP.
-const HEAD_BYTES: usize = 12;
-
 /// Adds the blocks to a still file, in the simple form or the extended one.
 pub(in crate::pipeline::metadata) fn write(file: Vec<u8>, extras: &Extras, alpha: bool) -> Vec<u8> {
     let Some((mut head, image)) = taken_apart(&file, alpha) else { return file };
-    let mut made = b"RIFF\0\0\0\0WEBP".to_vec();
-    let blocks = [(&extras.icc, ICC), (&extras.xmp, XMP)];
-    head[0] |= blocks.into_iter().filter(|(block, _)| block.is_some()).fold(0, |all, (_, flag)| all | flag);
+    let mut made = riff::Writer::new(file.len());
     let exif = extras.exif.as_ref().map(|exif| exif.write());
-    if exif.is_some() {
-        head[0] |= EXIF;
-    }
-    add(&mut made, b"VP8X", &head);
+    let blocks = [(extras.icc.as_ref(), ICC), (extras.xmp.as_ref(), XMP), (exif.as_ref(), EXIF)];
+    head[0] |= blocks.into_iter().filter(|(block, _)| block.is_some()).fold(0, |all, (_, flag)| all | flag);
+    made.chunk(*b"VP8X", &[&head]);
     if let Some(icc) = &extras.icc {
-        add(&mut made, b"ICCP", icc);
+        made.chunk(*b"ICCP", &[icc]);
     }
-    made.extend_from_slice(image);
+    for (kind, data) in image {
+        made.chunk(kind, &[data]);
+    }
     if let Some(exif) = &exif {
-        add(&mut made, b"EXIF", exif);
+        made.chunk(*b"EXIF", &[exif]);
     }
     if let Some(xmp) = &extras.xmp {
-        add(&mut made, b"XMP ", xmp);
+        made.chunk(*b"XMP ", &[xmp]);
     }
-    let length = (made.len() - 8) as u32;
-    made[4..8].copy_from_slice(&length.to_le_bytes());
-    made
+    made.finish()
 }
 
 /// The content of VP8X (flags, reserved, width and height less one in three bytes each), the file's own or one made for it, and the chunks
 /// of the image.
-fn taken_apart(file: &[u8], alpha: bool) -> Option<([u8; 10], &[u8])> {
-    let chunks = file.get(HEAD_BYTES..)?;
-    let data = chunks.get(8..)?;
-    let kind = chunks.get(..4)?;
-    if kind == b"VP8X" {
-        return Some((*data.first_chunk()?, &data[10..]));
+fn taken_apart(file: &[u8], alpha: bool) -> Option<([u8; 10], Chunks<'_>)> {
+    let mut chunks = Chunks::of_file(file);
+    let image = chunks;
+    let (kind, data) = chunks.next()?;
+    if &kind == b"VP8X" {
+        return Some((*data.first_chunk()?, chunks));
     }
-    let (width, height) = if kind == b"VP8L" {
+    let (width, height) = if &kind == b"VP8L" {
         let bits = u32::from_le_bytes(*data.get(1..)?.first_chunk()?);
         (bits & 0x3fff, bits >> 14 & 0x3fff)
     } else {
@@ -55,12 +50,5 @@ fn taken_apart(file: &[u8], alpha: bool) -> Option<([u8; 10], &[u8])> {
     };
     let ([w0, w1, w2, _], [h0, h1, h2, _]) = (width.to_le_bytes(), height.to_le_bytes());
     let flags = if alpha { ALPHA } else { 0 };
-    Some(([flags, 0, 0, 0, w0, w1, w2, h0, h1, h2], chunks))
-}
-
-fn add(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
-    file.extend(kind);
-    file.extend((data.len() as u32).to_le_bytes());
-    file.extend(data);
-    file.extend(&[0][..data.len() % 2]);
+    Some(([flags, 0, 0, 0, w0, w1, w2, h0, h1, h2], image))
 }

@@ -1,0 +1,37 @@
+//! The baseline JPEG decoder under Miri: every leaf's own tests (but for those that try all colours or shapes), and whole files, whole and
+//! cut off, by every twin. Owns the choice of files; the decoder is the program's own.
+
+#[path = "../../../../src/pipeline/decode/baseline/mod.rs"]
+pub mod baseline;
+
+#[cfg(test)]
+mod tests {
+    use super::baseline::{Instructions, decode};
+
+    /// Width and height of the frame.
+    fn size(source: &[u8]) -> (u32, u32) {
+        let frame = source.windows(2).position(|mark| matches!(mark, [0xff, 0xc0 | 0xc1])).unwrap();
+        let number = |at: usize| u32::from(u16::from_be_bytes([source[at], source[at + 1]]));
+        (number(frame + 7), number(frame + 5))
+    }
+
+    #[test]
+    fn files_are_read_by_every_twin() {
+        for name in ["jpeg-420", "jpeg-422", "jpeg-440", "jpeg-444", "jpeg-411", "jpeg-grey", "jpeg-restart"] {
+            let path = format!("{}/../../formats/{name}.jpg", env!("CARGO_MANIFEST_DIR"));
+            let source = std::fs::read(path).unwrap();
+            let full = size(&source);
+            let read = |source: &[u8], eighths, set| decode(source, full, eighths, set, || Ok::<_, ()>(()));
+            for eighths in [1, 3, 4, 8] {
+                let plain = read(&source, eighths, Instructions::Portable);
+                assert!(plain.is_ok(), "{name}");
+                for set in [Instructions::Baseline, Instructions::Best] {
+                    assert!(read(&source, eighths, set) == plain, "{name} at {eighths}/8");
+                }
+            }
+            for end in (0..source.len()).step_by(source.len() / 3 + 1) {
+                let _ = read(&source[..end], 8, Instructions::Best);
+            }
+        }
+    }
+}
