@@ -24,11 +24,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::blob::{BlobError, Blobs};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
 use crate::destination::{self, Destinations};
 use crate::egress::{Egress, EgressError};
 use crate::job::{Loss, Probe};
+use crate::pipeline::Assets;
 use crate::queue::{Queue, QueueError, upkeep};
 use crate::server;
 use crate::store::StoreError;
@@ -130,6 +131,29 @@ impl std::fmt::Debug for App {
     }
 }
 
+/// What jobs may use besides what they bring.
+struct Furniture {
+    egress: Egress,
+    assets: Arc<Assets>,
+}
+
+/// Makes what the settings name, and judges their presets by it.
+async fn furnish(settings: &mut Settings, now: Timestamp) -> Result<Furniture, AppError> {
+    let egress_config = settings.egress.clone();
+    let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
+        .await
+        .map_err(|error| AppError::Thread(error.into()))??;
+    let destinations = open_destinations(std::mem::take(&mut settings.destinations), &egress).await?;
+    settings.server.destinations = destinations.names().map(str::to_owned).collect();
+    settings.worker.destinations = destinations;
+    let assets = given::load(&settings.assets, &settings.fonts, &settings.worker).await?;
+    let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, now);
+    if !mistakes.is_empty() {
+        return Err(AppError::Presets(mistakes));
+    }
+    Ok(Furniture { egress, assets })
+}
+
 impl App {
     /// Opens the data directory, listens, and takes over what is stored. Nothing is served or worked on before [`App::run`].
     pub async fn start(settings: Settings) -> Result<App, AppError> {
@@ -151,20 +175,9 @@ impl App {
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
         let health = settings.health_listen.map(Health::start).transpose()?;
+        let Furniture { egress, assets } = furnish(&mut settings, clock.now()).await?;
         let mut queue_config = settings.queue;
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let egress_config = settings.egress;
-        let egress = tokio::task::spawn_blocking(move || Egress::new(&egress_config))
-            .await
-            .map_err(|error| AppError::Thread(error.into()))??;
-        let destinations = open_destinations(settings.destinations, &egress).await?;
-        settings.server.destinations = destinations.names().map(str::to_owned).collect();
-        settings.worker.destinations = destinations;
-        let assets = given::load(&settings.assets, &settings.fonts, &settings.worker).await?;
-        let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, clock.now());
-        if !mistakes.is_empty() {
-            return Err(AppError::Presets(mistakes));
-        }
         let queue = Queue::open_after(
             loss,
             store.clone(),
@@ -222,6 +235,14 @@ impl App {
     /// What the file system says. Then every death may have been a job's, as without this call.
     pub fn crash_mark(&self) -> std::io::Result<File> {
         last_run::watched(&self.data_dir)
+    }
+
+    /// Judges everything that settings name: destinations, assets, fonts, presets. Opens no data directory and listens nowhere.
+    ///
+    /// # Errors
+    /// As [`App::start`] would fail.
+    pub async fn check(mut settings: Settings) -> Result<(), AppError> {
+        furnish(&mut settings, Clock::steady().now()).await.map(drop)
     }
 
     /// The address that is listened on, with the real port.

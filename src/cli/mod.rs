@@ -4,12 +4,15 @@
 //! Called by `main`.
 
 mod backup;
+mod check_config;
 mod doctor;
 mod download;
 mod events;
 mod exit;
+mod health;
 mod jobs;
 mod list;
+mod manual;
 mod number;
 mod screen;
 mod serve;
@@ -33,7 +36,7 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 #[derive(Debug, Parser)]
 #[command(
     name = "minilab",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MINILAB_COMMIT"), ")"),
     about = "A fire-and-forget image job server: drop off an image, get a ticket at once, pick the prints up later.",
     after_help = exit::HELP,
     subcommand_required = true,
@@ -79,12 +82,20 @@ enum Command {
     Download(download::DownloadArgs),
     /// Follow one job until it ends, or all jobs
     Events(events::EventsArgs),
+    /// Ask whether a server can take jobs
+    Health,
     /// Print the secret that signs webhooks
     WebhookSecret(webhook_secret::WebhookSecretArgs),
+    /// Print the settings that a server would run with, or every mistake in them
+    CheckConfig(serve::ServeArgs),
     /// Check that a data directory holds what its jobs promise
     Doctor(doctor::DoctorArgs),
     /// Copy a data directory, also while a server is using it
     Backup(backup::BackupArgs),
+    /// Print what a shell needs to complete these commands
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page, in roff
+    Man,
 }
 
 /// Runs the command that these arguments ask for, the program's name included, and returns the program's exit code.
@@ -102,8 +113,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(&serve, &screen),
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
+        Command::CheckConfig(args) => check_config::run(&args, &screen),
         Command::Doctor(args) => doctor::run(&args, &screen),
         Command::Backup(args) => backup::run(&args, &screen),
+        Command::Completions(args) => manual::completions(&args, Arguments::command()),
+        Command::Man => manual::page(Arguments::command()),
         command => run_client(command, &arguments.common.server, &screen),
     };
     result.unwrap_or_else(|error| exit::report(&error, &screen)).into()
@@ -154,9 +168,14 @@ async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow:
         Command::Delete(ids) => jobs::delete(&ids, client, screen).await,
         Command::Download(args) => download::run(&args, client, screen).await,
         Command::Events(args) => events::run(&args, client, screen).await,
-        Command::Serve(_) | Command::WebhookSecret(_) | Command::Doctor(_) | Command::Backup(_) => {
-            unreachable!("they speak with no server")
-        }
+        Command::Health => health::run(client, screen).await,
+        Command::Serve(_)
+        | Command::WebhookSecret(_)
+        | Command::CheckConfig(_)
+        | Command::Doctor(_)
+        | Command::Backup(_)
+        | Command::Completions(_)
+        | Command::Man => unreachable!("they speak with no server"),
     }
 }
 

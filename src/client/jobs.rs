@@ -159,6 +159,19 @@ impl Client {
         let response = self.call(Call::new(Method::GET, "/v1/stats")).await?;
         self.read_json(response).await
     }
+
+    /// Whether the server can take jobs, and what `GET /health/ready` says of each of its parts. Asked once, with no repetition.
+    ///
+    /// # Errors
+    /// When the server can't be reached, or answers what Minilab would not.
+    pub async fn ready(&self) -> Result<(bool, serde_json::Value), ClientError> {
+        let response = self.send(&Call::new(Method::GET, "/health/ready")).await?;
+        let status = response.status();
+        if !matches!(status, StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE) {
+            return Err(self.strange(status, "which /health/ready does not have"));
+        }
+        Ok((status == StatusCode::OK, self.read_json(response).await?))
+    }
 }
 
 /// `/v1/jobs/{id}` and what follows it; an id can't break out of its segment.

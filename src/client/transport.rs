@@ -159,15 +159,20 @@ impl Client {
     }
 
     async fn try_once(&self, call: &Call) -> Result<Response<Incoming>, ClientError> {
-        let activity = Activity::new();
-        let request = self.request(call, &activity)?;
-        let idle = IDLE_TIMEOUT + call.extra_patience;
-        let answered = activity.watch(idle, self.http.request(request)).await;
-        let response = answered.ok_or_else(|| self.stalled(idle))?.map_err(|error| self.broken(&error))?;
+        let response = self.send(call).await?;
         if response.status().is_client_error() || response.status().is_server_error() {
             return Err(self.refusal(response).await);
         }
         Ok(response)
+    }
+
+    /// Puts a request once and returns whatever is answered.
+    pub(super) async fn send(&self, call: &Call) -> Result<Response<Incoming>, ClientError> {
+        let activity = Activity::new();
+        let request = self.request(call, &activity)?;
+        let idle = IDLE_TIMEOUT + call.extra_patience;
+        let answered = activity.watch(idle, self.http.request(request)).await;
+        answered.ok_or_else(|| self.stalled(idle))?.map_err(|error| self.broken(&error))
     }
 
     fn request(&self, call: &Call, activity: &Activity) -> Result<Request<RequestBody>, ClientError> {

@@ -11,7 +11,12 @@ pub enum Origin {
     /// The table's default.
     Default,
     /// A configuration file.
-    File(PathBuf),
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The line, from 1, if it is known.
+        line: Option<usize>,
+    },
     /// An environment variable.
     Variable(String),
     /// A flag, with its dashes.
@@ -22,7 +27,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => formatter.write_str("the default"),
-            Origin::File(path) => write!(formatter, "{}", path.display()),
+            Origin::File { path, line: Some(line) } => write!(formatter, "{}:{line}", path.display()),
+            Origin::File { path, line: None } => write!(formatter, "{}", path.display()),
             Origin::Variable(name) | Origin::Flag(name) => formatter.write_str(name),
         }
     }

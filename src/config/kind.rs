@@ -90,6 +90,14 @@ impl Kind {
         }
     }
 
+    /// A value as TOML spells it.
+    pub fn literal(self, text: &str) -> String {
+        match self {
+            Kind::Bool | Kind::Integer { .. } => text.to_owned(),
+            _ => toml::Value::from(text).to_string(),
+        }
+    }
+
     /// Reads a value.
     pub(super) fn parse(self, text: &str) -> Result<Value, String> {
         let text = text.trim();

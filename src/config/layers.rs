@@ -4,10 +4,11 @@
 //! arguments only through [`Sources`], which the caller fills. Collects every mistake instead of stopping at the first.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::error::{Mistake, Origin};
 use super::kind::Value;
+use super::lines::{FileKeys, line_of};
 use super::suggest::nearest;
 use super::table::{SETTINGS, Setting, find};
 use crate::destination;
@@ -41,6 +42,7 @@ pub struct Sources {
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     values: BTreeMap<&'static str, Value>,
+    pub(super) texts: BTreeMap<&'static str, String>,
     pub(super) origins: BTreeMap<&'static str, Origin>,
     pub(super) presets: BTreeMap<String, serde_json::Value>,
     pub(super) assets: BTreeMap<String, PathBuf>,
@@ -76,6 +78,7 @@ impl Layers {
         match setting.kind.parse(text) {
             Ok(value) => {
                 self.values.insert(setting.name, value);
+                self.texts.insert(setting.name, text.to_owned());
                 self.origins.insert(setting.name, origin);
             }
             Err(reason) => self.mistakes.push(Mistake::value(setting, text, &origin, &reason)),
@@ -114,26 +117,29 @@ impl Layers {
             return;
         };
         let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let mut keys = None;
         let table = read.and_then(|text| {
+            keys = Some(FileKeys::of(&path, &text));
             text.parse::<toml::Table>().map_err(|error| match error.span() {
                 // The parser's own message would quote the line, which may hold a secret.
                 Some(span) => format!("line {}: {}", line_of(&text, span.start), error.message()),
                 None => error.message().to_owned(),
             })
         });
-        match table {
-            Ok(table) => {
-                self.read_table("", table, &path);
+        match (table, keys) {
+            (Ok(table), Some(keys)) => {
+                self.read_table("", table, &keys);
                 self.file = Some(path);
             }
-            Err(reason) => self.mistakes.push(Mistake::new(
+            (Ok(_), None) => {}
+            (Err(reason), _) => self.mistakes.push(Mistake::new(
                 format!("the configuration file {} cannot be read: {}", path.display(), reason),
                 "correct it, or name another with --config or MINILAB_CONFIG",
             )),
         }
     }
 
-    fn read_table(&mut self, prefix: &str, table: toml::Table, path: &Path) {
+    fn read_table(&mut self, prefix: &str, table: toml::Table, file: &FileKeys) {
         for (key, value) in table {
             let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
             let is_section = SETTINGS
@@ -141,36 +147,36 @@ impl Layers {
                 .any(|setting| setting.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('.')));
             match (find(&name), value) {
                 (Some(setting), value) => match as_text(&value) {
-                    Some(text) => self.put(setting, &text, Origin::File(path.to_owned())),
+                    Some(text) => self.put(setting, &text, file.origin(&name)),
                     None => {
-                        let origin = Origin::File(path.to_owned());
+                        let origin = file.origin(&name);
                         let reason = format!("a {} is wanted", setting.kind);
                         self.mistakes.push(Mistake::value(setting, &value.to_string(), &origin, &reason));
                     }
                 },
-                (None, toml::Value::Table(presets)) if name == "presets" => self.read_presets(presets, path),
+                (None, toml::Value::Table(presets)) if name == "presets" => self.read_presets(presets, file),
                 (None, toml::Value::Table(files)) if name == "assets" => {
-                    self.assets = self.read_files("assets", "logo.png", files, path);
+                    self.assets = self.read_files("assets", "logo.png", files, file);
                 }
                 (None, toml::Value::Table(files)) if name == "fonts" => {
-                    self.fonts = self.read_files("fonts", "brand.ttf", files, path);
+                    self.fonts = self.read_files("fonts", "brand.ttf", files, file);
                 }
                 (None, toml::Value::Table(tables)) if name == "destinations" => {
-                    self.read_destinations(tables, path);
+                    self.read_destinations(tables, file);
                 }
-                (None, toml::Value::Table(section)) if is_section => self.read_table(&name, section, path),
-                (None, _) => self.unknown_key(&name, path),
+                (None, toml::Value::Table(section)) if is_section => self.read_table(&name, section, file),
+                (None, _) => self.unknown_key(&name, file),
             }
         }
     }
 
-    fn read_presets(&mut self, presets: toml::Table, path: &Path) {
+    fn read_presets(&mut self, presets: toml::Table, file: &FileKeys) {
         for (name, fields) in presets {
             if fields.is_table() {
                 self.presets.insert(name, as_json(fields));
             } else {
                 self.mistakes.push(Mistake::new(
-                    format!("presets.{name} in {} is not a table", path.display()),
+                    format!("presets.{name} in {} is not a table", file.origin(&format!("presets.{name}"))),
                     format!("write the fields of a JobSpec under [presets.{name}]"),
                 ));
             }
@@ -178,7 +184,7 @@ impl Layers {
     }
 
     /// What the options mean is for the destination to know; here is only what they look like.
-    fn read_destinations(&mut self, tables: toml::Table, path: &Path) {
+    fn read_destinations(&mut self, tables: toml::Table, file: &FileKeys) {
         for (name, table) in tables {
             let texts = table.as_table().and_then(|table| {
                 let text = |(key, value): (&String, &toml::Value)| Some((key.clone(), as_text(value)?));
@@ -191,11 +197,17 @@ impl Layers {
                     self.destinations.insert(name, destination);
                 }
                 Some(_) => self.mistakes.push(Mistake::new(
-                    format!("destinations.{name} in {} can't be named by a job", path.display()),
+                    format!(
+                        "destinations.{name} in {} can't be named by a job",
+                        file.origin(&format!("destinations.{name}"))
+                    ),
                     "call it by a to z, 0 to 9, _ and -, at most 64 of them",
                 )),
                 None => self.mistakes.push(Mistake::new(
-                    format!("destinations.{name} in {} is not a table of texts", path.display()),
+                    format!(
+                        "destinations.{name} in {} is not a table of texts",
+                        file.origin(&format!("destinations.{name}"))
+                    ),
                     format!("write url = \"s3://bucket/prefix\" and options under [destinations.{name}]"),
                 )),
             }
@@ -208,18 +220,24 @@ impl Layers {
         kind: &str,
         example: &str,
         files: toml::Table,
-        path: &Path,
+        file: &FileKeys,
     ) -> BTreeMap<String, PathBuf> {
         let mut read = BTreeMap::new();
         for (name, value) in files {
             match value.as_str() {
                 Some(file) if is_name(&name) => drop(read.insert(name, PathBuf::from(file))),
                 Some(_) => self.mistakes.push(Mistake::new(
-                    format!("{kind}.{name} in {} can't be named by a job", path.display()),
+                    format!(
+                        "{kind}.{name} in {} can't be named by a job",
+                        file.origin(&format!("{kind}.{name}"))
+                    ),
                     "call it by a to z, 0 to 9, _ and -, at most 64 of them",
                 )),
                 None => self.mistakes.push(Mistake::new(
-                    format!("{kind}.{name} in {} is not the path of a file", path.display()),
+                    format!(
+                        "{kind}.{name} in {} is not the path of a file",
+                        file.origin(&format!("{kind}.{name}"))
+                    ),
                     format!("write {kind}.{name} = \"{example}\""),
                 )),
             }
@@ -227,13 +245,28 @@ impl Layers {
         read
     }
 
-    fn unknown_key(&mut self, name: &str, path: &Path) {
+    fn unknown_key(&mut self, name: &str, file: &FileKeys) {
         let known = nearest(name, SETTINGS.iter().map(|setting| setting.name.to_owned()));
         let advice = match known {
             Some(known) => format!("did you mean `{known}`?"),
             None => "see `minilab serve --help` for all of them".to_owned(),
         };
-        self.mistakes.push(Mistake::new(format!("`{name}` in {} is not a setting", path.display()), advice));
+        self.mistakes
+            .push(Mistake::new(format!("`{name}` in {} is not a setting", file.origin(name)), advice));
+    }
+
+    /// What holds, and where each value came from.
+    pub(super) fn effective(&self) -> BTreeMap<&'static str, (String, Origin)> {
+        let shown = |setting: &'static Setting| {
+            let origin = self.origins.get(setting.name)?.clone();
+            // What has no flag is a secret, or may hold one.
+            let text = match setting.flag() {
+                None => "(hidden)".to_owned(),
+                Some(_) => self.texts.get(setting.name)?.clone(),
+            };
+            Some((setting.name, (text, origin)))
+        };
+        SETTINGS.iter().filter_map(shown).collect()
     }
 
     /// The value of a setting that has one: it has a default, and a mistaken one keeps its default until the mistakes are reported.
@@ -246,11 +279,6 @@ impl Layers {
         debug_assert!(find(name).is_some(), "{name} is not in the table");
         self.values.get(name)
     }
-}
-
-/// The line, from 1, in which this byte of a text stands.
-fn line_of(text: &str, byte: usize) -> usize {
-    text.bytes().take(byte).filter(|&byte| byte == b'\n').count() + 1
 }
 
 /// The text that one would write in a variable for this value of the file.

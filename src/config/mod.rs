@@ -8,6 +8,7 @@ mod error;
 pub mod keys;
 mod kind;
 mod layers;
+mod lines;
 mod machine;
 mod settings;
 mod suggest;

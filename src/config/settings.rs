@@ -61,8 +61,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Remarks that are no mistakes.
     pub notices: Vec<String>,
-    /// Where each value came from, by name of the setting.
-    pub origins: BTreeMap<&'static str, Origin>,
+    /// Every value that was given or is a default, as one would write it, secrets hidden, and where it came from; by name of the setting.
+    pub effective: BTreeMap<&'static str, (String, Origin)>,
 }
 
 /// Reads all layers.
@@ -77,7 +77,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         return Err(ConfigError { mistakes: layers.mistakes });
     }
     let settings = assemble(&layers, networks);
-    Ok(Loaded { settings, file: layers.file, notices: layers.notices, origins: layers.origins })
+    let effective = layers.effective();
+    Ok(Loaded { settings, file: layers.file, notices: layers.notices, effective })
 }
 
 impl Settings {

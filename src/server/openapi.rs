@@ -46,7 +46,8 @@ fn reference(name: &str) -> Value {
 
 /// Schemas of everything that goes in or out.
 fn schemas(config: &Config) -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| {
+    // As they are written, not as they may be read: a field that is null is there all the same.
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
     });

@@ -130,7 +130,7 @@ impl Run {
             return Ok(job.memory_bytes);
         }
         let (inputs, asset_bytes) = (assets::look(&self.rooms, given).await?, assets::bytes(given));
-        let planned = fetch::plan_again(&self.rooms, source, &job.spec, inputs, asset_bytes).await?;
+        let (_, planned) = fetch::look(&self.rooms, source, &job.spec, inputs, asset_bytes).await?;
         Ok(planned.max(job.memory_bytes))
     }
 

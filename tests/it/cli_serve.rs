@@ -177,6 +177,41 @@ fn mistakes_in_the_configuration_are_told_together() {
 }
 
 #[test]
+fn check_config_prints_what_would_hold_and_where_it_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==";
+    let file = format!(
+        "webhook_secret = \"{secret}\"\n[limits]\nbody = \"8MiB\"\n[presets.small]\noperations = []\n"
+    );
+    std::fs::write(directory.path().join("minilab.toml"), file).unwrap();
+    let check = |arguments: &[&str]| {
+        ended(minilab(directory.path()).env("MINILAB_GRACE", "7s").arg("check-config").args(arguments))
+    };
+    let shown = check(&["--workers", "3"]).expect(0).text();
+    let lines: Vec<&str> = shown.lines().filter(|line| !line.is_empty()).collect();
+    for (value, origin) in [
+        ("limits.body = \"8MiB\"", "minilab.toml:3"),
+        ("grace = \"7s\"", "MINILAB_GRACE"),
+        ("workers = 3", "--workers"),
+        ("listen = \"127.0.0.1:8080\"", "the default"),
+        ("# webhook_secret is (hidden)", "minilab.toml:1"),
+        ("# presets", "small"),
+    ] {
+        let found = lines.iter().any(|line| line.starts_with(value) && line.ends_with(origin));
+        assert!(found, "{value} from {origin} is missing in\n{shown}");
+    }
+    assert!(!shown.contains("whsec_"), "{shown}");
+    assert!(shown.parse::<toml::Table>().is_ok(), "it can be written into a file:\n{shown}");
+    let document = &check(&["--json"]).expect(0).documents()[0];
+    assert_eq!(document["settings"]["limits.body"]["value"], "8MiB");
+    // It judges what the settings name, and makes no data directory.
+    std::fs::write(directory.path().join("minilab.toml"), "[presets.x]\nnonsense = 1\n").unwrap();
+    let wrong = check(&[]).expect(2);
+    assert!(wrong.errors.contains("presets.x"), "{wrong:?}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn the_log_names_the_configuration_file() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("minilab.toml"), "workers = 1\n").unwrap();
@@ -233,5 +268,41 @@ fn help_and_version_are_for_standard_output() {
         assert!(serve_help.contains(&shown), "{shown} is missing in the help of serve");
     }
     let version = ended(minilab(directory.path()).arg("--version")).expect(0).text();
-    assert_eq!(version.trim(), concat!("minilab ", env!("CARGO_PKG_VERSION")));
+    let expected = concat!("minilab ", env!("CARGO_PKG_VERSION"), " (");
+    assert!(version.starts_with(expected) && version.ends_with(")\n"), "{version}");
+}
+
+#[test]
+fn shells_and_the_manual_know_every_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let help = ended(minilab(directory.path()).arg("--help")).expect(0).text();
+    let indented =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = indented.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 15 && commands.contains(&"health"), "{commands:?}");
+    let manual = ended(minilab(directory.path()).arg("man")).expect(0).text();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = ended(minilab(directory.path()).args(["completions", shell])).expect(0).text();
+        for command in &commands {
+            assert!(script.contains(command), "{shell} does not complete {command}");
+        }
+    }
+    for command in commands.iter().filter(|command| **command != "help") {
+        let heading = format!(".SH \"MINILAB {}\"", command.to_uppercase());
+        assert!(manual.contains(&heading), "{heading} is missing in the manual");
+    }
+}
+
+#[test]
+fn health_tells_containers_by_its_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let serving = Serving::start(directory.path(), &["--listen", "127.0.0.1:0"]);
+    let health = || ended(minilab(directory.path()).args(["health", "--server", &serving.address]));
+    let ready = health().expect(0).text();
+    assert!(ready.starts_with("ready\n") && ready.contains("store"), "{ready}");
+    let _stuck = stuck_request(&serving.address);
+    serving.signal(Signal::TERM);
+    // It drains, and says so on connections that it still has; a new one is refused.
+    let code = health().code;
+    assert!(matches!(code, 1 | 3), "{code}");
 }

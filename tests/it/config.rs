@@ -37,7 +37,7 @@ fn nothing_at_all_is_enough() {
     assert!(settings.webhook_secrets.is_empty() && settings.public_url.is_none());
     assert!(settings.worker.workers >= 1 && settings.worker.memory_bytes_max >= 64 << 20);
     assert!(loaded.notices.is_empty() && loaded.file.is_none());
-    assert_eq!(loaded.origins.get("listen"), Some(&Origin::Default));
+    assert_eq!(loaded.effective["listen"].1, Origin::Default);
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     assert_eq!(allowed, ["10.0.0.0/8", "fd00::/8", "192.168.0.0/16"]);
     let preset = serde_json::json!({"tag": "a", "outputs": [{"name": "thumb", "quality": 79}]});
     assert_eq!(loaded.settings.server.presets["avatar"], preset);
-    assert_eq!(loaded.origins["workers"].to_string(), "--workers");
-    assert_eq!(loaded.origins["grace"].to_string(), "MINILAB_GRACE");
-    assert_eq!(loaded.origins["log"], Origin::File(path));
+    assert_eq!(loaded.effective["workers"].1.to_string(), "--workers");
+    assert_eq!(loaded.effective["grace"].1.to_string(), "MINILAB_GRACE");
+    assert_eq!(loaded.effective["log"], ("warn".to_owned(), Origin::File { path, line: Some(3) }));
 }
 
 #[test]
@@ -122,6 +122,11 @@ fn every_mistake_is_told_at_once_with_all_ways_to_correct_it() {
     ];
     for part in expected {
         assert!(found.iter().any(|mistake| mistake.contains(part)), "{part} is missing in {found:#?}");
+    }
+    for place in
+        ["minilab.toml:1 is not a setting", "(from ", "minilab.toml:2)", "minilab.toml:4)", "minilab.toml:6 "]
+    {
+        assert!(found.iter().any(|mistake| mistake.contains(place)), "{place} is missing in {found:#?}");
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     assert!(!found.join("").contains("hunter2"));
