@@ -22,8 +22,6 @@ async fn main() -> anyhow::Result<()> {
     // The defaults, on a free port of the loopback address. Every field can be changed: limits, workers, retention, …
     let mut settings = Settings::in_directory(&directory);
     settings.worker.workers = 1;
-    // Webhooks are signed; the secret is made once and kept in the directory.
-    settings.ensure_webhook_secret()?;
 
     // The listener is open when `start` returns; `run` serves until the future that it is given resolves, then lets jobs finish.
     let app = App::start(settings).await?;

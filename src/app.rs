@@ -8,6 +8,7 @@ pub mod doctor;
 mod given;
 mod health;
 mod last_run;
+pub mod reload;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,9 +24,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::reload::Reloader;
 use crate::blob::{BlobError, Blobs};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Settings;
+use crate::config::keys::KeysError;
 use crate::destination::{self, Destinations};
 use crate::egress::{Egress, EgressError};
 use crate::job::{Loss, Probe};
@@ -76,8 +79,11 @@ pub enum AppError {
     #[error("cannot take over the stored jobs: {0}")]
     Queue(#[from] QueueError),
     /// No secret was given to sign webhooks with.
-    #[error("no webhook secret: call Settings::ensure_webhook_secret, or set webhook_secret")]
+    #[error("no webhook secret: call Settings::read_keys, or set webhook_secret")]
     NoWebhookSecret,
+    /// The keys of the data directory can't be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// Presets that no job could use; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Presets(Vec<String>),
@@ -122,6 +128,7 @@ pub struct App {
     store: Arc<SqliteStore>,
     grace: Duration,
     data_dir: PathBuf,
+    reloader: Reloader,
     _watchdog: Watchdog,
 }
 
@@ -162,9 +169,16 @@ impl App {
 
     /// The same with a clock of the caller's choice.
     pub async fn start_at(mut settings: Settings, clock: Clock) -> Result<App, AppError> {
-        if settings.webhook_secrets.is_empty() {
+        if settings.keyring.is_none() || settings.link_key.is_none() {
+            settings = tokio::task::spawn_blocking(move || with_keys(settings))
+                .await
+                .map_err(|error| AppError::Thread(error.into()))??;
+        }
+        if settings.webhook_secrets.server.is_empty() {
             return Err(AppError::NoWebhookSecret);
         }
+        let reloader =
+            Reloader::new(settings.keyring.take().unwrap_or_default(), settings.webhook_secrets.clone());
         // One grace for everything that has to end.
         settings.worker.grace = settings.grace;
         settings.server.grace = settings.grace;
@@ -177,6 +191,11 @@ impl App {
         let health = settings.health_listen.map(Health::start).transpose()?;
         let Furniture { egress, assets } = furnish(&mut settings, clock.now()).await?;
         let mut queue_config = settings.queue;
+        queue_config.keys = reloader.keys();
+        queue_config.link_lifetime = webhook::schedule::link_lifetime();
+        if let Some(link_key) = settings.link_key {
+            queue_config.link_key = link_key;
+        }
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let queue = Queue::open_after(
             loss,
@@ -202,7 +221,7 @@ impl App {
             settings.worker,
         )
         .map_err(AppError::Thread)?;
-        let mut webhook_config = webhook::Config::new(settings.webhook_secrets);
+        let mut webhook_config = webhook::Config::new(reloader.secrets());
         webhook_config.grace = settings.grace;
         let deliverer = Deliverer::new(queue.clone(), egress.clone(), Arc::clone(&metrics), webhook_config);
         let mut runtimes = vec![("main", tokio::runtime::Handle::current())];
@@ -224,6 +243,7 @@ impl App {
             store,
             grace: settings.grace,
             data_dir: settings.data_dir,
+            reloader,
             _watchdog: watchdog,
         })
     }
@@ -258,6 +278,11 @@ impl App {
     /// The queue: for programs that embed the server, and for tests.
     pub fn queue(&self) -> &Queue {
         &self.services.queue
+    }
+
+    /// What exchanges keys and secrets while the server runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Serves and works until `shutdown` resolves; then stops accepting, lets requests and attempts end within the grace period, uses what
@@ -330,6 +355,15 @@ async fn room(name: &'static str, metrics: Arc<Metrics>, work: impl Future<Outpu
         tracing::error!(room = name, "a room ended by a panic");
     }
     name
+}
+
+/// The settings with everything that the data directory's `keys.toml` is to give.
+fn with_keys(mut settings: Settings) -> Result<Settings, KeysError> {
+    if settings.keyring.is_none() {
+        settings.read_keys()?;
+    }
+    settings.ensure_link_key()?;
+    Ok(settings)
 }
 
 /// Opens store and blobs, off the event loop; and how the last process on them ended.

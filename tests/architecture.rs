@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Every room and its floor; imports go to lower floors only, never to a neighbour.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 20] = [
     ("main", 9),
     ("cli", 8),
     ("app", 7),
@@ -24,7 +24,9 @@ const FLOORS: [(&str, u8); 18] = [
     ("store", 3),
     ("blob", 3),
     ("egress", 3),
+    ("access", 2),
     ("api", 2),
+    ("links", 2),
     ("job", 1),
     ("pipeline", 0),
     ("telemetry", 0),

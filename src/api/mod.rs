@@ -5,6 +5,7 @@
 //! readable when the contract grows. Called by `server`, `client`, `queue` (through a render function that `app` hands in) and `cli`.
 
 pub mod capabilities;
+pub mod deliveries;
 pub mod document;
 pub mod duration;
 mod fields;
@@ -19,6 +20,9 @@ pub mod stats;
 pub mod view;
 
 pub use capabilities::Capabilities;
+pub use deliveries::{
+    DeliveryAttemptView, DeliveryList, DeliveryView, ReceiverList, ReceiverView, RedeliveredView,
+};
 pub use fingerprint::fingerprint;
 pub use plan::PlanView;
 pub use problem::{Mistake, ProblemDetails};

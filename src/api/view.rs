@@ -148,7 +148,7 @@ pub struct OutputView {
     /// Quality used, for lossy formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
-    /// Where to download it; relative in answers, absolute in webhooks.
+    /// Where to download it; relative in answers. In webhooks absolute and signed: it works without an API key for a while.
     pub url: String,
     /// Where it was delivered to, such as `s3://bucket/prefix/key`, if the specification named a destination.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -357,23 +357,33 @@ impl From<Warning> for WarningView {
 }
 
 impl WebhookBody {
-    /// The body that tells of this event, with links under `public_url`.
-    pub fn new(job: &Job, event: Event, timestamp: Timestamp, public_url: &str) -> WebhookBody {
-        WebhookBody {
-            event: event.name().to_owned(),
-            timestamp: timestamp.to_string(),
-            data: JobView::new(job, None, public_url),
+    /// The body that tells of this event, with links under `public_url`. `sign` gives the query that lets a path pass without an API key.
+    pub fn new(
+        job: &Job,
+        event: Event,
+        timestamp: Timestamp,
+        public_url: &str,
+        sign: impl Fn(&str) -> String,
+    ) -> WebhookBody {
+        let mut data = JobView::new(job, None, public_url);
+        for output in &mut data.outputs {
+            let path = format!("/v1/jobs/{}/outputs/{}", job.id, output.name);
+            output.url = format!("{public_url}{path}?{}", sign(&path));
         }
+        WebhookBody { event: event.name().to_owned(), timestamp: timestamp.to_string(), data }
     }
 }
 
-/// The webhook without its query: what a receiver put there is its secret.
+/// An address without its query: what a receiver put there is its secret.
+pub(super) fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
 fn webhook(job: &Job) -> Option<WebhookView> {
     let spec = job.spec.webhook.as_ref()?;
     let state = job.webhook.as_ref()?;
-    let shown = spec.url.split(['?', '#']).next().unwrap_or_default();
     Some(WebhookView {
-        url: shown.to_owned(),
+        url: without_query(&spec.url).to_owned(),
         status: state.status.map(|status| status.name().to_owned()),
         attempts: state.attempts,
         last_status: state.last_status,

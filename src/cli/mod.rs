@@ -4,7 +4,9 @@
 //! Called by `main`.
 
 mod backup;
+mod captured;
 mod check_config;
+mod deliveries;
 mod doctor;
 mod download;
 mod events;
@@ -12,12 +14,14 @@ mod exit;
 mod health;
 mod jobs;
 mod list;
+mod listen;
 mod manual;
 mod number;
 mod screen;
 mod serve;
 mod submit;
 mod target;
+mod verify_webhook;
 mod wait;
 mod webhook_secret;
 
@@ -82,9 +86,19 @@ enum Command {
     Download(download::DownloadArgs),
     /// Follow one job until it ends, or all jobs
     Events(events::EventsArgs),
+    /// Show the log of jobs' webhooks, or what was given up
+    Deliveries(deliveries::DeliveriesArgs),
+    /// Send webhooks again
+    Redeliver(deliveries::RedeliverArgs),
+    /// Show receivers that take no webhooks, or enable one again
+    Receivers(deliveries::ReceiversArgs),
+    /// Receive webhooks here, verify and show them
+    Listen(listen::ListenArgs),
+    /// Tell whether a captured webhook is genuine
+    VerifyWebhook(verify_webhook::VerifyWebhookArgs),
     /// Ask whether a server can take jobs
     Health,
-    /// Print the secret that signs webhooks
+    /// Print the secret that signs webhooks, or exchange it
     WebhookSecret(webhook_secret::WebhookSecretArgs),
     /// Print the settings that a server would run with, or every mistake in them
     CheckConfig(serve::ServeArgs),
@@ -113,6 +127,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => serve::run(&serve, &screen),
         Command::WebhookSecret(args) => webhook_secret::run(&args, &screen),
+        Command::Listen(args) => listen::run(&args, &screen),
+        Command::VerifyWebhook(args) => verify_webhook::run(&args, &screen),
         Command::CheckConfig(args) => check_config::run(&args, &screen),
         Command::Doctor(args) => doctor::run(&args, &screen),
         Command::Backup(args) => backup::run(&args, &screen),
@@ -168,8 +184,13 @@ async fn dispatch(command: Command, client: &Client, screen: &Screen) -> anyhow:
         Command::Delete(ids) => jobs::delete(&ids, client, screen).await,
         Command::Download(args) => download::run(&args, client, screen).await,
         Command::Events(args) => events::run(&args, client, screen).await,
+        Command::Deliveries(args) => deliveries::list(&args, client, screen).await,
+        Command::Redeliver(args) => deliveries::redeliver(&args, client, screen).await,
+        Command::Receivers(args) => deliveries::receivers(&args, client, screen).await,
         Command::Health => health::run(client, screen).await,
         Command::Serve(_)
+        | Command::Listen(_)
+        | Command::VerifyWebhook(_)
         | Command::WebhookSecret(_)
         | Command::CheckConfig(_)
         | Command::Doctor(_)

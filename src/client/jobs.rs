@@ -180,7 +180,7 @@ pub(super) fn job_path(id: &str, rest: &str) -> String {
 }
 
 /// The cursor in `Link: <…?cursor=…>; rel="next"` (RFC 8288).
-fn next_cursor(headers: &HeaderMap) -> Option<String> {
+pub(super) fn next_cursor(headers: &HeaderMap) -> Option<String> {
     let links = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     for link in links.flat_map(|value| value.split(',')) {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;

@@ -18,6 +18,7 @@
 //! ```
 
 mod body;
+mod deliveries;
 mod download;
 mod error;
 mod events;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use hyper_util::client::legacy::Client as HttpClient;
 use url::Url;
 
+pub use deliveries::DeadLetterPage;
 pub use download::Downloaded;
 pub use error::{ClientError, Problem, ProblemItem};
 pub use events::{EventStream, JobEvent};

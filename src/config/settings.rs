@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,9 +16,11 @@ use super::keys::{self, KeysError};
 use super::kind::{Kind, Value};
 use super::layers::{Layers, Sources};
 use super::machine;
+use crate::access::Keyring;
 use crate::egress::Proxy;
+use crate::links::LinkKey;
 use crate::webhook::signature::Secret;
-use crate::{destination, egress, job, pipeline, queue, server, worker};
+use crate::{destination, egress, job, pipeline, queue, server, webhook, worker};
 
 /// What a server runs with. Secrets don't show in `Debug`.
 #[derive(Clone, Debug)]
@@ -48,8 +51,12 @@ pub struct Settings {
     pub queue: queue::Config,
     /// Outbound requests.
     pub egress: egress::Config,
-    /// Secrets that sign webhooks, the first for new receivers; empty until [`Settings::ensure_webhook_secret`] unless one was configured.
-    pub webhook_secrets: Vec<Secret>,
+    /// API keys; `None` until [`Settings::read_keys`].
+    pub keyring: Option<Arc<Keyring>>,
+    /// Secrets that sign webhooks; until [`Settings::read_keys`] at most the configured one.
+    pub webhook_secrets: webhook::Secrets,
+    /// What signs links in webhooks; `None` until the server starts, unless [`Settings::read_keys`] has found it.
+    pub link_key: Option<LinkKey>,
 }
 
 /// Settings, and what an operator may want to know about them.
@@ -90,16 +97,49 @@ impl Settings {
         settings
     }
 
-    /// Makes sure that webhooks can be signed: without a configured secret, takes the one of the data directory, making directory and
-    /// secret if need be. Reads and writes files: call it at start.
+    /// Reads the API keys and secrets of the data directory. Without a configured secret there is one to sign webhooks with afterwards:
+    /// directory and secret are made if need be. Reads and writes files: call it off the event loop. A server does so at its start, if
+    /// nobody has before.
     ///
     /// # Errors
     /// When the directory or its `keys.toml` can't be read or written.
-    pub fn ensure_webhook_secret(&mut self) -> Result<(), KeysError> {
-        if self.webhook_secrets.is_empty() {
-            self.webhook_secrets = keys::read_or_create(&self.data_dir)?;
+    pub fn read_keys(&mut self) -> Result<(), KeysError> {
+        let configured = std::mem::take(&mut self.webhook_secrets.server);
+        let file = match configured.is_empty() {
+            true => keys::read_or_create(&self.data_dir),
+            false => keys::read(&self.data_dir).map(Option::unwrap_or_default),
+        };
+        let file = match file {
+            Ok(file) => file,
+            Err(error) => {
+                self.webhook_secrets.server = configured;
+                return Err(error);
+            }
+        };
+        self.keyring = Some(Arc::new(file.keyring()));
+        self.link_key = file.link_key.clone();
+        self.webhook_secrets = file.secrets();
+        if !configured.is_empty() {
+            self.webhook_secrets.server = configured;
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// Makes sure that links can be signed, also where a secret was configured and the data directory has none. Reads and writes files.
+    ///
+    /// # Errors
+    /// When the directory or its `keys.toml` can't be read or written.
+    pub fn ensure_link_key(&mut self) -> Result<LinkKey, KeysError> {
+        match &self.link_key {
+            Some(key) => Ok(key.clone()),
+            None => {
+                let key = keys::read_or_create(&self.data_dir)?.link_key;
+                let key = key.unwrap_or_else(|| LinkKey::from_random(rand::random()));
+                Ok(self.link_key.insert(key).clone())
+            }
+        }
     }
 }
 
@@ -123,30 +163,34 @@ fn allowed_networks(layers: &mut Layers, appended: &[String]) -> Vec<IpNet> {
 
 /// Without API keys, whoever reaches the port is master of the server.
 fn refuse_open_door(layers: &mut Layers) {
-    let (Value::Address(listen), Value::Bool(insecure)) =
-        (layers.value("listen").clone(), layers.value("insecure_no_auth").clone())
+    let (Value::Address(listen), Value::Bool(insecure), Value::Path(data_dir)) =
+        (layers.value("listen"), layers.value("insecure_no_auth"), layers.value("data_dir"))
     else {
         return;
     };
-    if !listen.ip().is_loopback() && !insecure {
-        let port = listen.port();
+    let health = match layers.optional("health_listen") {
+        Some(Value::Address(health)) => Some(("health_listen", health)),
+        _ => None,
+    };
+    let is_exposed = |(_, address): &(&str, &SocketAddr)| !address.ip().is_loopback();
+    let Some((name, listen)) = [Some(("listen", listen)), health].into_iter().flatten().find(is_exposed)
+    else {
+        return;
+    };
+    if *insecure {
+        return;
+    }
+    // A file that can't be read stops the start by itself.
+    let is_open = keys::read(data_dir).is_ok_and(|file| file.is_none_or(|file| file.keyring().is_open()));
+    if is_open {
+        let (port, data_dir) = (listen.port(), data_dir.display());
         layers.mistakes.push(Mistake::new(
-            format!("listen is {listen}, which other machines can reach, and nothing asks them for a key"),
+            format!("{name} is {listen}, which other machines can reach, and nothing asks them for a key"),
             format!(
-                "add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true) if everyone who can reach it may use it, \
+                "make a key with `minilab keys add NAME --data-dir {data_dir}`, \
+                 add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true) if everyone who can reach it may use it, \
                  or listen on 127.0.0.1:{port}"
             ),
-        ));
-    }
-    if let (Some(Value::Address(health)), false) = (layers.optional("health_listen").cloned(), insecure)
-        && !health.ip().is_loopback()
-    {
-        let port = health.port();
-        layers.mistakes.push(Mistake::new(
-            format!(
-                "health_listen is {health}, which other machines can reach, and nothing asks them for a key"
-            ),
-            format!("add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true), or listen on 127.0.0.1:{port}"),
         ));
     }
 }
@@ -226,7 +270,9 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
             proxy: values.proxy("egress.proxy"),
             connect_timeout: values.duration("source.connect"),
         },
-        webhook_secrets: values.secret("webhook_secret").into_iter().collect(),
+        keyring: None,
+        webhook_secrets: webhook::Secrets::of_server(values.secret("webhook_secret")),
+        link_key: None,
     }
 }
 

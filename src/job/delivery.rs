@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::JobId;
+use super::receiver::Standing;
+use super::{JobId, KeyId};
 use crate::clock::Timestamp;
 
 /// What may be told to a webhook.
@@ -139,6 +141,8 @@ pub struct NewDelivery {
     pub receiver: String,
     /// The body, fixed at the time of the event.
     pub body: Bytes,
+    /// `traceparent` of the submit, passed on with every attempt.
+    pub trace_parent: Option<String>,
 }
 
 /// A delivery whose attempt is due; claimed under a lease.
@@ -148,6 +152,8 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// Its job.
     pub job: JobId,
+    /// The key that submitted the job, whose secrets sign.
+    pub owner: Option<KeyId>,
     /// The event.
     pub event: Event,
     /// Where to.
@@ -158,6 +164,12 @@ pub struct Delivery {
     pub body: Bytes,
     /// This attempt's number, from 1; also the fence of [`crate::store::JobStore::finish_delivery`].
     pub attempt: u32,
+    /// The same counted from the last time that somebody asked for the delivery to be sent again: its place in the schedule.
+    pub scheduled_attempt: u32,
+    /// `traceparent` of the submit.
+    pub trace_parent: Option<String>,
+    /// What is known of the receiver.
+    pub standing: Standing,
 }
 
 /// How a delivery attempt ended.
@@ -171,6 +183,71 @@ pub struct DeliveryResult {
     pub error: Option<String>,
     /// When to try again, while pending.
     pub next_attempt_at: Option<Timestamp>,
+    /// Whether the receiver was asked at all: not if its address is off limits, or it is disabled.
+    pub is_sent: bool,
+    /// From asking to the end of the answer.
+    pub latency: Duration,
+    /// The answer's beginning, at most [`ANSWER_BYTES_KEPT`].
+    pub answer: Bytes,
+}
+
+/// Bytes of an answer that the log of deliveries keeps.
+pub const ANSWER_BYTES_KEPT: usize = 4 * 1024;
+
+/// One attempt in the log of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryAttempt {
+    /// From 1. One is missing where the server died before it could be recorded.
+    pub number: u32,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How long it took.
+    pub latency: Duration,
+    /// The receiver's HTTP status, if it answered.
+    pub response_status: Option<u16>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// The answer's beginning.
+    pub answer: Bytes,
+}
+
+impl DeliveryAttempt {
+    /// The entry for an attempt that has just been recorded.
+    pub fn new(number: u32, result: &DeliveryResult, now: Timestamp) -> DeliveryAttempt {
+        DeliveryAttempt {
+            number,
+            ended_at: now,
+            latency: result.latency,
+            response_status: result.response_status,
+            error: result.error.clone(),
+            answer: result.answer.slice(..result.answer.len().min(ANSWER_BYTES_KEPT)),
+        }
+    }
+}
+
+/// A delivery as the log shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its job.
+    pub job: JobId,
+    /// The event.
+    pub event: Event,
+    /// Where to.
+    pub url: String,
+    /// Where it stands.
+    pub status: DeliveryStatus,
+    /// Attempts begun.
+    pub attempts_begun: u32,
+    /// When the event happened.
+    pub created_at: Timestamp,
+    /// When it was delivered or given up.
+    pub ended_at: Option<Timestamp>,
+    /// When the next attempt is due; `None` also while one is under way.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Attempts recorded, oldest first; the latest only, where many deliveries are listed.
+    pub attempts: Vec<DeliveryAttempt>,
 }
 
 /// What a job shows of its last delivery.

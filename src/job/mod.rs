@@ -8,17 +8,24 @@ pub mod delivery;
 pub mod failure;
 pub mod history;
 pub mod id;
+pub mod key_id;
 pub mod probe;
+pub mod receiver;
 pub mod record;
 pub mod spec;
 pub mod status;
 pub mod transition;
 
-pub use delivery::{Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, NewDelivery, WebhookState};
+pub use delivery::{
+    ANSWER_BYTES_KEPT, Delivery, DeliveryAttempt, DeliveryId, DeliveryRecord, DeliveryResult, DeliveryStatus,
+    Event, NewDelivery, WebhookState,
+};
 pub use failure::{Code, Failure};
 pub use history::{AttemptEnd, AttemptRecord, Suspicion};
 pub use id::JobId;
+pub use key_id::{KeyId, KeyIdError};
 pub use probe::{Probe, Readiness};
+pub use receiver::{Receiver, Standing, receiver_of};
 pub use record::{AssetInfo, ImageInfo, Job, Output, SourceInfo, Timings, Warning};
 pub use spec::{Header, JobSpec, SourceSpec, WebhookSpec};
 pub use status::Status;

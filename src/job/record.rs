@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptRecord, Failure, JobId, JobSpec, Status, Suspicion, WebhookState};
+use super::{AttemptRecord, Failure, JobId, JobSpec, KeyId, Status, Suspicion, WebhookState};
 use crate::clock::Timestamp;
 use crate::pipeline::Format;
 
@@ -168,6 +168,9 @@ impl From<crate::pipeline::Warning> for Warning {
 pub struct Job {
     /// Its id.
     pub id: JobId,
+    /// The API key that submitted it; `None`: it came without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<KeyId>,
     /// Grows with every change; see [`super::transition`] for how live progress fits in.
     pub version: u64,
     /// Where it stands.
@@ -218,6 +221,9 @@ pub struct Job {
     pub error: Option<Failure>,
     /// The last webhook delivery, if a webhook was asked for.
     pub webhook: Option<WebhookState>,
+    /// `traceparent` of the submit (W3C Trace Context), passed on to the webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_parent: Option<String>,
 }
 
 impl Job {

@@ -15,10 +15,13 @@ use super::delivery::{DeliveryResult, NewDelivery};
 use super::history::{self, DEATHS_MAX};
 use super::{
     AttemptEnd, AttemptRecord, Code, DeliveryId, DeliveryStatus, Event, Failure, Job, JobId, Output,
-    SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState,
+    SourceInfo, SourceSpec, Status, Suspicion, Timings, Warning, WebhookState, receiver_of,
 };
 use crate::clock::Timestamp;
 use crate::pipeline::Input;
+
+/// Longest that results are kept beyond their time because their delivery came late.
+const KEPT_AFTER_DELIVERY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Versions that live progress of one attempt may use up between two stored ones.
 pub const LIVE_VERSIONS: u64 = 1000;
@@ -120,6 +123,7 @@ impl Job {
         });
         Job {
             id,
+            owner: None,
             version: 1,
             status: Status::Queued,
             attempt: 0,
@@ -142,6 +146,7 @@ impl Job {
             warnings,
             error: None,
             webhook,
+            trace_parent: None,
             spec,
         }
     }
@@ -346,23 +351,36 @@ impl Job {
             last_status: None,
             next_attempt_at: Some(now),
         });
-        let receiver = match url::Url::parse(&webhook.url) {
-            Ok(url) => url.origin().ascii_serialization(),
-            Err(_) => webhook.url.clone(),
-        };
+        let receiver = receiver_of(&webhook.url);
         let body = render(self, event, now);
-        Some(NewDelivery { id: DeliveryId::new(), event, url: webhook.url, receiver, body })
+        let trace_parent = self.trace_parent.clone();
+        Some(NewDelivery { id: DeliveryId::new(), event, url: webhook.url, receiver, body, trace_parent })
     }
 
-    /// A delivery of this job has made its `attempts`-th attempt.
-    pub fn delivery_attempted(&mut self, attempts: u32, result: &DeliveryResult) {
+    /// A delivery of this job has made its `attempts`-th attempt. Whoever is told late has as long to fetch the results as one who is told
+    /// at once, up to a day, and so has whoever sends a delivery again that was given up.
+    pub fn delivery_attempted(&mut self, attempts: u32, result: &DeliveryResult, now: Timestamp) {
         self.version += 1;
+        let came_late = attempts > 1 && result.status != DeliveryStatus::Pending;
+        if let (true, Some(finished_at), Some(expires_at)) = (came_late, self.finished_at, self.expires_at) {
+            let kept = expires_at.since(finished_at).min(KEPT_AFTER_DELIVERY_MAX);
+            self.expires_at = Some(expires_at.max(now.plus(kept)));
+        }
         self.webhook = Some(WebhookState {
             status: Some(result.status),
             attempts,
             last_status: result.response_status,
             next_attempt_at: result.next_attempt_at,
         });
+    }
+
+    /// The delivery that this job shows is to be sent again.
+    pub fn redelivered(&mut self, now: Timestamp) {
+        self.version += 1;
+        if let Some(webhook) = &mut self.webhook {
+            webhook.status = Some(DeliveryStatus::Pending);
+            webhook.next_attempt_at = Some(now);
+        }
     }
 
     fn remember(&mut self, end: AttemptEnd, error: Option<Failure>, now: Timestamp) {

@@ -11,15 +11,15 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::watch;
 
-use crate::job::{Job, JobId, Status};
+use crate::job::{Job, JobId, KeyId, Status};
 
 /// What the board knows of a job.
 #[derive(Clone, Debug)]
 pub(super) enum Card {
     /// Its newest record.
     Job(Arc<Job>),
-    /// It was removed; late news of it is ignored.
-    Gone,
+    /// It was removed; late news of it is ignored. Whose it was.
+    Gone(Option<KeyId>),
     /// Somebody watches it, and nothing is known yet.
     Blank,
 }
@@ -60,8 +60,8 @@ impl Board {
     }
 
     /// The job was removed; `spread` as in [`Board::put`].
-    pub(super) fn remove(&self, id: JobId, spread: impl FnOnce()) {
-        self.set(id, Card::Gone, spread);
+    pub(super) fn remove(&self, job: &Job, spread: impl FnOnce()) {
+        self.set(job.id, Card::Gone(job.owner.clone()), spread);
     }
 
     pub(super) fn get(&self, id: JobId) -> Card {
@@ -110,7 +110,7 @@ impl Board {
             Entry::Occupied(mut entry) => {
                 let slot = entry.get_mut();
                 let is_news = match (&slot.card, &card) {
-                    (Card::Gone, _) => false,
+                    (Card::Gone(_), _) => false,
                     (Card::Job(old), Card::Job(new)) => new.version > old.version,
                     _ => true,
                 };
@@ -172,7 +172,7 @@ impl Card {
     fn bytes(&self) -> usize {
         match self {
             Card::Job(job) => job.bytes_estimated(),
-            Card::Gone | Card::Blank => 0,
+            Card::Gone(_) | Card::Blank => 0,
         }
     }
 }
@@ -203,7 +203,7 @@ impl Watch {
                     self.ended = job.status.is_terminal();
                     return Some(Arc::clone(job));
                 }
-                Card::Gone => break,
+                Card::Gone(_) => break,
                 Card::Job(_) | Card::Blank => {}
             }
             // An error means that the board is gone, and with it the server.
@@ -224,7 +224,7 @@ impl Watch {
     pub fn current(&self) -> Option<Arc<Job>> {
         match &*self.receiver.borrow() {
             Card::Job(job) => Some(Arc::clone(job)),
-            Card::Gone | Card::Blank => None,
+            Card::Gone(_) | Card::Blank => None,
         }
     }
 
@@ -232,7 +232,7 @@ impl Watch {
     pub async fn cancelled(&mut self) {
         let is_cancelled = |card: &Card| match card {
             Card::Job(job) => job.cancel_requested,
-            Card::Gone => true,
+            Card::Gone(_) => true,
             Card::Blank => false,
         };
         if self.receiver.wait_for(is_cancelled).await.is_err() {
@@ -274,10 +274,10 @@ mod tests {
         assert!(board.put(&Arc::new(new.clone()), || {}));
         assert!(!board.put(&Arc::new(old), || {}));
         assert!(matches!(board.get(new.id), Card::Job(shown) if shown.version == 2));
-        board.remove(new.id, || {});
+        board.remove(&new, || {});
         new.version = 99;
         assert!(!board.put(&Arc::new(new.clone()), || {}));
-        assert!(matches!(board.get(new.id), Card::Gone));
+        assert!(matches!(board.get(new.id), Card::Gone(_)));
     }
 
     #[test]
@@ -350,9 +350,10 @@ mod tests {
         board.put(&Arc::new(job.clone()), is_locked);
         job.claim(Timestamp::from_millis(5));
         board.put(&Arc::new(job.clone()), is_locked);
+        let gone = job.clone();
         board.put(&Arc::new(job), || panic!("that was no news"));
         board.touch(id, |_| true, |_| is_locked());
-        board.remove(id, is_locked);
+        board.remove(&gone, is_locked);
         assert_eq!(spread.get(), 4);
     }
 }

@@ -45,7 +45,7 @@ impl Queue {
                 }
                 Lookup::Job(job)
             }
-            Some(Found::Gone) => Lookup::Gone,
+            Some(Found::Gone(owner)) => Lookup::Gone(owner),
             None => Lookup::Unknown,
         })
     }
@@ -87,9 +87,9 @@ impl Queue {
             Ok(Some(Found::Job(job))) => {
                 self.publish(*job);
             }
-            Ok(Some(Found::Gone) | None) => {
+            Ok(Some(Found::Gone(_)) | None) => {
                 let Lookup::Job(shown) = self.shown(id) else { return };
-                self.shared.board.remove(id, || self.shared.line.leave(&shown));
+                self.shared.board.remove(&shown, || self.shared.line.leave(&shown));
             }
             // What follows will fail, too, and tell of it.
             Err(_) => {}
@@ -99,7 +99,7 @@ impl Queue {
     /// What follows a removed row: the live view and the bytes. Bytes that can't be removed now are found by the sweep.
     pub(super) async fn forget(&self, removed: Removed) {
         let job = removed.job;
-        self.shared.board.remove(job.id, || self.shared.line.leave(&job));
+        self.shared.board.remove(&job, || self.shared.line.leave(&job));
         if let Err(error) = self.shared.blobs.delete_job(&job).await {
             tracing::warn!(job.id = %job.id, %error, "a removed job's bytes could not be removed; the sweep will try again");
         }
@@ -124,7 +124,7 @@ impl Queue {
     async fn is_published(&self, key: &BlobKey) -> Result<bool, QueueError> {
         Ok(match self.shared.store.get(key.job()).await? {
             Some(Found::Job(job)) => refers_to(&job, key),
-            Some(Found::Gone) | None => false,
+            Some(Found::Gone(_)) | None => false,
         })
     }
 }
@@ -173,6 +173,7 @@ mod tests {
             assets: vec![],
             memory_bytes: 0,
             warnings: vec![],
+            trace_parent: None,
             idempotency_key: None,
         }
     }

@@ -29,16 +29,19 @@ use tokio::sync::Notify;
 
 pub use board::Watch;
 pub use changes::Retry;
+pub use deliveries::{DELIVERY_LEASE, Redelivery};
 pub use feed::{Feed, FeedItem};
 pub use looks::Turn;
 pub use reads::{Lookup, Stats};
 pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
 
-pub use crate::store::{Claimed, Extended, Finish, InlineKey, ListFilter};
+pub use crate::store::{Claimed, DeadLetters, DeliveryRequest, Extended, Finish, InlineKey, ListFilter};
 
+use crate::access::{self, Keyring, Keys};
 use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;
 use crate::job::{Event, Job, Loss, Render, Retention};
+use crate::links::LinkKey;
 use crate::store::{Counts, JobStore, Reap, StoreError};
 use crate::telemetry::Metrics;
 
@@ -51,10 +54,16 @@ pub struct Config {
     pub retention: Retention,
     /// What links in webhooks begin with, without a slash at the end.
     pub public_url: String,
+    /// What signs links in webhooks. Default: one that nobody else has.
+    pub link_key: LinkKey,
+    /// How long such a link works. Default 9 d; as long as a webhook may be on its way, and a day.
+    pub link_lifetime: Duration,
     /// Jobs that the live view holds at most; the store answers for the rest. Default 10,000.
     pub board_jobs_max: usize,
     /// How long a claimed job is safe from being given to somebody else. Default 30 s.
     pub lease_duration: Duration,
+    /// The API keys whose jobs these are, with their shares. Default: none.
+    pub keys: Keys,
 }
 
 impl Default for Config {
@@ -63,8 +72,11 @@ impl Default for Config {
             queued_max: 100_000,
             retention: Retention::default(),
             public_url: "http://127.0.0.1:8080".to_owned(),
+            link_key: LinkKey::from_random(rand::random()),
+            link_lifetime: Duration::from_secs(9 * 24 * 60 * 60),
             board_jobs_max: 10_000,
             lease_duration: Duration::from_secs(30),
+            keys: access::fixed(Keyring::default()),
         }
     }
 }
@@ -166,8 +178,10 @@ impl Queue {
         metrics: Arc<Metrics>,
     ) -> Result<Queue, QueueError> {
         let public_url = config.public_url.clone();
+        let (link_key, link_lifetime) = (config.link_key.clone(), config.link_lifetime);
         let render: Render = Arc::new(move |job: &Job, event: Event, now| {
-            let body = crate::api::WebhookBody::new(job, event, now, &public_url);
+            let sign = |path: &str| link_key.sign(path, now.plus(link_lifetime));
+            let body = crate::api::WebhookBody::new(job, event, now, &public_url, sign);
             serde_json::to_vec(&body).expect("the body is plain data with string keys").into()
         });
         let queue = Queue {

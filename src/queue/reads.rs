@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::board::Card;
 use super::{Feed, Queue, QueueError, Watch};
-use crate::job::{Job, JobId, Status};
+use crate::job::{Job, JobId, KeyId, Status};
 use crate::store::{Found, InlineKey, ListFilter};
 use crate::telemetry::StatusLabel;
 
@@ -16,8 +16,8 @@ use crate::telemetry::StatusLabel;
 pub enum Lookup {
     /// Its newest record.
     Job(Arc<Job>),
-    /// It was deleted, or has expired.
-    Gone,
+    /// It was deleted, or has expired; whose it was.
+    Gone(Option<KeyId>),
     /// There never was one, as far as anybody remembers.
     Unknown,
 }
@@ -54,7 +54,7 @@ impl Queue {
     pub(super) fn shown(&self, id: JobId) -> Lookup {
         match self.shared.board.get(id) {
             Card::Job(job) => Lookup::Job(job),
-            Card::Gone => Lookup::Gone,
+            Card::Gone(owner) => Lookup::Gone(owner),
             Card::Blank => Lookup::Unknown,
         }
     }
@@ -67,7 +67,7 @@ impl Queue {
         }
         Ok(match self.shared.store.get(id).await? {
             Some(Found::Job(job)) => Lookup::Job(Arc::new(*job)),
-            Some(Found::Gone) => Lookup::Gone,
+            Some(Found::Gone(owner)) => Lookup::Gone(owner),
             None => Lookup::Unknown,
         })
     }
@@ -96,7 +96,7 @@ impl Queue {
         let watch = self.shared.board.watch(id);
         match self.shared.board.get(id) {
             Card::Job(_) => return Ok(Some(watch)),
-            Card::Gone => return Ok(None),
+            Card::Gone(_) => return Ok(None),
             Card::Blank => {}
         }
         // The slot is watched, so whatever is published from now on is seen; what came before, the store knows.
@@ -106,7 +106,7 @@ impl Queue {
                 self.shared.board.put(&Arc::new(*job), || {});
                 Ok(Some(watch))
             }
-            Some(Found::Gone) | None => Ok(None),
+            Some(Found::Gone(_)) | None => Ok(None),
         }
     }
 

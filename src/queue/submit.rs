@@ -29,6 +29,8 @@ pub struct Submission {
     pub memory_bytes: u64,
     /// What the plan remarked.
     pub warnings: Vec<Warning>,
+    /// `traceparent` of the request.
+    pub trace_parent: Option<String>,
     /// Commits with the job.
     pub idempotency_key: Option<IdempotencyClaim>,
 }
@@ -140,6 +142,7 @@ impl Queue {
             submission.warnings,
             shared.clock.now(),
         );
+        job.trace_parent = submission.trace_parent;
         let mut inline_assets = Vec::new();
         for (info, bytes) in submission.assets {
             let inline = matches!(bytes, SourceBytes::Inline(_));

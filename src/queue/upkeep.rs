@@ -179,7 +179,7 @@ impl Queue {
         let mut old = self.shared.blobs.older_than(before);
         while let Some((id, key)) = old.try_next().await.map_err(unavailable)? {
             let is_known = match self.get(id).await {
-                Ok(Lookup::Gone | Lookup::Unknown) => false,
+                Ok(Lookup::Gone(_) | Lookup::Unknown) => false,
                 // It may be that job's; those that follow are not.
                 Err(QueueError::Corrupt(_)) => true,
                 Err(error) => return Err(error),
@@ -272,6 +272,7 @@ mod tests {
             assets: Vec::new(),
             memory_bytes: 0,
             warnings: Vec::new(),
+            trace_parent: None,
             idempotency_key: None,
         };
         let space = |free_bytes| Space { free_bytes, total_bytes: 1 << 40 };

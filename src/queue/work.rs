@@ -37,6 +37,8 @@ impl Queue {
             fetch_max,
             memory_bytes_max,
             lease_duration: shared.config.lease_duration,
+            ready_turns: Vec::new(),
+            fetch_turns: Vec::new(),
         };
         let now = shared.clock.now();
         let claimed = shared.store.claim(request, now).await?;

@@ -74,8 +74,16 @@ impl Call {
 
     /// Seconds of `?wait=`, if that is given. Other parameters of the query are refused.
     pub(super) fn wait(&self) -> Result<Option<Duration>, ApiError> {
+        self.wait_beside(&[])
+    }
+
+    /// The same beside parameters that somebody else reads.
+    pub(super) fn wait_beside(&self, others: &[&str]) -> Result<Option<Duration>, ApiError> {
         let mut wait = None;
         for (name, value) in form_urlencoded::parse(self.query().as_bytes()) {
+            if others.contains(&name.as_ref()) {
+                continue;
+            }
             if name != "wait" {
                 return Err(ApiError::parameter(&name, "is not known here; `wait` is"));
             }
@@ -106,7 +114,7 @@ impl Call {
 pub(super) fn found(lookup: Lookup) -> Result<Arc<Job>, ApiError> {
     match lookup {
         Lookup::Job(job) => Ok(job),
-        Lookup::Gone => Err(gone_job()),
+        Lookup::Gone(_) => Err(gone_job()),
         Lookup::Unknown => Err(unknown_job()),
     }
 }

@@ -59,6 +59,9 @@ fn schemas(config: &Config) -> Value {
     generator.subschema_for::<api::Capabilities>();
     generator.subschema_for::<api::ProblemDetails>();
     generator.subschema_for::<api::WebhookBody>();
+    generator.subschema_for::<api::DeliveryList>();
+    generator.subschema_for::<api::ReceiverList>();
+    generator.subschema_for::<api::RedeliveredView>();
     let mut schemas: Map<String, Value> = generator.take_definitions(true);
     schemas.insert("JobSpec".to_owned(), api::schema::spec(config.operations_max, config.outputs_max));
     Value::Object(schemas)

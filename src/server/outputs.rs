@@ -9,6 +9,7 @@ use super::call::Call;
 use super::disposition::{self, Kind};
 use super::error::{ApiError, Code};
 use super::jobs::read::pause;
+use super::link;
 use super::stored::{self, Place, Stored};
 use crate::blob::BlobKey;
 use crate::job::{Job, Output, Status};
@@ -16,7 +17,8 @@ use crate::queue::InlineKey;
 
 /// Answers with the bytes, once they are there.
 pub(super) async fn read(call: &Call) -> Result<Response<Body>, ApiError> {
-    let job = match call.wait()? {
+    link::check(call)?;
+    let job = match call.wait_beside(&link::PARAMETERS)? {
         Some(wait) => call.wait_terminal(call.job_id()?, wait).await?,
         None => call.job().await?,
     };

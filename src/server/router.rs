@@ -7,8 +7,8 @@ use super::body::Body;
 use super::call::Call;
 use super::error::{ApiError, Code};
 use super::{
-    capabilities, docs, events, health, jobs, metrics, openapi, outputs, page, problems, respond, source,
-    stats,
+    capabilities, deliveries, docs, events, health, jobs, metrics, openapi, outputs, page, problems, respond,
+    source, stats,
 };
 
 /// What a route does.
@@ -26,6 +26,12 @@ pub(super) enum Action {
     ReadSource,
     CancelJob,
     RetryJob,
+    JobDeliveries,
+    Redeliver,
+    DeadLetters,
+    RedeliverDeadLetters,
+    Receivers,
+    EnableReceiver,
     Stats,
     Capabilities,
     OpenApi,
@@ -54,6 +60,12 @@ pub(super) const ROUTES: &[Route] = &[
     Route { path: "/v1/jobs/{id}/source", methods: &[(Method::GET, Action::ReadSource)] },
     Route { path: "/v1/jobs/{id}/cancel", methods: &[(Method::POST, Action::CancelJob)] },
     Route { path: "/v1/jobs/{id}/retry", methods: &[(Method::POST, Action::RetryJob)] },
+    Route { path: "/v1/jobs/{id}/deliveries", methods: &[(Method::GET, Action::JobDeliveries)] },
+    Route { path: "/v1/jobs/{id}/deliveries/redeliver", methods: &[(Method::POST, Action::Redeliver)] },
+    Route { path: "/v1/deliveries", methods: &[(Method::GET, Action::DeadLetters)] },
+    Route { path: "/v1/deliveries/redeliver", methods: &[(Method::POST, Action::RedeliverDeadLetters)] },
+    Route { path: "/v1/receivers", methods: &[(Method::GET, Action::Receivers)] },
+    Route { path: "/v1/receivers/enable", methods: &[(Method::POST, Action::EnableReceiver)] },
     Route { path: "/v1/events", methods: &[(Method::GET, Action::AllEvents)] },
     Route { path: "/v1/stats", methods: &[(Method::GET, Action::Stats)] },
     Route { path: "/v1/capabilities", methods: &[(Method::GET, Action::Capabilities)] },
@@ -108,6 +120,12 @@ async fn act(action: Action, call: Call) -> Result<Response<Body>, ApiError> {
         Action::ReadSource => source::read(&call).await,
         Action::CancelJob => jobs::change::cancel(&call).await,
         Action::RetryJob => jobs::change::retry(&call).await,
+        Action::JobDeliveries => deliveries::of_job(&call).await,
+        Action::Redeliver => deliveries::redeliver(&call).await,
+        Action::DeadLetters => deliveries::dead_letters(&call).await,
+        Action::RedeliverDeadLetters => deliveries::redeliver_dead_letters(&call).await,
+        Action::Receivers => deliveries::receivers(&call).await,
+        Action::EnableReceiver => deliveries::enable_receiver(&call).await,
         Action::Stats => Ok(stats::show(&call)),
         Action::Capabilities => Ok(capabilities::show(&call)),
         Action::OpenApi => Ok(openapi::show(&call)),

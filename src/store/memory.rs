@@ -3,6 +3,8 @@
 //! Owns no file and survives nothing; every verb is a few lines over [`Job`]'s own methods, and costs what the number of jobs costs.
 //! The exam runs it beside the embedded engine, and the model test demands that the two agree. Used by tests of the rooms above.
 
+mod deliveries;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,14 +13,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use self::deliveries::DeliveryRow;
 use super::{
-    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
-    NewJob, NextDue, Reap, Removed, Result, Retried, Waiting,
+    ClaimRequest, Claimed, Counts, DeadLetters, DeliveryRequest, Extended, Finish, Found, InlineKey,
+    Inserted, JobStore, ListFilter, NewJob, NextDue, Reap, Redelivered, Removed, Result, Retried, Waiting,
 };
 use crate::clock::Timestamp;
 use crate::job::{
-    Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Job, JobId, Lease, Loss, Render, Retention,
-    SourceInfo, Status,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, DeliveryStatus, Job, JobId, KeyId, Lease, Loss,
+    Receiver, Render, Retention, SourceInfo, Standing, Status,
 };
 
 /// A store that forgets everything when it is dropped.
@@ -44,9 +47,13 @@ struct State {
     /// By job and [`InlineKey::name`].
     inline: BTreeMap<(JobId, String), Bytes>,
     deliveries: BTreeMap<DeliveryId, DeliveryRow>,
-    tombstones: BTreeMap<JobId, Timestamp>,
-    keys: BTreeMap<String, KeyRow>,
+    receivers: BTreeMap<String, Receiver>,
+    tombstones: BTreeMap<JobId, (Timestamp, Owner)>,
+    keys: BTreeMap<(Owner, String), KeyRow>,
 }
+
+/// The key that submitted a job.
+type Owner = Option<KeyId>;
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -55,16 +62,6 @@ struct Row {
     lease: Option<(Uuid, Timestamp)>,
     /// The delivery that `job.webhook` shows.
     announced: Option<DeliveryId>,
-}
-
-#[derive(Debug)]
-struct DeliveryRow {
-    /// With the number of the last attempt.
-    delivery: Delivery,
-    status: DeliveryStatus,
-    claimed: bool,
-    next_attempt_at: Timestamp,
-    ended_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -92,19 +89,7 @@ impl State {
     fn end(&mut self, mut row: Row, render: &Render, now: Timestamp) -> Job {
         if let Some(new) = row.job.announce(render, now) {
             row.announced = Some(new.id);
-            let delivery = Delivery {
-                id: new.id,
-                job: row.job.id,
-                event: new.event,
-                url: new.url,
-                receiver: new.receiver,
-                body: new.body,
-                attempt: 0,
-            };
-            let status = DeliveryStatus::Pending;
-            let stored =
-                DeliveryRow { delivery, status, claimed: false, next_attempt_at: now, ended_at: None };
-            self.deliveries.insert(new.id, stored);
+            self.announce(&row.job, new, now);
         }
         row.lease = None;
         let job = row.job.clone();
@@ -117,21 +102,34 @@ impl State {
         let row = self.rows.remove(&id)?;
         self.inline.retain(|(job, _), _| *job != id);
         self.deliveries.retain(|_, row| row.delivery.job != id);
-        self.tombstones.insert(id, now);
+        self.tombstones.insert(id, (now, row.job.owner.clone()));
         Some(Removed { job: row.job })
     }
 
-    /// Due jobs of one line, in the order of claiming.
-    fn line(&self, needs_fetch: bool, now: Timestamp) -> Vec<JobId> {
-        let mut line: Vec<&Job> = self
-            .rows
-            .values()
-            .map(|row| &row.job)
-            .filter(|job| job.status == Status::Queued && job.run_at <= now)
-            .filter(|job| job.needs_fetch() == needs_fetch && job.suspicion.is_none())
-            .collect();
-        line.sort_by_key(|job| (-i16::from(job.spec.priority), job.id));
-        line.into_iter().map(|job| job.id).collect()
+    /// The tombstone of a job.
+    fn gone(&self, id: JobId) -> Option<Found> {
+        self.tombstones.get(&id).map(|(_, owner)| Found::Gone(owner.clone()))
+    }
+
+    /// Due jobs of one kind in the order of claiming: one of an owner a turn, then those of owners who have none.
+    fn line(&self, needs_fetch: bool, turns: &[Owner], now: Timestamp) -> Vec<JobId> {
+        let mut lines: BTreeMap<&Owner, Vec<&Job>> = BTreeMap::new();
+        let queued = self.rows.values().map(|row| &row.job).filter(|job| job.status == Status::Queued);
+        for job in queued.filter(|job| job.run_at <= now && job.suspicion.is_none()) {
+            if job.needs_fetch() == needs_fetch {
+                lines.entry(&job.owner).or_default().push(job);
+            }
+        }
+        for line in lines.values_mut() {
+            line.sort_by_key(|job| (i16::from(job.spec.priority), std::cmp::Reverse(job.id)));
+        }
+        let mut order: Vec<JobId> = Vec::new();
+        for turn in turns {
+            order.extend(lines.get_mut(turn).and_then(Vec::pop).map(|job| job.id));
+        }
+        let others = lines.into_iter().filter(|(owner, _)| !turns.contains(owner));
+        order.extend(others.flat_map(|(_, line)| line.into_iter().rev()).map(|job| job.id));
+        order
     }
 }
 
@@ -142,7 +140,7 @@ impl JobStore for MemoryStore {
         let NewJob { job, inline_source, inline_assets, idempotency_key } = new;
         let now = job.created_at;
         if let Some(key) = &idempotency_key
-            && let Some(known) = state.keys.get(&key.key)
+            && let Some(known) = state.keys.get(&(job.owner.clone(), key.key.clone()))
             && known.created_at.plus(key.kept) > now
         {
             return Ok(match state.rows.get(&known.job) {
@@ -159,7 +157,7 @@ impl JobStore for MemoryStore {
         }
         if let Some(key) = idempotency_key {
             let row = KeyRow { fingerprint: key.fingerprint, job: job.id, created_at: now };
-            state.keys.insert(key.key, row);
+            state.keys.insert((job.owner.clone(), key.key), row);
         }
         if let Some(bytes) = inline_source {
             state.put(job.id, InlineKey::Source, bytes);
@@ -175,7 +173,7 @@ impl JobStore for MemoryStore {
         let state = self.state();
         Ok(match state.rows.get(&id) {
             Some(row) => Some(Found::Job(Box::new(row.job.clone()))),
-            None => state.tombstones.contains_key(&id).then_some(Found::Gone),
+            None => state.gone(id),
         })
     }
 
@@ -185,6 +183,7 @@ impl JobStore for MemoryStore {
         Ok(jobs
             .filter(|job| filter.status.is_none_or(|status| job.status == status))
             .filter(|job| filter.tag.is_none() || job.spec.tag == filter.tag)
+            .filter(|job| filter.owner.is_none() || job.owner == filter.owner)
             .filter(|job| filter.before.is_none_or(|before| job.id < before))
             .take(filter.limit)
             .cloned()
@@ -205,6 +204,8 @@ impl JobStore for MemoryStore {
                 run_at: job.run_at,
                 is_suspect: job.suspicion.is_some(),
                 is_retried: job.suspicion.is_some_and(|suspicion| suspicion.is_retried),
+                needs_fetch: job.needs_fetch(),
+                owner: job.owner.clone(),
             })
             .collect();
         waiting.sort_by_key(|waiting| (-i16::from(waiting.priority), waiting.id));
@@ -215,12 +216,12 @@ impl JobStore for MemoryStore {
         let mut state = self.state();
         let mut chosen = Vec::new();
         let mut memory_left = request.memory_bytes_max;
-        for id in state.line(false, now).into_iter().take(request.ready_max) {
+        for id in state.line(false, &request.ready_turns, now).into_iter().take(request.ready_max) {
             let Some(left) = memory_left.checked_sub(state.rows[&id].job.memory_bytes) else { break };
             memory_left = left;
             chosen.push(id);
         }
-        chosen.extend(state.line(true, now).into_iter().take(request.fetch_max));
+        chosen.extend(state.line(true, &request.fetch_turns, now).into_iter().take(request.fetch_max));
         chosen.sort_by_key(|id| (-i16::from(state.rows[id].job.spec.priority), *id));
         let mut claimed = Vec::new();
         for id in chosen {
@@ -320,7 +321,7 @@ impl JobStore for MemoryStore {
     ) -> Result<Option<Found>> {
         let mut state = self.state();
         let Some(mut row) = state.rows.get(&id).cloned() else {
-            return Ok(state.tombstones.contains_key(&id).then_some(Found::Gone));
+            return Ok(state.gone(id));
         };
         if !row.job.cancel(&retention, now) {
             return Ok(Some(Found::Job(Box::new(row.job))));
@@ -366,10 +367,7 @@ impl JobStore for MemoryStore {
         };
         let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
         if let Reap::OthersThan(..) = reap {
-            for row in state.deliveries.values_mut().filter(|row| row.claimed) {
-                row.claimed = false;
-                row.next_attempt_at = now;
-            }
+            state.release_deliveries(now);
         }
         let loss = match reap {
             Reap::Expired => Loss::Lease,
@@ -389,7 +387,8 @@ impl JobStore for MemoryStore {
             row.ended_at.filter(|ended| ended.plus(retention.deliveries) <= now)
         });
         state.deliveries.retain(|id, _| !deliveries.contains(id));
-        let tombstones = oldest(&state.tombstones, limit, |removed| {
+        state.forget_receivers(now.minus(retention.deliveries), limit);
+        let tombstones = oldest(&state.tombstones, limit, |(removed, _)| {
             Some(*removed).filter(|removed| removed.plus(retention.tombstones) <= now)
         });
         state.tombstones.retain(|id, _| !tombstones.contains(id));
@@ -407,27 +406,8 @@ impl JobStore for MemoryStore {
         Ok(jobs.into_iter().filter_map(|id| state.remove(id, now)).collect())
     }
 
-    async fn claim_deliveries(
-        &self,
-        limit: usize,
-        except_receivers: Vec<String>,
-        lease_duration: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>> {
-        let mut state = self.state();
-        let due = oldest(&state.deliveries, limit, |row| {
-            let pending = row.status == DeliveryStatus::Pending && row.next_attempt_at <= now;
-            (pending && !except_receivers.contains(&row.delivery.receiver)).then_some(row.next_attempt_at)
-        });
-        let mut claimed = Vec::new();
-        for id in due {
-            let Some(row) = state.deliveries.get_mut(&id) else { continue };
-            row.delivery.attempt += 1;
-            row.claimed = true;
-            row.next_attempt_at = now.plus(lease_duration);
-            claimed.push(row.delivery.clone());
-        }
-        Ok(claimed)
+    async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>> {
+        Ok(self.state().claim_deliveries(&request, now))
     }
 
     async fn finish_delivery(
@@ -437,21 +417,39 @@ impl JobStore for MemoryStore {
         result: DeliveryResult,
         now: Timestamp,
     ) -> Result<Option<Job>> {
-        let mut state = self.state();
-        let state = &mut *state;
-        let Some(delivery) = state.deliveries.get_mut(&id) else { return Ok(None) };
-        if !delivery.claimed || delivery.delivery.attempt != attempt {
-            return Ok(None);
-        }
-        delivery.claimed = false;
-        delivery.status = result.status;
-        delivery.next_attempt_at = result.next_attempt_at.unwrap_or(now);
-        delivery.ended_at = (result.status != DeliveryStatus::Pending).then_some(now);
-        let Some(row) = state.rows.get_mut(&delivery.delivery.job) else { return Ok(None) };
-        if row.announced == Some(id) {
-            row.job.delivery_attempted(attempt, &result);
-        }
-        Ok(Some(row.job.clone()))
+        Ok(self.state().finish_delivery(id, attempt, &result, now))
+    }
+
+    async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>> {
+        Ok(self.state().deliveries_of(job))
+    }
+
+    async fn dead_letters(&self, filter: DeadLetters) -> Result<Vec<DeliveryRecord>> {
+        Ok(self.state().dead_letters(&filter))
+    }
+
+    async fn redeliver(&self, job: JobId, now: Timestamp) -> Result<Redelivered> {
+        Ok(self.state().redeliver(job, now))
+    }
+
+    async fn redeliver_dead_letters(
+        &self,
+        since: Timestamp,
+        receiver: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        Ok(self.state().redeliver_dead_letters(since, receiver.as_deref(), limit, now))
+    }
+
+    async fn failing_receivers(&self, limit: usize) -> Result<Vec<Receiver>> {
+        let state = self.state();
+        let failing = state.receivers.values().filter(|receiver| receiver.standing() != Standing::Well);
+        Ok(failing.take(limit).cloned().collect())
+    }
+
+    async fn enable_receiver(&self, receiver: String) -> Result<bool> {
+        Ok(self.state().receivers.get_mut(&receiver).is_some_and(Receiver::enable))
     }
 
     async fn counts(&self) -> Result<Counts> {

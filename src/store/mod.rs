@@ -7,6 +7,7 @@
 pub mod memory;
 pub mod sqlite;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +15,8 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Loss, Outcome, Render, Retention,
-    SourceInfo, Status,
+    Attempt, Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Loss, Outcome,
+    Receiver, Render, Retention, SourceInfo, Status,
 };
 
 /// Why a transaction did not happen.
@@ -80,8 +81,8 @@ pub enum Inserted {
 pub enum Found {
     /// The record.
     Job(Box<Job>),
-    /// Deleted or expired; remembered for [`Retention::tombstones`].
-    Gone,
+    /// Deleted or expired; remembered for [`Retention::tombstones`], and whose it was.
+    Gone(Option<KeyId>),
 }
 
 /// Which jobs to list; newest first.
@@ -91,14 +92,16 @@ pub struct ListFilter {
     pub status: Option<Status>,
     /// Only this tag.
     pub tag: Option<String>,
+    /// Only jobs that this key has submitted.
+    pub owner: Option<KeyId>,
     /// Only jobs older (smaller id) than this one.
     pub before: Option<JobId>,
     /// At most so many.
     pub limit: usize,
 }
 
-/// What the runner has room for.
-#[derive(Clone, Copy, Debug)]
+/// What the runner has room for, and whose turn it is.
+#[derive(Clone, Debug)]
 pub struct ClaimRequest {
     /// Fresh per boot: who claims.
     pub worker: uuid::Uuid,
@@ -110,6 +113,11 @@ pub struct ClaimRequest {
     pub memory_bytes_max: u64,
     /// How long the lease runs.
     pub lease_duration: Duration,
+    /// Whose jobs are taken, one a turn, of those whose source is stored. Who has none is passed over; room that is left after all turns
+    /// goes to whoever else waits, in the order of their names.
+    pub ready_turns: Vec<Option<KeyId>>,
+    /// The same of jobs whose source must be fetched first.
+    pub fetch_turns: Vec<Option<KeyId>>,
 }
 
 /// A claimed job with its right to run.
@@ -218,7 +226,7 @@ pub struct NextDue {
 }
 
 /// A job in the waiting line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// The job.
     pub id: JobId,
@@ -230,12 +238,88 @@ pub struct Waiting {
     pub is_suspect: bool,
     /// Whether it also waits until nothing else is to be done: somebody asked for it to be tried again.
     pub is_retried: bool,
+    /// Whether its source must be fetched first.
+    pub needs_fetch: bool,
+    /// The key that submitted it.
+    pub owner: Option<KeyId>,
+}
+
+/// What a deliverer has room for.
+#[derive(Clone, Debug)]
+pub struct DeliveryRequest {
+    /// Most deliveries in all.
+    pub limit: usize,
+    /// Most of them to receivers that have taken nothing since they last failed.
+    pub failing_max: usize,
+    /// Most to one receiver.
+    pub places: usize,
+    /// The same for receivers that have another number of places.
+    pub places_of: HashMap<String, usize>,
+    /// How long nobody else gets them.
+    pub lease_duration: Duration,
+}
+
+impl DeliveryRequest {
+    /// Places of a receiver.
+    fn places(&self, receiver: &str) -> usize {
+        self.places_of.get(receiver).copied().unwrap_or(self.places).min(self.limit)
+    }
+}
+
+/// Due deliveries of one receiver that has places, earliest first, each with the moment at which it came due.
+struct DueOf<K> {
+    is_failing: bool,
+    due: Vec<K>,
+}
+
+/// Chooses among receivers, who stand in the order in which their earliest deliveries came due: one delivery each, then a second one of
+/// those who have more, and so on. Whoever has a thousand due delays nobody who has one.
+fn in_turns<K: Copy + Ord>(receivers: &[DueOf<K>], limit: usize, failing_max: usize) -> Vec<K> {
+    let mut chosen = Vec::new();
+    let mut failing_left = failing_max;
+    let rounds = receivers.iter().map(|receiver| receiver.due.len()).max().unwrap_or(0);
+    for round in 0..rounds {
+        for receiver in receivers {
+            let Some(key) = receiver.due.get(round) else { continue };
+            if chosen.len() == limit || (receiver.is_failing && failing_left == 0) {
+                continue;
+            }
+            failing_left -= usize::from(receiver.is_failing);
+            chosen.push(*key);
+        }
+    }
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Which deliveries to list that were given up; newest first.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetters {
+    /// Only those to this receiver.
+    pub receiver: Option<String>,
+    /// Only those older (smaller id) than this one.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What became of the wish to send a job's last delivery again.
+#[derive(Clone, Debug)]
+pub enum Redelivered {
+    /// It is due; the job it belongs to.
+    Due(Box<Job>),
+    /// The job has none: it has no webhook, has not ended, ended with an event that nobody wanted, or it was too long ago.
+    Nothing(Box<Job>),
+    /// Deleted or expired.
+    Gone,
+    /// Never heard of.
+    Unknown,
 }
 
 /// The truth about jobs.
 #[async_trait]
 pub trait JobStore: Send + Sync + 'static {
-    /// Stores a new job; an idempotency key decides between created and duplicate. The time is the job's `created_at`. A job whose id is
+    /// Stores a new job; an idempotency key, one of the job's owner, decides between created and duplicate. The time is the job's `created_at`. A job whose id is
     /// there already is a duplicate too: the same insert may be run twice.
     async fn insert(&self, new: NewJob) -> Result<Inserted>;
     /// The job, or that it is gone, or that it was never there.
@@ -244,9 +328,9 @@ pub trait JobStore: Send + Sync + 'static {
     async fn list(&self, filter: ListFilter) -> Result<Vec<Job>>;
     /// Bytes that live in the store.
     async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>>;
-    /// Jobs that are queued, in the order in which they will be claimed (priority, then age); also those due later.
+    /// Jobs that are queued, in the order in which each owner's will be claimed (priority, then age); also those due later.
     async fn waiting(&self) -> Result<Vec<Waiting>>;
-    /// Hands out due jobs, highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
+    /// Hands out due jobs by turns of their owners, each owner's highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
     /// that don't hold each other up. A row that can't be read is set aside and logged.
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
     /// Hands out one of the due jobs that were running when a process died, which [`JobStore::claim`] passes over: the one with most
@@ -308,15 +392,9 @@ pub trait JobStore: Send + Sync + 'static {
     /// Removes at most `limit` expired jobs (not before their deliveries have ended), leaving tombstones, and at most `limit` each of old
     /// tombstones, ended deliveries and keys, the oldest first.
     async fn purge(&self, retention: Retention, limit: usize, now: Timestamp) -> Result<Vec<Removed>>;
-    /// Hands out at most `limit` due deliveries, oldest due first, none for the receivers named. Until `now + lease_duration` nobody else
-    /// gets them; then they are due again, as the next attempt.
-    async fn claim_deliveries(
-        &self,
-        limit: usize,
-        except_receivers: Vec<String>,
-        lease_duration: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>>;
+    /// Hands out due deliveries, in turns among receivers, whose oldest come first. Nobody else gets them until the lease ends; then they are
+    /// due again, as the next attempt.
+    async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>>;
     /// Records an attempt; the job with its webhook state, or `None` when the job is gone or the attempt is not the current one. A delivery
     /// of an earlier end (the job has been retried since) is recorded without changing what the job shows.
     async fn finish_delivery(
@@ -326,6 +404,24 @@ pub trait JobStore: Send + Sync + 'static {
         result: DeliveryResult,
         now: Timestamp,
     ) -> Result<Option<Job>>;
+    /// Deliveries of a job with all their attempts, newest first.
+    async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>>;
+    /// Deliveries that were given up, each with its last attempt.
+    async fn dead_letters(&self, filter: DeadLetters) -> Result<Vec<DeliveryRecord>>;
+    /// Makes a job's last delivery due, its schedule beginning anew. One that is being sent stays as it is.
+    async fn redeliver(&self, job: JobId, now: Timestamp) -> Result<Redelivered>;
+    /// Makes at most `limit` deliveries due that were given up at `since` or later; their jobs. Nothing left: an empty list.
+    async fn redeliver_dead_letters(
+        &self,
+        since: Timestamp,
+        receiver: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>>;
+    /// Receivers that take nothing at present, by name.
+    async fn failing_receivers(&self, limit: usize) -> Result<Vec<Receiver>>;
+    /// Forgets that a receiver has failed; whether that was known of it.
+    async fn enable_receiver(&self, receiver: String) -> Result<bool>;
     /// Gauges; costs the same however many jobs there are.
     async fn counts(&self) -> Result<Counts>;
     /// What becomes due next, later than `now`.

@@ -1,31 +1,29 @@
 //! Sends what is due, records what came of it.
 //!
-//! A receiver has only so many places among the deliveries under way: one that is slow or dead fills its own,
-//! and it takes many of them to fill all.
+//! A receiver has only so many places among the deliveries under way ([`super::receivers`]), and its place is freed by its answer, before
+//! that is recorded: neither a slow receiver nor a slow disk holds up another receiver.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use http::HeaderMap;
-use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::Config;
-use super::schedule::{Answered, Verdict, verdict};
-use super::signature::sign_with_all;
+use super::receivers::Receivers;
+use super::{Config, message};
 use crate::egress::{Answer, Egress, EgressError, Post};
-use crate::job::{Delivery, DeliveryResult, DeliveryStatus};
-use crate::queue::Queue;
+use crate::job::{Delivery, DeliveryResult, DeliveryStatus, Standing};
+use crate::queue::{DELIVERY_LEASE, DeliveryRequest, Queue};
 use crate::telemetry::{Complaint, Metrics, OutcomeLabel};
 
 /// Between two tries to record a result that the store could not commit.
 const FINISH_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// Tries to record a result; after that the delivery comes due again and is sent once more.
 const FINISH_TRIES_MAX: u32 = 20;
+/// Deliveries claimed in one transaction, so that others' commits are not held up.
+const CLAIMED_AT_ONCE: usize = 64;
 /// Pause after the store refused a claim.
 const CLAIM_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -43,8 +41,7 @@ struct Shared {
     egress: Egress,
     metrics: Arc<Metrics>,
     config: Config,
-    /// Deliveries under way by receiver.
-    receivers: Mutex<HashMap<String, usize>>,
+    receivers: Mutex<Receivers>,
     freed: Notify,
 }
 
@@ -52,18 +49,12 @@ struct Shared {
 struct Place {
     shared: Arc<Shared>,
     receiver: String,
+    is_failing: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut receivers = self.shared.receivers();
-        if let Some(count) = receivers.get_mut(&self.receiver) {
-            *count -= 1;
-            if *count == 0 {
-                receivers.remove(&self.receiver);
-            }
-        }
-        drop(receivers);
+        self.shared.receivers().end(&self.receiver, self.is_failing);
         self.shared.freed.notify_one();
     }
 }
@@ -71,8 +62,8 @@ impl Drop for Place {
 impl Deliverer {
     /// Prepares to deliver; [`Deliverer::run`] begins.
     pub fn new(queue: Queue, egress: Egress, metrics: Arc<Metrics>, config: Config) -> Deliverer {
-        let shared =
-            Shared { queue, egress, metrics, config, receivers: Mutex::default(), freed: Notify::new() };
+        let receivers = Mutex::new(Receivers::new(config.bounds));
+        let shared = Shared { queue, egress, metrics, config, receivers, freed: Notify::new() };
         Deliverer { shared: Arc::new(shared), attempts: JoinSet::new(), trouble: Complaint::default() }
     }
 
@@ -86,9 +77,10 @@ impl Deliverer {
                 continue;
             }
             let shared = Arc::clone(&self.shared);
+            let room = shared.receivers().room();
             let news = async {
                 tokio::select! {
-                    () = shared.queue.deliveries_arrived(), if self.room() > 0 => {}
+                    () = shared.queue.deliveries_arrived(), if room > 0 => {}
                     () = shared.freed.notified() => {}
                 }
             };
@@ -104,31 +96,23 @@ impl Deliverer {
         let _in_time = tokio::time::timeout(self.shared.config.grace, all_ended).await;
     }
 
-    fn room(&self) -> usize {
-        let under_way: usize = self.shared.receivers().values().sum();
-        self.shared.config.in_flight_max.saturating_sub(under_way)
-    }
-
     /// Claims once; whether it is worth claiming again at once.
     async fn claim(&mut self) -> bool {
-        let room = self.room();
-        if room == 0 {
+        let request = {
+            let receivers = self.shared.receivers();
+            DeliveryRequest {
+                limit: receivers.room().min(CLAIMED_AT_ONCE),
+                failing_max: receivers.failing_room(),
+                places: receivers.places(),
+                places_of: receivers.places_of(),
+                lease_duration: DELIVERY_LEASE,
+            }
+        };
+        let limit = request.limit;
+        if limit == 0 {
             return false;
         }
-        let config = &self.shared.config;
-        let (full, tightest) = {
-            let receivers = self.shared.receivers();
-            let full: Vec<String> = receivers
-                .iter()
-                .filter(|(_, count)| **count >= config.receiver_in_flight_max)
-                .map(|(receiver, _)| receiver.clone())
-                .collect();
-            let busiest = receivers.values().filter(|count| **count < config.receiver_in_flight_max).max();
-            (full, config.receiver_in_flight_max - busiest.copied().unwrap_or(0))
-        };
-        // No more at once than the busiest open receiver has places: all of them may be for that one.
-        let limit = room.min(tightest);
-        match self.shared.queue.claim_deliveries(limit, full).await {
+        match self.shared.queue.claim_deliveries(request).await {
             Ok(deliveries) => {
                 self.trouble.is_over();
                 let is_more = deliveries.len() == limit;
@@ -148,17 +132,17 @@ impl Deliverer {
     }
 
     fn start(&mut self, delivery: Delivery) {
-        let receiver = delivery.receiver.clone();
-        *self.shared.receivers().entry(receiver.clone()).or_default() += 1;
-        let place = Place { shared: Arc::clone(&self.shared), receiver };
+        let (receiver, is_failing) = (delivery.receiver.clone(), delivery.standing != Standing::Well);
+        self.shared.receivers().begin(&receiver, is_failing);
+        let place = Place { shared: Arc::clone(&self.shared), receiver, is_failing };
         let span = tracing::info_span!("delivery", webhook.id = %delivery.id, job.id = %delivery.job, attempt = delivery.attempt);
         let shared = Arc::clone(&self.shared);
         self.attempts.spawn(
             async move {
-                let answer = shared.send(&delivery).await;
+                let result = shared.attempt(&delivery).await;
                 // The receiver has answered: its place is free before the record is committed.
                 drop(place);
-                shared.record(&delivery, answer).await;
+                shared.record(&delivery, result).await;
             }
             .instrument(span),
         );
@@ -166,15 +150,42 @@ impl Deliverer {
 }
 
 impl Shared {
-    fn receivers(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+    fn receivers(&self) -> MutexGuard<'_, Receivers> {
         self.receivers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one attempt, and lets the receiver's places follow from it.
+    async fn attempt(&self, delivery: &Delivery) -> DeliveryResult {
+        if delivery.standing == Standing::Disabled {
+            return message::disabled();
+        }
+        let (began, receiver) = (Instant::now(), &delivery.receiver);
+        let sending = self.send(delivery);
+        tokio::pin!(sending);
+        let answer = match tokio::time::timeout(message::QUICK, &mut sending).await {
+            Ok(answer) => {
+                match message::is_quick(&answer) {
+                    true => self.receivers().was_quick(receiver),
+                    false => self.receivers().was_slow(receiver),
+                }
+                answer
+            }
+            Err(_) => {
+                // Told now and not with the answer, which may take long: no more than a few are to hang there.
+                self.receivers().was_slow(receiver);
+                sending.await
+            }
+        };
+        message::judge(delivery, answer, began.elapsed(), rand::random(), self.queue.clock().now())
     }
 
     async fn send(&self, delivery: &Delivery) -> Result<Answer, EgressError> {
         let url = self.egress.vet_url(&delivery.url)?;
+        let wall = self.queue.clock().wall();
+        let secrets = self.config.secrets.borrow().signing(delivery.owner.as_ref(), wall);
         let post = Post {
             url,
-            headers: self.headers(delivery),
+            headers: message::headers(delivery, &secrets, wall),
             body: delivery.body.clone(),
             timeout: self.config.attempt_timeout,
             answer_bytes_max: self.config.answer_bytes_max,
@@ -182,27 +193,7 @@ impl Shared {
         self.egress.post(post).await
     }
 
-    /// The headers of Standard Webhooks 1.0, signed with the time of this attempt.
-    fn headers(&self, delivery: &Delivery) -> HeaderMap {
-        let id = delivery.id.to_string();
-        let timestamp = self.queue.clock().wall().as_seconds();
-        let signature = sign_with_all(&self.config.secrets, &id, timestamp, &delivery.body);
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("minilab/", env!("CARGO_PKG_VERSION"))));
-        for (name, value) in [
-            ("webhook-id", id),
-            ("webhook-timestamp", timestamp.to_string()),
-            ("webhook-signature", signature),
-        ] {
-            let value = HeaderValue::try_from(value).expect("ids, numbers and base64 are visible ASCII");
-            headers.insert(name, value);
-        }
-        headers
-    }
-
-    async fn record(&self, delivery: &Delivery, answer: Result<Answer, EgressError>) {
-        let result = self.judge(delivery, answer);
+    async fn record(&self, delivery: &Delivery, result: DeliveryResult) {
         let outcome = match result.status {
             DeliveryStatus::Delivered => "delivered",
             DeliveryStatus::Pending => "retry",
@@ -223,34 +214,5 @@ impl Shared {
             }
             tokio::time::sleep(FINISH_RETRY_INTERVAL).await;
         }
-    }
-
-    /// What follows from an answer, or from there being none. An address that is off limits stays so: that is final.
-    fn judge(&self, delivery: &Delivery, answer: Result<Answer, EgressError>) -> DeliveryResult {
-        let (answered, response_status, mut error) = match answer {
-            Ok(Answer { status, retry_after, .. }) => {
-                let error = (!(200..300).contains(&status))
-                    .then(|| format!("the receiver answered with status {status}"));
-                (Answered::Status { code: status, retry_after }, Some(status), error)
-            }
-            Err(error @ EgressError::Forbidden(_)) => {
-                return DeliveryResult {
-                    status: DeliveryStatus::Failed,
-                    response_status: None,
-                    error: Some(error.to_string()),
-                    next_attempt_at: None,
-                };
-            }
-            Err(error) => (Answered::Failed, None, Some(error.to_string())),
-        };
-        let (status, next_attempt_at) = match verdict(delivery.attempt, answered, rand::random()) {
-            Verdict::Delivered => {
-                error = None;
-                (DeliveryStatus::Delivered, None)
-            }
-            Verdict::Gone | Verdict::GiveUp => (DeliveryStatus::Failed, None),
-            Verdict::RetryAfter(wait) => (DeliveryStatus::Pending, Some(self.queue.clock().now().plus(wait))),
-        };
-        DeliveryResult { status, response_status, error, next_attempt_at }
     }
 }

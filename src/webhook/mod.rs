@@ -6,22 +6,24 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod deliverer;
+mod message;
+pub mod receivers;
 pub mod schedule;
+pub mod secrets;
 pub mod signature;
 
 use std::time::Duration;
 
 pub use deliverer::Deliverer;
+pub use secrets::Secrets;
 
 /// Settings of the deliverer.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Secrets that sign, newest first; several while one is being rotated. Never empty.
-    pub secrets: Vec<signature::Secret>,
-    /// Deliveries under way at once. Default 512: many dead receivers can fill their own places without filling all.
-    pub in_flight_max: usize,
-    /// Deliveries under way at once to one receiver (scheme, host and port). Default 16.
-    pub receiver_in_flight_max: usize,
+    /// Secrets that sign; a reload swaps them.
+    pub secrets: secrets::Current,
+    /// Deliveries under way at once, in all and to one receiver.
+    pub bounds: receivers::Bounds,
     /// Time for one attempt in all, the answer's body included. Default 15 s.
     pub attempt_timeout: Duration,
     /// Bytes of an answer's body that are read. Default 64 KiB.
@@ -32,11 +34,10 @@ pub struct Config {
 
 impl Config {
     /// The defaults with these secrets.
-    pub fn new(secrets: Vec<signature::Secret>) -> Config {
+    pub fn new(secrets: secrets::Current) -> Config {
         Config {
             secrets,
-            in_flight_max: 512,
-            receiver_in_flight_max: 16,
+            bounds: receivers::Bounds::default(),
             attempt_timeout: Duration::from_secs(15),
             answer_bytes_max: 64 * 1024,
             grace: Duration::from_secs(30),

@@ -76,6 +76,15 @@ pub fn longest_after(attempt: u32) -> Duration {
     left.mul_f64(1.0 + JITTER)
 }
 
+/// How long the links of a webhook's body work: until a day after its last attempt, however long receivers let us wait (`Retry-After` can
+/// double every wait).
+pub fn link_lifetime() -> Duration {
+    longest_after(0) * RETRY_AFTER_FACTOR + LINK_GRACE
+}
+
+/// Time that a receiver has for fetching results after it was told at last.
+const LINK_GRACE: Duration = Duration::from_secs(24 * 3600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,5 +151,6 @@ mod tests {
             assert!(sum.abs_diff(longest_after(from)) < Duration::from_millis(1), "{from}");
         }
         assert_eq!(longest_after(0), seconds((75 * 3600 + 35 * 60 + 5) * 6 / 5));
+        assert_eq!(link_lifetime(), longest_after(0) * 2 + seconds(86_400));
     }
 }

@@ -148,6 +148,8 @@ fn request() -> ClaimRequest {
         fetch_max: 2,
         memory_bytes_max: u64::MAX,
         lease_duration: Duration::from_secs(30),
+        ready_turns: Vec::new(),
+        fetch_turns: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! delivery, claim and finish the delivery), each with 32 callers at once, while one more caller measures how long `get` takes.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use minilab::job::{
 };
 use minilab::pipeline::{Format, Pipeline};
 use minilab::store::sqlite::{Options, SqliteStore};
-use minilab::store::{ClaimRequest, Finish, JobStore, NewJob, StoreError};
+use minilab::store::{ClaimRequest, DeliveryRequest, Finish, JobStore, NewJob, StoreError};
 
 const CALLERS: usize = 32;
 const PHASE: Duration = Duration::from_secs(3);
@@ -132,12 +133,22 @@ async fn live(store: &SqliteStore) -> minilab::store::Result<()> {
     let now = || Clock::System.now();
     store.insert(new_job()).await?;
     finish_one(store).await?;
-    for delivery in store.claim_deliveries(1, Vec::new(), Duration::from_secs(30), now()).await? {
+    let request = DeliveryRequest {
+        limit: 1,
+        failing_max: 1,
+        places: 64,
+        places_of: HashMap::new(),
+        lease_duration: Duration::from_secs(30),
+    };
+    for delivery in store.claim_deliveries(request, now()).await? {
         let result = DeliveryResult {
             status: DeliveryStatus::Delivered,
             response_status: Some(200),
             error: None,
             next_attempt_at: None,
+            is_sent: true,
+            latency: Duration::from_millis(3),
+            answer: bytes::Bytes::new(),
         };
         store.finish_delivery(delivery.id, delivery.attempt, result, now()).await?;
     }
@@ -152,6 +163,8 @@ async fn finish_one(store: &SqliteStore) -> minilab::store::Result<bool> {
         fetch_max: 1,
         memory_bytes_max: u64::MAX,
         lease_duration: Duration::from_secs(30),
+        ready_turns: Vec::new(),
+        fetch_turns: Vec::new(),
     };
     let claimed = store.claim(request, Clock::System.now()).await?;
     for claimed in &claimed {

@@ -214,6 +214,7 @@ async fn changes_with_failing_store(kind: &'static str, nth: u32, how: How, imag
             assets: Vec::new(),
             memory_bytes: u64::from(is_upload) << 20,
             warnings: Vec::new(),
+            trace_parent: None,
             idempotency_key: None,
         };
         lab.queue.submit(submission).await.unwrap();

@@ -255,7 +255,7 @@ async fn an_asset_of_the_settings_that_is_no_image_is_told_at_start() {
     let files = tempfile::tempdir().unwrap();
     std::fs::write(files.path().join("brand.png"), "no image").unwrap();
     let mut settings = minilab::config::Settings::in_directory(files.path().join("data"));
-    settings.ensure_webhook_secret().unwrap();
+    settings.read_keys().unwrap();
     settings.assets.insert("brand".to_owned(), files.path().join("brand.png"));
     settings.assets.insert("gone".to_owned(), files.path().join("gone.png"));
     settings.fonts.insert("odd".to_owned(), files.path().join("brand.png"));

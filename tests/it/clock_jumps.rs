@@ -40,6 +40,7 @@ impl Bench {
             assets: Vec::new(),
             memory_bytes: 1,
             warnings: Vec::new(),
+            trace_parent: None,
             idempotency_key: None,
         };
         let id = submission.id;

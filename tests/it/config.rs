@@ -34,7 +34,7 @@ fn nothing_at_all_is_enough() {
     assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.data_dir, PathBuf::from("./minilab-data"));
     assert_eq!(settings.grace, Duration::from_secs(30));
-    assert!(settings.webhook_secrets.is_empty() && settings.public_url.is_none());
+    assert!(settings.webhook_secrets.server.is_empty() && settings.public_url.is_none());
     assert!(settings.worker.workers >= 1 && settings.worker.memory_bytes_max >= 64 << 20);
     assert!(loaded.notices.is_empty() && loaded.file.is_none());
     assert_eq!(loaded.effective["listen"].1, Origin::Default);
@@ -188,7 +188,7 @@ fn secrets_do_not_show_in_debug() {
     let secret = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg==";
     let environment = pairs(&[("MINILAB_WEBHOOK_SECRET", secret)]);
     let settings = load(&Sources { environment, ..nothing() }).unwrap().settings;
-    assert_eq!(settings.webhook_secrets[0].reveal(), secret);
+    assert_eq!(settings.webhook_secrets.server[0].secret.reveal(), secret);
     assert!(!format!("{settings:?}").contains("aHVudGVy"));
 }
 
@@ -197,14 +197,14 @@ fn a_configured_secret_is_taken_and_none_is_made() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = Settings::in_directory(directory.path().join("data"));
     assert_eq!(settings.listen.port(), 0);
-    settings.ensure_webhook_secret().unwrap();
-    let made = settings.webhook_secrets[0].reveal();
+    settings.read_keys().unwrap();
+    let made = settings.webhook_secrets.server[0].secret.reveal();
     let mut again = Settings::in_directory(directory.path().join("data"));
-    again.ensure_webhook_secret().unwrap();
-    assert_eq!(again.webhook_secrets[0].reveal(), made);
+    again.read_keys().unwrap();
+    assert_eq!(again.webhook_secrets.server[0].secret.reveal(), made);
     let mut configured = Settings::in_directory(directory.path().join("other"));
     configured.webhook_secrets = again.webhook_secrets;
-    configured.ensure_webhook_secret().unwrap();
+    configured.read_keys().unwrap();
     assert!(!directory.path().join("other").exists());
 }
 

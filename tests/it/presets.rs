@@ -86,7 +86,7 @@ fn a_preset_may_ask_for_all_that_a_job_may() {
 async fn every_mistake_of_a_preset_is_told_at_start_with_its_place() {
     let (files, directory) = (files(), tempfile::tempdir().unwrap());
     let mut settings = Settings::in_directory(directory.path());
-    settings.ensure_webhook_secret().unwrap();
+    settings.read_keys().unwrap();
     with_files(&mut settings, files.path());
     let mistaken = json!({
         "operations": [{"op": "overlay", "input": "Brand.png"}, {"op": "text", "text": "a", "font": "brnd"}],

@@ -12,7 +12,7 @@ use minilab::store::sqlite::{Options, SqliteStore};
 use minilab::store::{Claimed, Found, Inserted, JobStore, NewJob};
 use uuid::Uuid;
 
-use crate::support::jobs::{ending, new_job, render, request};
+use crate::support::jobs::{attempted, ending, new_job, render, request};
 
 mod deliveries;
 mod insert;
@@ -83,7 +83,7 @@ async fn get(store: &Store, id: JobId) -> Job {
 
 /// Whether the job has left a tombstone.
 async fn is_gone(store: &Store, id: JobId) -> bool {
-    matches!(store.get(id).await.unwrap(), Some(Found::Gone))
+    matches!(store.get(id).await.unwrap(), Some(Found::Gone(_)))
 }
 
 /// Claims everything there is.
@@ -116,22 +116,12 @@ fn failure() -> Failure {
 
 /// A delivery that ended well.
 fn delivered() -> DeliveryResult {
-    DeliveryResult {
-        status: DeliveryStatus::Delivered,
-        response_status: Some(200),
-        error: None,
-        next_attempt_at: None,
-    }
+    attempted(DeliveryStatus::Delivered, Some(200), None)
 }
 
 /// A delivery to be tried again.
 fn again(next_attempt_at: Timestamp) -> DeliveryResult {
-    DeliveryResult {
-        status: DeliveryStatus::Pending,
-        response_status: Some(500),
-        error: Some("500".to_owned()),
-        next_attempt_at: Some(next_attempt_at),
-    }
+    attempted(DeliveryStatus::Pending, Some(500), Some(next_attempt_at))
 }
 
 fn ids<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Vec<JobId> {

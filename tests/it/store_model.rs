@@ -5,21 +5,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Attempt, Code, Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, Failure, Job, JobId, JobSpec,
-    Lease, Loss, Outcome, Retention, Status, WebhookSpec,
+    Attempt, Code, Delivery, DeliveryId, DeliveryRecord, DeliveryStatus, Event, Failure, Job, JobId, JobSpec,
+    KeyId, Lease, Loss, Outcome, Retention, Status, WebhookSpec,
 };
 use minilab::store::memory::MemoryStore;
 use minilab::store::sqlite::SqliteStore;
 use minilab::store::{
-    ClaimRequest, Finish, Found, IdempotencyKey, InlineKey, Inserted, JobStore, ListFilter, NewJob, Reap,
-    Removed, Retried,
+    ClaimRequest, DeadLetters, DeliveryRequest, Finish, Found, IdempotencyKey, InlineKey, Inserted, JobStore,
+    ListFilter, NewJob, Reap, Redelivered, Removed, Retried,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::store::{open, run};
-use crate::support::jobs::{START, ending, new_job, render, request, source, spec, success, url_spec};
+use crate::support::jobs::{
+    START, attempted, deliveries, ending, new_job, render, request, source, spec, success, url_spec,
+};
 
 const RECEIVERS: [&str; 2] = ["https://a.test", "https://b.test"];
 const TAGS: [&str; 2] = ["red", "blue"];
@@ -36,12 +38,14 @@ enum Verb {
         hook: usize,
         tag: usize,
         key: usize,
+        owner: usize,
     },
     Claim {
         ready: usize,
         fetch: usize,
         memory: u64,
         worker: u128,
+        turns: Vec<usize>,
     },
     ClaimSuspect {
         worker: u128,
@@ -83,9 +87,21 @@ enum Verb {
         how: usize,
         delay: u64,
     },
+    Redeliver {
+        pick: usize,
+    },
+    RedeliverDead {
+        since: u64,
+        receiver: usize,
+        limit: usize,
+    },
+    Enable {
+        receiver: usize,
+    },
     List {
         status: usize,
         tag: usize,
+        owner: usize,
         before: usize,
         limit: usize,
     },
@@ -98,13 +114,13 @@ enum Verb {
 fn verb() -> impl Strategy<Value = Verb> {
     let pick = 0..1000_usize;
     prop_oneof![
-        6 => (-1..2_i8, any::<bool>(), any::<bool>(), 0..4_u64, 0..4_u64, 0..4_usize, 0..3_usize, 0..12_usize).prop_map(
-            |(priority, fetch, inline, memory, delay, hook, tag, key)| Verb::Insert {
-                priority, fetch, inline, memory, delay, hook, tag, key
+        6 => (-1..2_i8, any::<bool>(), any::<bool>(), 0..4_u64, 0..4_u64, 0..4_usize, 0..3_usize, 0..12_usize, 0..4_usize).prop_map(
+            |(priority, fetch, inline, memory, delay, hook, tag, key, owner)| Verb::Insert {
+                priority, fetch, inline, memory, delay, hook, tag, key, owner
             }
         ),
-        5 => (0..4_usize, 0..3_usize, 0..7_u64, 1..3_u128)
-            .prop_map(|(ready, fetch, memory, worker)| Verb::Claim { ready, fetch, memory, worker }),
+        5 => (0..4_usize, 0..3_usize, 0..7_u64, 1..3_u128, proptest::collection::vec(0..4_usize, 0..4))
+            .prop_map(|(ready, fetch, memory, worker, turns)| Verb::Claim { ready, fetch, memory, worker, turns }),
         2 => (1..3_u128, any::<bool>()).prop_map(|(worker, alone)| Verb::ClaimSuspect { worker, alone }),
         1 => pick.clone().prop_map(|pick| Verb::Extend { pick }),
         2 => (pick.clone(), any::<bool>()).prop_map(|(pick, inline)| Verb::SetSource { pick, inline }),
@@ -117,8 +133,12 @@ fn verb() -> impl Strategy<Value = Verb> {
         4 => (1..4_usize, 0..4_usize).prop_map(|(limit, except)| Verb::ClaimDeliveries { limit, except }),
         6 => (pick, 0..3_usize, 0..3_u64)
             .prop_map(|(pick, how, delay)| Verb::FinishDelivery { pick, how, delay }),
-        2 => (0..6_usize, 0..3_usize, 0..1000_usize, 0..5_usize)
-            .prop_map(|(status, tag, before, limit)| Verb::List { status, tag, before, limit }),
+        1 => (0..1000_usize).prop_map(|pick| Verb::Redeliver { pick }),
+        1 => (0..30_u64, 0..4_usize, 0..4_usize)
+            .prop_map(|(since, receiver, limit)| Verb::RedeliverDead { since, receiver, limit }),
+        1 => (0..2_usize).prop_map(|receiver| Verb::Enable { receiver }),
+        2 => (0..6_usize, 0..3_usize, 0..4_usize, 0..1000_usize, 0..5_usize)
+            .prop_map(|(status, tag, owner, before, limit)| Verb::List { status, tag, owner, before, limit }),
         3 => prop_oneof![Just(0), Just(1), Just(2), 0..20_000_u64, Just(90_000)].prop_map(|millis| Verb::Wait { millis }),
         1 => Just(Verb::Restart),
     ]
@@ -135,12 +155,17 @@ fn retention() -> Retention {
     }
 }
 
+/// One of two owners, or nobody.
+fn owner(pick: usize) -> Option<KeyId> {
+    (1..3).contains(&pick).then(|| KeyId::from_random(pick as u64))
+}
+
 /// A delivery as both engines must see it: its id is each engine's own.
-type Seen = (JobId, Event, String, String, Bytes, u32);
+type Seen = (JobId, Option<KeyId>, Event, String, String, Bytes, u32);
 
 fn seen(delivery: &Delivery) -> Seen {
-    let Delivery { job, event, url, receiver, body, attempt, .. } = delivery.clone();
-    (job, event, url, receiver, body, attempt)
+    let Delivery { job, owner, event, url, receiver, body, attempt, .. } = delivery.clone();
+    (job, owner, event, url, receiver, body, attempt)
 }
 
 /// Both engines and what a caller of them would remember.
@@ -177,7 +202,7 @@ fn inserted(answer: &Inserted) -> (u8, Option<Job>, Option<JobId>) {
 fn found(answer: &Option<Found>) -> Option<Option<Job>> {
     answer.as_ref().map(|found| match found {
         Found::Job(job) => Some((**job).clone()),
-        Found::Gone => None,
+        Found::Gone(_) => None,
     })
 }
 
@@ -188,6 +213,21 @@ fn retried(answer: &Retried) -> (u8, Option<Job>) {
         Retried::Gone => (2, None),
         Retried::Unknown => (3, None),
     }
+}
+
+fn redelivered(answer: &Redelivered) -> (u8, Option<Job>) {
+    match answer {
+        Redelivered::Due(job) => (0, Some((**job).clone())),
+        Redelivered::Nothing(job) => (1, Some((**job).clone())),
+        Redelivered::Gone => (2, None),
+        Redelivered::Unknown => (3, None),
+    }
+}
+
+/// Records of deliveries without their ids, which are each engine's own.
+fn logged(records: &[DeliveryRecord]) -> Vec<DeliveryRecord> {
+    let id = DeliveryId::from_bytes([0; 16]);
+    records.iter().map(|record| DeliveryRecord { id, ..record.clone() }).collect()
 }
 
 fn removed(answer: impl IntoIterator<Item = Removed>) -> Vec<Job> {
@@ -222,18 +262,22 @@ impl Pair {
         let now = self.now;
         match verb {
             Verb::Insert { .. } => self.insert(verb).await?,
-            Verb::Claim { ready, fetch, memory, worker } => {
+            Verb::Claim { ready, fetch, memory, worker, turns } => {
+                let ready_turns: Vec<Option<KeyId>> = turns.iter().map(|turn| owner(*turn)).collect();
+                let fetch_turns = ready_turns.iter().rev().cloned().collect();
                 let request = ClaimRequest {
                     ready_max: ready,
                     fetch_max: fetch,
                     memory_bytes_max: memory,
+                    ready_turns,
+                    fetch_turns,
                     ..request(Uuid::from_u128(worker))
                 };
                 let view = |answer: &Vec<minilab::store::Claimed>| -> Vec<(Job, Lease, Option<Bytes>)> {
                     let claimed = answer.iter();
                     claimed.map(|one| (one.job.clone(), one.lease, one.inline_source.clone())).collect()
                 };
-                let (claimed, _) = both!(self, store => store.claim(request, now), view);
+                let (claimed, _) = both!(self, store => store.claim(request.clone(), now), view);
                 self.leases.extend(claimed.iter().map(|claimed| claimed.lease));
             }
             Verb::ClaimSuspect { worker, alone } => {
@@ -263,13 +307,17 @@ impl Pair {
                 self.sqlite = None;
                 self.sqlite = Some(open(self.directory.path()));
             }
-            Verb::List { status, tag, before, limit } => {
+            Verb::List { status, tag, owner: whose, before, limit } => {
                 let before = (before % 3 != 0).then(|| self.job(before));
                 let tag = TAGS.get(tag).map(|tag| (*tag).to_owned());
-                let filter = ListFilter { status: Status::ALL.get(status).copied(), tag, before, limit };
+                let status = Status::ALL.get(status).copied();
+                let filter = ListFilter { status, tag, owner: owner(whose), before, limit };
                 both!(self, store => store.list(filter.clone()), same);
             }
             Verb::ClaimDeliveries { .. } | Verb::FinishDelivery { .. } => self.deliver(verb).await?,
+            Verb::Redeliver { .. } | Verb::RedeliverDead { .. } | Verb::Enable { .. } => {
+                self.send_again(verb).await?;
+            }
             Verb::SetSource { .. } | Verb::Finish { .. } => self.run(verb).await?,
             Verb::Cancel { .. } | Verb::Retry { .. } | Verb::Delete { .. } => self.ask(verb).await?,
         }
@@ -277,7 +325,8 @@ impl Pair {
     }
 
     async fn insert(&mut self, verb: Verb) -> Result<(), TestCaseError> {
-        let Verb::Insert { priority, fetch, inline, memory, delay, hook, tag, key } = verb else {
+        let Verb::Insert { priority, fetch, inline, memory, delay, hook, tag, key, owner: whose } = verb
+        else {
             return Ok(());
         };
         let events = if hook == 1 { vec![Event::Failed] } else { Event::ALL.to_vec() };
@@ -287,6 +336,7 @@ impl Pair {
         let base = if fetch { url_spec() } else { spec() };
         let mut new = new_job(JobSpec { priority, run_at, webhook, tag, ..base }, self.now);
         new.job.memory_bytes = memory;
+        new.job.owner = owner(whose);
         if inline && !fetch {
             new.job.source = Some(source(true));
             new.inline_source = Some(Bytes::from(vec![priority as u8; 9]));
@@ -359,28 +409,52 @@ impl Pair {
         let now = self.now;
         match verb {
             Verb::ClaimDeliveries { limit, except } => {
-                let except: Vec<String> =
-                    RECEIVERS.get(except).iter().map(|url| (**url).to_owned()).collect();
-                let lease = Duration::from_secs(5);
+                let places_of = RECEIVERS.get(except).iter().map(|url| ((**url).to_owned(), 0)).collect();
+                let request = DeliveryRequest {
+                    failing_max: limit / 2,
+                    places: 2,
+                    places_of,
+                    lease_duration: Duration::from_secs(5),
+                    ..deliveries(limit)
+                };
                 let view = |answer: &Vec<Delivery>| answer.iter().map(seen).collect::<Vec<Seen>>();
                 let (expected, found) =
-                    both!(self, store => store.claim_deliveries(limit, except.clone(), lease, now), view);
+                    both!(self, store => store.claim_deliveries(request.clone(), now), view);
                 let pairs = expected.iter().zip(&found).map(|(one, other)| (one.id, other.id, one.attempt));
                 self.deliveries.extend(pairs);
             }
             Verb::FinishDelivery { pick, how, delay } if !self.deliveries.is_empty() => {
                 let back = (pick % 4).min(self.deliveries.len() - 1);
                 let (memory, sqlite, attempt) = self.deliveries[self.deliveries.len() - 1 - back];
-                let result = DeliveryResult {
-                    status: DeliveryStatus::ALL[how],
-                    response_status: (delay > 0).then_some(500),
-                    error: None,
-                    next_attempt_at: (how == 0).then(|| self.later(delay)),
-                };
+                let status = DeliveryStatus::ALL[how];
+                let answered = if status == DeliveryStatus::Delivered { 200 } else { 500 };
+                let next_attempt_at = (how == 0).then(|| self.later(delay));
+                let result = attempted(status, (delay > 0).then_some(answered), next_attempt_at);
                 let expected =
                     self.memory.finish_delivery(memory, attempt, result.clone(), now).await.unwrap();
                 let found = self.sqlite().finish_delivery(sqlite, attempt, result, now).await.unwrap();
                 prop_assert_eq!(expected, found);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn send_again(&mut self, verb: Verb) -> Result<(), TestCaseError> {
+        let now = self.now;
+        match verb {
+            Verb::Redeliver { pick } => {
+                let id = self.job(pick);
+                both!(self, store => store.redeliver(id, now), redelivered);
+            }
+            Verb::RedeliverDead { since, receiver, limit } => {
+                let since = now.minus(Duration::from_secs(since));
+                let receiver = RECEIVERS.get(receiver).map(|url| (*url).to_owned());
+                both!(self, store => store.redeliver_dead_letters(since, receiver.clone(), limit, now), same);
+            }
+            Verb::Enable { receiver } => {
+                let receiver = RECEIVERS[receiver].to_owned();
+                both!(self, store => store.enable_receiver(receiver.clone()), same);
             }
             _ => {}
         }
@@ -395,8 +469,16 @@ impl Pair {
         both!(self, store => store.counts(), same);
         both!(self, store => store.waiting(), same);
         both!(self, store => store.next_due(now), same);
+        both!(self, store => store.failing_receivers(9), same);
+        let dead = DeadLetters { limit: 99, ..DeadLetters::default() };
+        both!(self, store => store.dead_letters(dead.clone()), logged);
+        for receiver in RECEIVERS {
+            let dead = DeadLetters { receiver: Some(receiver.to_owned()), ..dead.clone() };
+            both!(self, store => store.dead_letters(dead.clone()), logged);
+        }
         for id in &self.jobs {
             both!(self, store => store.get(*id), found);
+            both!(self, store => store.deliveries(*id), logged);
             for key in [InlineKey::Source, InlineKey::Output("output".to_owned())] {
                 both!(self, store => store.inline_bytes(*id, key.clone()), same);
             }
@@ -453,7 +535,7 @@ fn the_model_reaches_every_state() {
         assert!(most.jobs.iter().chain(&most.deliveries).all(|count| *count > 0), "{most:?}");
         let gone = pair.jobs.iter().map(|id| pair.memory.get(*id));
         let gone = futures_util::future::join_all(gone).await;
-        assert!(gone.iter().any(|found| matches!(found, Ok(Some(Found::Gone)))));
+        assert!(gone.iter().any(|found| matches!(found, Ok(Some(Found::Gone(_))))));
         assert!(gone.iter().any(|found| matches!(found, Ok(None))));
     });
 }

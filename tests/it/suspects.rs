@@ -51,6 +51,7 @@ impl Life {
             assets: Vec::new(),
             memory_bytes: 1,
             warnings: Vec::new(),
+            trace_parent: None,
             idempotency_key: None,
         };
         self.queue.submit(submission).await.unwrap();

@@ -132,8 +132,10 @@ fn the_job() {
 #[test]
 fn the_webhook_body() {
     let job = job();
-    let body =
-        WebhookBody::new(&job, Event::Succeeded, job.finished_at.unwrap(), "https://images.example.com");
+    let ended = job.finished_at.unwrap();
+    let key = minilab::links::LinkKey::from_random([7; 32]);
+    let sign = |path: &str| key.sign(path, ended.plus(Duration::from_secs(3600)));
+    let body = WebhookBody::new(&job, Event::Succeeded, ended, "https://images.example.com", sign);
     pinned("webhook_body", &serde_json::to_value(body).unwrap());
 }
 

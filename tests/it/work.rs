@@ -84,6 +84,7 @@ impl Bench {
             assets: vec![],
             memory_bytes: plan.memory_bytes,
             warnings: vec![],
+            trace_parent: None,
             idempotency_key: None,
         };
         assert!(matches!(self.queue.submit(submission).await.unwrap(), Submitted::Created(_)));
@@ -194,6 +195,7 @@ async fn a_job_needing_more_than_the_budget_runs_alone() {
         assets: vec![],
         memory_bytes: u64::MAX / 2,
         warnings: vec![],
+        trace_parent: None,
         idempotency_key: None,
     };
     bench.queue.submit(submission).await.unwrap();

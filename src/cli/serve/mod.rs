@@ -12,7 +12,8 @@ use anyhow::Context;
 use super::exit::Exit;
 use super::screen::Screen;
 use crate::app::App;
-use crate::config;
+use crate::app::reload::Reloader;
+use crate::config::{self, Sources};
 
 /// Threads for short file work of uploads and downloads; images have threads of their own.
 const BLOCKING_THREADS_MAX: usize = 64;
@@ -21,7 +22,8 @@ pub(super) use flags::{DataDirArgs, ServeArgs};
 
 /// Runs a server until it is asked to stop.
 pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
-    let loaded = config::load(&args.sources())?;
+    let sources = args.sources();
+    let loaded = config::load(&sources)?;
     logging::start(&loaded.settings.log);
     if let Some(file) = &loaded.file {
         tracing::info!(file = %file.display(), "read the configuration file");
@@ -29,8 +31,6 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
-    let mut settings = loaded.settings;
-    settings.ensure_webhook_secret()?;
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -38,15 +38,31 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
         .build()?;
     runtime.block_on(async {
         let (stop, hurry) = signals::both().context("cannot catch signals")?;
-        let app = App::start(settings).await?;
+        let app = App::start(loaded.settings).await?;
         match app.crash_mark() {
             Ok(file) => crash::mark_into(file),
             Err(error) => tracing::warn!(%error, "a crash of this process can't be told from a kill"),
         }
+        let reloads =
+            signals::at_each_hangup(reload(sources, app.reloader())).context("cannot catch signals")?;
+        tokio::spawn(reloads);
         welcome(&app.address().to_string(), screen)?;
         app.run_until(stop, hurry).await?;
         Ok(Exit::Ok)
     })
+}
+
+/// Reads everything again and exchanges what can be exchanged while running. A mistake is logged and changes nothing.
+fn reload(sources: Sources, reloader: Reloader) -> impl FnMut() + Send + 'static {
+    move || {
+        let reloaded = config::load(&sources)
+            .map_err(anyhow::Error::from)
+            .and_then(|loaded| Ok(reloader.reload(loaded.settings)?));
+        match reloaded {
+            Ok(()) => tracing::info!("keys and secrets were read again"),
+            Err(error) => tracing::error!(%error, "nothing was reloaded; everything stays as it was"),
+        }
+    }
 }
 
 /// Every connection is a descriptor, and the usual soft limit of 1,024 is far below what the settings promise. The hard limit stays.

@@ -1,4 +1,4 @@
-//! SIGTERM and Ctrl-C: the first one asks to finish, the second one hardly waits.
+//! SIGTERM and Ctrl-C: the first one asks to finish, the second one hardly waits. SIGHUP: read the configuration again.
 
 use std::future::Future;
 use std::time::Duration;
@@ -23,6 +23,25 @@ impl Signals {
 
 /// How long a process that was told twice takes to give back what it is working on.
 const HURRY_TIME: Duration = Duration::from_secs(1);
+
+/// Does this at each SIGHUP, one after the other, off the event loop. Signals are caught from this call on.
+pub(super) fn at_each_hangup(
+    mut reload: impl FnMut() + Send + 'static,
+) -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            let reloading = tokio::task::spawn_blocking(move || {
+                reload();
+                reload
+            });
+            match reloading.await {
+                Ok(again) => reload = again,
+                Err(error) => return tracing::error!(%error, "reloading panicked; it is not done again"),
+            }
+        }
+    })
+}
 
 /// Two futures: one resolves at the first signal, one at the second, a second after which the process ends with code 1 in any case.
 /// Signals are caught from this call on, not only when the futures are polled.

@@ -15,6 +15,7 @@ use super::super::error::{ApiError, Code};
 use super::super::respond;
 use super::super::spool::Received;
 use super::super::state::State;
+use super::super::trace;
 use super::idempotency::Key;
 use super::inspect::{self, Inspected, InspectedAsset};
 use super::read;
@@ -75,7 +76,8 @@ async fn take(
         Outcome::Planned(plan(&call.state, request).await?)
     } else {
         let wait = request.wait;
-        let (job, replayed) = complete(&call.state, request, key).await?;
+        let trace_parent = trace::parent(call.headers());
+        let (job, replayed) = complete(&call.state, request, key, trace_parent).await?;
         Outcome::Entered { job, replayed, wait }
     };
     Ok((call, outcome))
@@ -118,9 +120,10 @@ async fn complete(
     state: &Arc<State>,
     request: Request,
     key: Option<Key>,
+    trace_parent: Option<String>,
 ) -> Result<(Arc<Job>, bool), ApiError> {
     let Some(received) = request.received else {
-        return enter(state, Entry::fetched(request.spec), key).await;
+        return enter(state, Entry::fetched(request.spec, trace_parent), key).await;
     };
     let Inspected { received, assets, spec, source, sha256, plan, memory_bytes } =
         inspect::inspect(state, received, request.assets, request.spec).await?;
@@ -135,6 +138,7 @@ async fn complete(
             assets: Vec::with_capacity(assets.len()),
             memory_bytes,
             warnings: plan.warnings.into_iter().map(Warning::from).collect(),
+            trace_parent,
             idempotency_key: None,
         },
         sha256: Some(sha256),
@@ -198,7 +202,7 @@ struct Entry {
 
 impl Entry {
     /// Of a job whose source will be fetched.
-    fn fetched(spec: JobSpec) -> Entry {
+    fn fetched(spec: JobSpec, trace_parent: Option<String>) -> Entry {
         let submission = Submission {
             id: JobId::new(),
             spec,
@@ -206,6 +210,7 @@ impl Entry {
             assets: Vec::new(),
             memory_bytes: 0,
             warnings: Vec::new(),
+            trace_parent,
             idempotency_key: None,
         };
         Entry { submission, sha256: None, asset_digests: Vec::new() }

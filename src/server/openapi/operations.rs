@@ -34,7 +34,11 @@ pub(super) fn paths() -> Value {
                 ("204", described("The job has ended, and its last event was seen.")),
             ]),
         }},
-        "/v1/jobs/{id}/outputs/{name}": {"get": file("getOutput", "A result.", vec![id(), path("name", "Name of the output."), wait()])},
+        "/v1/jobs/{id}/outputs/{name}": {"get": file("getOutput", "A result.", vec![
+            id(), path("name", "Name of the output."), wait(),
+            query_parameter("expires", "Of a signed link: until when it works, in seconds since 1970.", json!({"type": "integer"})),
+            query_parameter("signature", "Of a signed link, which needs no API key.", json!({"type": "string"})),
+        ])},
         "/v1/jobs/{id}/source": {"get": file("getSource", "The stored original, while it is kept.", vec![id()])},
         "/v1/jobs/{id}/cancel": {"post": {
             "operationId": "cancelJob", "summary": "Stops the job; an ended one stays as it is.",
@@ -48,6 +52,45 @@ pub(super) fn paths() -> Value {
             "operationId": "retryJob", "summary": "Queues a failed or cancelled job again, from its stored source.",
             "parameters": [id()],
             "responses": answers(&[("202", job_answer("The job, queued."))]),
+        }},
+        "/v1/jobs/{id}/deliveries": {"get": {
+            "operationId": "getJobDeliveries", "summary": "The log of the job's webhook: every attempt with the receiver's answer.",
+            "parameters": [id()],
+            "responses": answers(&[("200", json_answer("Deliveries, newest first.", "DeliveryList"))]),
+        }},
+        "/v1/jobs/{id}/deliveries/redeliver": {"post": {
+            "operationId": "redeliverJob",
+            "summary": "Sends the job's last event again, with the same `webhook-id` and body, whether it had arrived or not.",
+            "parameters": [id()],
+            "responses": answers(&[("202", job_answer("The job; its delivery is due."))]),
+        }},
+        "/v1/deliveries": {"get": {
+            "operationId": "listDeadLetters", "summary": "Deliveries that were given up, newest first, each with its last attempt.",
+            "parameters": [
+                query_parameter("status", "The only one there is.", json!({"type": "string", "enum": ["failed"]})),
+                receiver(false),
+                query_parameter("limit", "Deliveries a page.", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50})),
+                query_parameter("cursor", "From the Link header of the page before.", json!({"type": "string"})),
+            ],
+            "responses": answers(&[("200", json_answer("A page; `Link: <…>; rel=\"next\"` leads on.", "DeliveryList"))]),
+        }},
+        "/v1/deliveries/redeliver": {"post": {
+            "operationId": "redeliverDeadLetters", "summary": "Sends again what was given up since a moment.",
+            "parameters": [
+                {"name": "since", "in": "query", "required": true, "description": "What was given up then or later.",
+                    "schema": {"type": "string", "format": "date-time"}},
+                receiver(false),
+            ],
+            "responses": answers(&[("202", json_answer("How many deliveries are due now.", "RedeliveredView"))]),
+        }},
+        "/v1/receivers": {"get": {
+            "operationId": "listReceivers", "summary": "Receivers that have taken nothing since they last failed, and disabled ones.",
+            "responses": answers(&[("200", json_answer("By name, a thousand at most.", "ReceiverList"))]),
+        }},
+        "/v1/receivers/enable": {"post": {
+            "operationId": "enableReceiver", "summary": "Calls a receiver again that was disabled because it had failed for days.",
+            "parameters": [receiver(true)],
+            "responses": answers(&[("204", described("It is called again; what was given up can be sent again."))]),
         }},
         "/v1/events": {"get": {
             "operationId": "getEvents", "summary": "Server-sent events of all jobs.",
@@ -95,7 +138,8 @@ pub(super) fn webhooks() -> Value {
             "parameters": [
                 header("webhook-id", "The same over all attempts of one delivery."),
                 header("webhook-timestamp", "Seconds since 1970 of this attempt."),
-                header("webhook-signature", "`v1,` and the base64 HMAC-SHA256 of id, timestamp and body."),
+                header("webhook-signature", "`v1,` and the base64 HMAC-SHA256 of id, timestamp and body; several while a secret is being rotated."),
+                header("traceparent", "That of the submit, if it had one (W3C Trace Context)."),
             ],
             "requestBody": {"required": true, "content": {"application/json": {"schema": reference("WebhookBody")}}},
             "responses": {
@@ -226,6 +270,11 @@ fn header(name: &str, description: &str) -> Value {
 
 fn query_parameter(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "description": description, "schema": schema})
+}
+
+fn receiver(is_required: bool) -> Value {
+    json!({"name": "receiver", "in": "query", "required": is_required, "schema": {"type": "string", "format": "uri"},
+        "description": "Scheme, host and port of a webhook's address; what follows them does not matter."})
 }
 
 fn wait() -> Value {

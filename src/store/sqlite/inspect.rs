@@ -40,7 +40,7 @@ pub struct Misfit {
 }
 
 /// What must not be there, how it is called, and how it is put right.
-const MISFITS: [(&str, &str, &str); 3] = [
+const MISFITS: [(&str, &str, &str); 4] = [
     (
         "SELECT count(*) FROM inline_bytes WHERE job NOT IN (SELECT id FROM jobs)",
         "images stored in the database belong to no job",
@@ -50,6 +50,11 @@ const MISFITS: [(&str, &str, &str); 3] = [
         "SELECT count(*) FROM deliveries WHERE job NOT IN (SELECT id FROM jobs)",
         "webhook deliveries belong to no job",
         "DELETE FROM deliveries WHERE job NOT IN (SELECT id FROM jobs)",
+    ),
+    (
+        "SELECT count(*) FROM delivery_attempts WHERE delivery NOT IN (SELECT id FROM deliveries)",
+        "recorded attempts belong to no webhook delivery",
+        "DELETE FROM delivery_attempts WHERE delivery NOT IN (SELECT id FROM deliveries)",
     ),
     (
         "SELECT count(*) FROM jobs WHERE pending_deliveries <> \
@@ -125,7 +130,7 @@ impl Inspection {
     pub fn job(&self, id: JobId) -> Result<Option<Job>> {
         match reads::get(&self.connection, id) {
             Ok(Some(Found::Job(job))) => Ok(Some(*job)),
-            Ok(Some(Found::Gone) | None) => Ok(None),
+            Ok(Some(Found::Gone(_)) | None) => Ok(None),
             Err(fault) => Err(fault.into()),
         }
     }
@@ -184,6 +189,10 @@ impl Inspection {
             for id in ids {
                 let id = id.as_bytes();
                 transaction.execute("DELETE FROM inline_bytes WHERE job = ?1", [id])?;
+                transaction.execute(
+                    "DELETE FROM delivery_attempts WHERE delivery IN (SELECT id FROM deliveries WHERE job = ?1)",
+                    [id],
+                )?;
                 transaction.execute("DELETE FROM deliveries WHERE job = ?1", [id])?;
                 transaction.execute(
                     "INSERT OR REPLACE INTO tombstones (job, removed_at) \

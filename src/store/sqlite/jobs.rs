@@ -5,47 +5,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rusqlite::{OptionalExtension, params};
-use uuid::Uuid;
 
+use super::deliveries;
 use super::fault::Fault;
 use super::rows::{self, Row};
 use super::writer::Transaction;
-use super::{deliveries, reads};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Lease, Render, Retention, SourceInfo, Status};
-use crate::store::{
-    ClaimRequest, Claimed, Extended, Finish, Found, IdempotencyKey, InlineKey, Inserted, NewJob, Removed,
-    Retried,
-};
-
-/// Makes scheduled jobs claimable whose time has come, some at a time: a hundred thousand that come due at one moment must not hold up
-/// everybody else's commits.
-pub(super) const PROMOTE: &str = "UPDATE jobs SET due = 1 WHERE rowid IN (SELECT rowid FROM jobs INDEXED BY jobs_scheduled \
-     WHERE status = 'queued' AND due = 0 AND run_at <= ?1 ORDER BY run_at LIMIT 512)";
-
-/// One of the two waiting lines, in order.
-pub(super) fn line_query() -> String {
-    let columns = rows::COLUMNS;
-    format!(
-        "SELECT {columns} FROM jobs INDEXED BY jobs_claimable \
-         WHERE status = 'queued' AND due = 1 AND needs_fetch = ?1 ORDER BY priority DESC, id"
-    )
-}
-
-/// Due jobs that have to run alone, oldest first.
-pub(super) fn suspects_query() -> String {
-    let columns = rows::COLUMNS;
-    format!(
-        "SELECT {columns} FROM jobs INDEXED BY jobs_suspects \
-         WHERE status = 'queued' AND due = 3 AND run_at <= ?1 ORDER BY id"
-    )
-}
+use crate::store::{Extended, Finish, Found, IdempotencyKey, InlineKey, Inserted, NewJob, Removed, Retried};
 
 /// See [`crate::store::JobStore::insert`].
 pub(super) fn insert(tx: &mut Transaction<'_>, new: &NewJob) -> Result<Inserted, Fault> {
     let job = &new.job;
+    let owner = rows::owner_name(job.owner.as_ref());
     if let Some(key) = &new.idempotency_key
-        && let Some(known) = known_key(tx, key, job.created_at)?
+        && let Some(known) = known_key(tx, owner, key, job.created_at)?
     {
         return Ok(known);
     }
@@ -63,18 +37,27 @@ pub(super) fn insert(tx: &mut Transaction<'_>, new: &NewJob) -> Result<Inserted,
     }
     if let Some(key) = &new.idempotency_key {
         tx.prepare(
-            "INSERT OR REPLACE INTO idempotency_keys (key, fingerprint, job, created_at) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO idempotency_keys (owner, key, fingerprint, job, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![key.key, key.fingerprint, job.id.as_bytes(), job.created_at.as_millis()])?;
+        .execute(params![owner, key.key, key.fingerprint, job.id.as_bytes(), job.created_at.as_millis()])?;
     }
     Ok(Inserted::Created(job.clone()))
 }
 
 /// What a key that was used before decides, unless it is too old.
-fn known_key(tx: &Transaction<'_>, key: &IdempotencyKey, now: Timestamp) -> Result<Option<Inserted>, Fault> {
+fn known_key(
+    tx: &Transaction<'_>,
+    owner: &str,
+    key: &IdempotencyKey,
+    now: Timestamp,
+) -> Result<Option<Inserted>, Fault> {
     let known: Option<([u8; 32], [u8; 16])> = tx
-        .prepare("SELECT fingerprint, job FROM idempotency_keys WHERE key = ?1 AND created_at > ?2")?
-        .query_row(params![key.key, now.minus(key.kept).as_millis()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare(
+            "SELECT fingerprint, job FROM idempotency_keys WHERE owner = ?1 AND key = ?2 AND created_at > ?3",
+        )?
+        .query_row(params![owner, key.key, now.minus(key.kept).as_millis()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
     let Some((fingerprint, job)) = known else { return Ok(None) };
     if fingerprint != key.fingerprint {
@@ -91,95 +74,6 @@ fn put_bytes(tx: &Transaction<'_>, id: JobId, key: &InlineKey, bytes: &Bytes) ->
     tx.prepare("INSERT OR REPLACE INTO inline_bytes (job, name, bytes) VALUES (?1, ?2, ?3)")?
         .execute(params![id.as_bytes(), key.name(), &bytes[..]])?;
     Ok(())
-}
-
-/// See [`crate::store::JobStore::claim`].
-pub(super) fn claim(
-    tx: &mut Transaction<'_>,
-    request: ClaimRequest,
-    now: Timestamp,
-) -> Result<Vec<Claimed>, Fault> {
-    tx.prepare(PROMOTE)?.execute([now.as_millis()])?;
-    let mut chosen: Vec<Row> = Vec::new();
-    let mut memory_left = request.memory_bytes_max;
-    take_from_line(tx, false, request.ready_max, &mut chosen, |row| {
-        let left = memory_left.checked_sub(row.job.memory_bytes);
-        memory_left = left.unwrap_or(memory_left);
-        left.is_some()
-    })?;
-    take_from_line(tx, true, request.fetch_max, &mut chosen, |_| true)?;
-    chosen.sort_by_key(|row| (-i16::from(row.job.spec.priority), row.job.id));
-    let mut claimed = Vec::with_capacity(chosen.len());
-    for mut row in chosen {
-        row.job.claim(now);
-        claimed.push(hand_out(tx, row, request.worker, request.lease_duration, now)?);
-    }
-    Ok(claimed)
-}
-
-/// See [`crate::store::JobStore::claim_suspect`].
-pub(super) fn claim_suspect(
-    tx: &mut Transaction<'_>,
-    worker: Uuid,
-    is_alone: bool,
-    lease_duration: Duration,
-    now: Timestamp,
-) -> Result<Option<Claimed>, Fault> {
-    let deaths = |row: &Row| row.job.suspicion.map_or(0, |suspicion| suspicion.deaths);
-    let mut worst: Option<Row> = None;
-    let damaged = rows::scan(tx.connection(), &suspects_query(), [now.as_millis()], |row| {
-        // They come oldest first.
-        if worst.as_ref().is_none_or(|worst| deaths(&row) > deaths(worst)) {
-            worst = Some(row);
-        }
-        true
-    })?;
-    rows::set_aside(tx, &damaged)?;
-    let Some(mut row) = worst else { return Ok(None) };
-    row.job.claim_suspect(is_alone, now);
-    hand_out(tx, row, worker, lease_duration, now).map(Some)
-}
-
-/// Saves a job whose attempt has just begun.
-fn hand_out(
-    tx: &mut Transaction<'_>,
-    mut row: Row,
-    worker: Uuid,
-    lease_duration: Duration,
-    now: Timestamp,
-) -> Result<Claimed, Fault> {
-    row.lease = Some((worker, now.plus(lease_duration)));
-    rows::save(tx, &row, Status::Queued, now)?;
-    let lease = Lease { job: row.job.id, attempt: row.job.attempt, worker };
-    let inline = row.job.source.as_ref().is_some_and(|source| source.inline);
-    let inline_source = match inline {
-        true => reads::inline_bytes(tx.connection(), row.job.id, &InlineKey::Source)?,
-        false => None,
-    };
-    Ok(Claimed { job: row.job, lease, inline_source })
-}
-
-/// Takes up to `most` jobs from the head of a line, as long as they fit.
-fn take_from_line(
-    tx: &mut Transaction<'_>,
-    needs_fetch: bool,
-    most: usize,
-    chosen: &mut Vec<Row>,
-    mut fits: impl FnMut(&Row) -> bool,
-) -> Result<(), Fault> {
-    let mut room = most;
-    if room == 0 {
-        return Ok(());
-    }
-    let damaged = rows::scan(tx.connection(), &line_query(), [needs_fetch], |row| {
-        let taken = fits(&row);
-        if taken {
-            chosen.push(row);
-            room -= 1;
-        }
-        taken && room > 0
-    })?;
-    rows::set_aside(tx, &damaged)
 }
 
 /// See [`crate::store::JobStore::extend`].
@@ -278,7 +172,7 @@ pub(super) fn cancel(
     now: Timestamp,
 ) -> Result<Option<Found>, Fault> {
     let Some(mut row) = rows::load(tx.connection(), id)? else {
-        return Ok(rows::is_gone(tx.connection(), id)?.then_some(Found::Gone));
+        return Ok(rows::gone(tx.connection(), id)?.map(Found::Gone));
     };
     let before = row.job.status;
     let job = if !row.job.cancel(retention, now) {
@@ -295,8 +189,8 @@ pub(super) fn cancel(
 /// See [`crate::store::JobStore::retry`].
 pub(super) fn retry(tx: &mut Transaction<'_>, id: JobId, now: Timestamp) -> Result<Retried, Fault> {
     let Some(mut row) = rows::load(tx.connection(), id)? else {
-        let gone = rows::is_gone(tx.connection(), id)?;
-        return Ok(if gone { Retried::Gone } else { Retried::Unknown });
+        let gone = rows::gone(tx.connection(), id)?;
+        return Ok(if gone.is_some() { Retried::Gone } else { Retried::Unknown });
     };
     let before = row.job.status;
     if !row.job.retry(now) {
@@ -321,8 +215,8 @@ pub(super) fn remove(tx: &mut Transaction<'_>, row: Row, now: Timestamp) -> Resu
     deliveries::remove_of(tx, &row)?;
     tx.prepare("DELETE FROM inline_bytes WHERE job = ?1")?.execute([id.as_bytes()])?;
     rows::remove(tx, &row.job)?;
-    tx.prepare("INSERT OR REPLACE INTO tombstones (job, removed_at) VALUES (?1, ?2)")?
-        .execute(params![id.as_bytes(), now.as_millis()])?;
+    tx.prepare("INSERT OR REPLACE INTO tombstones (job, removed_at, owner) VALUES (?1, ?2, ?3)")?
+        .execute(params![id.as_bytes(), now.as_millis(), rows::owner_name(row.job.owner.as_ref())])?;
     tx.freed = true;
     Ok(Removed { job: row.job })
 }

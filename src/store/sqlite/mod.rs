@@ -2,17 +2,20 @@
 //!
 //! One thread writes and commits in groups (`writer`), a few read (`readers`); callers only send and await. A commit that was answered
 //! survives a power cut. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
-//! restart (`fault`). On a full disk it gives up some room of its own (`ballast`), so that jobs can be removed. Schema and pragmas are in `schema`, rows in `rows`, the verbs in `jobs`, `deliveries`, `upkeep` and
+//! restart (`fault`). On a full disk it gives up some room of its own (`ballast`), so that jobs can be removed. Schema and pragmas are in `schema`, rows in `rows`, the verbs in `claim`, `jobs`, `deliveries`, `upkeep` and
 //! `reads`. Built by `app`.
 
 mod ballast;
+mod claim;
 mod deliveries;
 mod fault;
 pub mod inspect;
 mod jobs;
 mod lock;
+mod log;
 mod readers;
 mod reads;
+mod receivers;
 mod rows;
 mod schema;
 mod shared;
@@ -36,11 +39,15 @@ use self::readers::Readers;
 use self::shared::Shared;
 use self::writer::Writer;
 use super::{
-    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
-    NewJob, NextDue, Reap, Removed, Result, Retried, StoreError, Waiting,
+    ClaimRequest, Claimed, Counts, DeadLetters, DeliveryRequest, Extended, Finish, Found, InlineKey,
+    Inserted, JobStore, ListFilter, NewJob, NextDue, Reap, Redelivered, Removed, Result, Retried, StoreError,
+    Waiting,
 };
 use crate::clock::Timestamp;
-use crate::job::{Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Render, Retention, SourceInfo};
+use crate::job::{
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, Lease, Receiver, Render, Retention,
+    SourceInfo,
+};
 
 /// The database's name in the data directory.
 pub const DATABASE_FILE: &str = "jobs.db";
@@ -136,7 +143,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        self.writer.call(move |tx| jobs::claim(tx, request, now)).await
+        self.writer.call(move |tx| claim::claim(tx, &request, now)).await
     }
 
     async fn claim_suspect(
@@ -146,7 +153,7 @@ impl JobStore for SqliteStore {
         lease_duration: Duration,
         now: Timestamp,
     ) -> Result<Option<Claimed>> {
-        self.writer.call(move |tx| jobs::claim_suspect(tx, worker, is_alone, lease_duration, now)).await
+        self.writer.call(move |tx| claim::claim_suspect(tx, worker, is_alone, lease_duration, now)).await
     }
 
     async fn extend(
@@ -212,17 +219,8 @@ impl JobStore for SqliteStore {
         self.writer.call(move |tx| upkeep::purge(tx, &retention, limit, now)).await
     }
 
-    async fn claim_deliveries(
-        &self,
-        limit: usize,
-        except_receivers: Vec<String>,
-        lease_duration: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>> {
-        let claim = move |tx: &mut writer::Transaction<'_>| {
-            deliveries::claim(tx, limit, &except_receivers, lease_duration, now)
-        };
-        self.writer.call(claim).await
+    async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>> {
+        self.writer.call(move |tx| deliveries::claim(tx, &request, now)).await
     }
 
     async fn finish_delivery(
@@ -233,6 +231,38 @@ impl JobStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<Job>> {
         self.writer.call(move |tx| deliveries::finish(tx, id, attempt, &result, now)).await
+    }
+
+    async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>> {
+        self.readers.call(move |connection| log::of_job(connection, job)).await
+    }
+
+    async fn dead_letters(&self, filter: DeadLetters) -> Result<Vec<DeliveryRecord>> {
+        self.readers.call(move |connection| log::dead_letters(connection, &filter)).await
+    }
+
+    async fn redeliver(&self, job: JobId, now: Timestamp) -> Result<Redelivered> {
+        self.writer.call(move |tx| log::redeliver(tx, job, now)).await
+    }
+
+    async fn redeliver_dead_letters(
+        &self,
+        since: Timestamp,
+        receiver: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        self.writer
+            .call(move |tx| log::redeliver_dead_letters(tx, since, receiver.as_deref(), limit, now))
+            .await
+    }
+
+    async fn failing_receivers(&self, limit: usize) -> Result<Vec<Receiver>> {
+        self.readers.call(move |connection| log::failing_receivers(connection, limit)).await
+    }
+
+    async fn enable_receiver(&self, receiver: String) -> Result<bool> {
+        self.writer.call(move |tx| receivers::enable(tx, &receiver)).await
     }
 
     async fn counts(&self) -> Result<Counts> {

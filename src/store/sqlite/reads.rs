@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::fault::Fault;
 use super::rows;
 use crate::clock::Timestamp;
-use crate::job::{DeliveryStatus, Job, JobId, Status};
+use crate::job::{DeliveryStatus, Job, JobId, KeyId, Status};
 use crate::store::{Counts, Found, InlineKey, ListFilter, NextDue, Waiting};
 
 /// The record or its tombstone.
@@ -16,20 +16,29 @@ pub(super) fn get(connection: &Connection, id: JobId) -> Result<Option<Found>, F
     if let Some(row) = rows::load(connection, id)? {
         return Ok(Some(Found::Job(Box::new(row.job))));
     }
-    Ok(rows::is_gone(connection, id)?.then_some(Found::Gone))
+    Ok(rows::gone(connection, id)?.map(Found::Gone))
 }
 
 /// The query that serves a filter: one index each.
 pub(super) fn list_query(filter: &ListFilter) -> String {
-    let (index, condition) = match (&filter.tag, filter.status) {
-        (None, None) => ("", "?1 IS NULL AND ?2 IS NULL"),
-        (None, Some(_)) => ("INDEXED BY jobs_by_status", "?1 IS NULL AND status = ?2"),
-        (Some(_), None) => ("INDEXED BY jobs_by_tag", "tag = ?1 AND ?2 IS NULL"),
-        (Some(_), Some(_)) => ("INDEXED BY jobs_by_tag_and_status", "tag = ?1 AND status = ?2"),
+    let (index, condition) = match (&filter.owner, &filter.tag, filter.status) {
+        (None, None, None) => ("", "?1 IS NULL AND ?2 IS NULL AND ?4 IS NULL"),
+        (None, None, Some(_)) => ("jobs_by_status", "?1 IS NULL AND status = ?2 AND ?4 IS NULL"),
+        (None, Some(_), None) => ("jobs_by_tag", "tag = ?1 AND ?2 IS NULL AND ?4 IS NULL"),
+        (None, Some(_), Some(_)) => ("jobs_by_tag_and_status", "tag = ?1 AND status = ?2 AND ?4 IS NULL"),
+        (Some(_), None, None) => ("jobs_by_owner", "?1 IS NULL AND ?2 IS NULL AND owner = ?4"),
+        (Some(_), None, Some(_)) => ("jobs_by_owner_and_status", "?1 IS NULL AND status = ?2 AND owner = ?4"),
+        (Some(_), Some(_), None) => ("jobs_by_owner_and_tag", "tag = ?1 AND ?2 IS NULL AND owner = ?4"),
+        (Some(_), Some(_), Some(_)) => {
+            ("jobs_by_owner_tag_and_status", "tag = ?1 AND status = ?2 AND owner = ?4")
+        }
     };
+    // The indexes by owner hold what has one; that the parameter is one, only this tells the planner.
+    let owned = if filter.owner.is_some() { "AND owner <> ''" } else { "" };
+    let index = if index.is_empty() { String::new() } else { format!("INDEXED BY {index}") };
     let before = if filter.before.is_some() { "id < ?3" } else { "?3 IS NULL" };
     let columns = rows::COLUMNS;
-    format!("SELECT {columns} FROM jobs {index} WHERE {condition} AND {before} ORDER BY id DESC")
+    format!("SELECT {columns} FROM jobs {index} WHERE {condition} {owned} AND {before} ORDER BY id DESC")
 }
 
 /// Jobs, newest first.
@@ -39,7 +48,8 @@ pub(super) fn list(connection: &Connection, filter: &ListFilter) -> Result<Vec<J
         return Ok(jobs);
     }
     let before = filter.before.map(|id| *id.as_bytes());
-    let params = params![filter.tag, filter.status.map(Status::name), before];
+    let owner = filter.owner.as_ref().map(KeyId::as_str);
+    let params = params![filter.tag, filter.status.map(Status::name), before, owner];
     rows::scan(connection, &list_query(filter), params, |row| {
         jobs.push(row.job);
         jobs.len() < filter.limit
@@ -63,7 +73,7 @@ pub(super) fn inline_bytes(
 /// The whole waiting line, in order.
 pub(super) fn waiting(connection: &Connection) -> Result<Vec<Waiting>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, priority, run_at, due = 3, due = 3 AND state ->> '$.suspicion.is_retried' IS 1 FROM jobs INDEXED BY jobs_by_status WHERE status = 'queued' AND due <> 2",
+        "SELECT id, priority, run_at, due = 3, needs_fetch, owner, due = 3 AND state ->> '$.suspicion.is_retried' IS 1 FROM jobs INDEXED BY jobs_by_status WHERE status = 'queued' AND due <> 2",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Waiting {
@@ -71,7 +81,9 @@ pub(super) fn waiting(connection: &Connection) -> Result<Vec<Waiting>, Fault> {
             priority: row.get(1)?,
             run_at: Timestamp::from_millis(row.get(2)?),
             is_suspect: row.get(3)?,
-            is_retried: row.get(4)?,
+            needs_fetch: row.get(4)?,
+            owner: rows::read_owner(row, 5)?,
+            is_retried: row.get(6)?,
         })
     })?;
     let mut waiting = rows.collect::<Result<Vec<Waiting>, _>>()?;

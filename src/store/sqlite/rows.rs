@@ -16,13 +16,13 @@ use super::fault::Fault;
 use super::writer::Transaction;
 use crate::clock::Timestamp;
 use crate::job::{
-    AssetInfo, AttemptRecord, DeliveryId, Failure, Job, JobId, JobSpec, Output, SourceInfo, Status,
+    AssetInfo, AttemptRecord, DeliveryId, Failure, Job, JobId, JobSpec, KeyId, Output, SourceInfo, Status,
     Suspicion, Timings, Warning, WebhookState,
 };
 
 /// The columns that [`decode`] reads, in its order.
 pub(super) const COLUMNS: &str = "id, status, version, attempt, memory_bytes, cancel_requested, run_at, \
-     worker, lease_until, expires_at, announced, pending_deliveries, state, spec";
+     worker, lease_until, expires_at, announced, pending_deliveries, state, spec, owner";
 
 /// A job with what the engine alone keeps about it.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ struct State<'a> {
     warnings: Cow<'a, [Warning]>,
     error: Cow<'a, Option<Failure>>,
     webhook: Cow<'a, Option<WebhookState>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_parent: Option<Cow<'a, str>>,
 }
 
 fn has_none(analysis: &BTreeMap<String, serde_json::Value>) -> bool {
@@ -79,8 +81,8 @@ pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<bool, Fault>
     let spec = serde_json::to_string(&*job.spec).map_err(unwritable)?;
     let inserted = tx.prepare(
         "INSERT INTO jobs (id, status, version, attempt, priority, tag, memory_bytes, needs_fetch, cancel_requested, \
-         run_at, due, expires_at, pending_deliveries, state, spec) \
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14 \
+         run_at, due, expires_at, pending_deliveries, state, spec, owner) \
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?15 \
          WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE job = ?1) ON CONFLICT (id) DO NOTHING",
     )?
     .execute(params![
@@ -98,6 +100,7 @@ pub(super) fn insert(tx: &mut Transaction<'_>, job: &Job) -> Result<bool, Fault>
         job.expires_at.map(Timestamp::as_millis),
         state(job)?,
         spec,
+        owner_name(job.owner.as_ref()),
     ])?;
     tx.counts.jobs[place(job.status)] += inserted as u64;
     Ok(inserted > 0)
@@ -227,6 +230,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             serde_json::from_str(row.get_ref(13)?.as_str()?).map_err(|error| unreadable(13, error))?;
         let job = Job {
             id,
+            owner: read_owner(row, 14)?,
             version: unsigned(row.get(2)?),
             status,
             spec: Arc::new(spec),
@@ -250,6 +254,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
             warnings: state.warnings.into_owned(),
             error: state.error.into_owned(),
             webhook: state.webhook.into_owned(),
+            trace_parent: state.trace_parent.map(Cow::into_owned),
         };
         Ok(Row {
             job,
@@ -281,6 +286,7 @@ fn state(job: &Job) -> Result<String, Fault> {
         warnings: Cow::Borrowed(&job.warnings),
         error: Cow::Borrowed(&job.error),
         webhook: Cow::Borrowed(&job.webhook),
+        trace_parent: job.trace_parent.as_deref().map(Cow::Borrowed),
     };
     serde_json::to_string(&state).map_err(unwritable)
 }
@@ -297,10 +303,23 @@ fn due(job: &Job, now: Timestamp) -> i64 {
 /// The column `due` of a queued job that has to run alone.
 const SUSPECT: i64 = 3;
 
-/// A tombstone of this job.
-pub(super) fn is_gone(connection: &Connection, id: JobId) -> Result<bool, Fault> {
-    let mut statement = connection.prepare_cached("SELECT 1 FROM tombstones WHERE job = ?1")?;
-    Ok(statement.query_row([id.as_bytes()], |_| Ok(())).optional()?.is_some())
+/// Whose job it was, if there is a tombstone of it.
+pub(super) fn gone(connection: &Connection, id: JobId) -> Result<Option<Option<KeyId>>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT owner FROM tombstones WHERE job = ?1")?;
+    Ok(statement.query_row([id.as_bytes()], |row| read_owner(row, 0)).optional()?)
+}
+
+/// How rows name an owner; nobody is the empty text.
+pub(super) fn owner_name(owner: Option<&KeyId>) -> &str {
+    owner.map_or("", KeyId::as_str)
+}
+
+/// The owner that a column names.
+pub(super) fn read_owner(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<KeyId>> {
+    match row.get_ref(column)?.as_str()? {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error| unreadable(column, error)),
+    }
 }
 
 /// SQLite's integers are signed; numbers beyond them don't occur and are cut.

@@ -16,7 +16,12 @@ const SQLITE_MIN: i32 = 3_051_003;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// The steps, oldest first; never edited once released, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// Refuses a library that is known to lose data.
 pub(super) fn check_library(version: i32) -> Result<()> {

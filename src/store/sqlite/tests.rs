@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::fault::Fault;
 use super::*;
-use crate::job::{JobSpec, SourceSpec, Status};
+use crate::job::{JobSpec, KeyId, SourceSpec, Status};
 use crate::pipeline::Pipeline;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -56,22 +56,39 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 fn every_query_follows_an_index_and_sorts_nothing() {
     let (_store, directory) = opened();
     let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
-    let filter = |status: Option<Status>, tag: Option<&str>, before: Option<JobId>| {
-        reads::list_query(&ListFilter { status, tag: tag.map(str::to_owned), before, limit: 9 })
-    };
+    let filter_of =
+        |owner: Option<KeyId>, status: Option<Status>, tag: Option<&str>, before: Option<JobId>| {
+            reads::list_query(&ListFilter { status, tag: tag.map(str::to_owned), owner, before, limit: 9 })
+        };
+    let filter = |status, tag, before| filter_of(None, status, tag, before);
+    let own = |status, tag, before| filter_of(Some(KeyId::from_random(1)), status, tag, before);
     let before = Some(JobId::new());
     let queries = [
-        (jobs::PROMOTE.to_owned(), "jobs_scheduled (run_at<?)"),
-        (jobs::line_query(), "jobs_claimable (needs_fetch=?)"),
+        (claim::PROMOTE.to_owned(), "jobs_scheduled (run_at<?)"),
+        (claim::line_query(), "jobs_claimable (owner=? AND needs_fetch=?)"),
+        (claim::NEXT_OWNER.to_owned(), "COVERING INDEX jobs_claimable (owner>?)"),
         (upkeep::expired_leases_query(), "jobs_leased (lease_until<?)"),
         (upkeep::other_leases_query(), "jobs_leased"),
         (upkeep::expired_query(), "jobs_expiring (expires_at"),
         (upkeep::PURGE_TOMBSTONES.to_owned(), "tombstones_by_age (removed_at<?)"),
         (upkeep::PURGE_KEYS.to_owned(), "idempotency_keys_by_age (created_at<?)"),
-        (deliveries::DUE.to_owned(), "COVERING INDEX deliveries_due (next_attempt_at<?)"),
-        (jobs::suspects_query(), "jobs_suspects"),
+        (receivers::DUE.to_owned(), "receivers_due (next_due>? AND next_due<?)"),
+        (receivers::FAILING_DUE.to_owned(), "receivers_failing_due (next_due>? AND next_due<?)"),
+        (receivers::FAILING.to_owned(), "receivers_failing"),
+        (receivers::PURGE.to_owned(), "receivers_idle (attempted_at<?)"),
+        (log::of_job_query(), "deliveries_by_job (job=?)"),
+        (log::dead_query(&DeadLetters::default()), "deliveries_dead"),
+        (
+            log::dead_query(&DeadLetters {
+                receiver: Some(String::new()),
+                before: Some(DeliveryId::new()),
+                limit: 1,
+            }),
+            "deliveries_dead_by_receiver (receiver=? AND id<?)",
+        ),
+        (log::DEAD_SINCE.to_owned(), "deliveries_dead_by_age (ended_at>?)"),
+        (claim::suspects_query(), "jobs_suspects"),
         (deliveries::DUE_OF_RECEIVER.to_owned(), "deliveries_by_receiver (receiver=? AND next_attempt_at<?)"),
-        (deliveries::NEXT_RECEIVER.to_owned(), "deliveries_by_receiver (receiver>?)"),
         (deliveries::PURGE.to_owned(), "deliveries_ended (ended_at"),
         (reads::NEXT_JOB.to_owned(), "jobs_scheduled (run_at>?)"),
         (reads::NEXT_SUSPECT.to_owned(), "jobs_suspects"),
@@ -84,7 +101,14 @@ fn every_query_follows_an_index_and_sorts_nothing() {
             filter(Some(Status::Queued), Some("a"), before),
             "jobs_by_tag_and_status (tag=? AND status=? AND id<?)",
         ),
-        ("DELETE FROM deliveries WHERE job = ?1 RETURNING status".to_owned(), "deliveries_by_job (job=?)"),
+        (deliveries::REMOVE.to_owned(), "deliveries_by_job (job=?)"),
+        (own(None, None, before), "jobs_by_owner (owner=? AND id<?)"),
+        (own(Some(Status::Queued), None, before), "jobs_by_owner_and_status (owner=? AND status=? AND id<?)"),
+        (own(None, Some("a"), before), "jobs_by_owner_and_tag (owner=? AND tag=? AND id<?)"),
+        (
+            own(Some(Status::Queued), Some("a"), before),
+            "jobs_by_owner_tag_and_status (owner=? AND tag=? AND status=? AND id<?)",
+        ),
     ];
     for (sql, index) in queries {
         let steps = plan(&connection, &sql);
@@ -253,6 +277,8 @@ fn the_gauges_are_the_rows() {
             fetch_max: 0,
             memory_bytes_max: u64::MAX,
             lease_duration: Duration::from_secs(30),
+            ready_turns: Vec::new(),
+            fetch_turns: Vec::new(),
         };
         let claimed = store.claim(request, NOW).await.unwrap();
         store.delete(claimed[0].job.id, NOW).await.unwrap();
@@ -268,38 +294,52 @@ fn the_gauges_are_the_rows() {
 }
 
 #[test]
-fn a_receiver_that_is_left_out_is_passed_over_with_all_its_backlog() {
+fn a_claim_looks_at_nobody_who_has_nothing_due() {
     run(async {
-        let (store, _directory) = opened();
-        let owe = |receiver: &'static str, count: u32, at: i64| {
+        let (store, directory) = opened();
+        let owe = |receiver: String, count: u32, at: i64| {
             store.writer.call(move |tx| {
                 for _ in 0..count {
                     let new = crate::job::NewDelivery {
                         id: DeliveryId::new(),
                         event: crate::job::Event::Succeeded,
                         url: format!("{receiver}/hook"),
-                        receiver: receiver.to_owned(),
+                        receiver: receiver.clone(),
                         body: Bytes::new(),
+                        trace_parent: None,
                     };
                     deliveries::insert(tx, JobId::new(), &new, Timestamp::from_millis(at))?;
                 }
                 Ok(())
             })
         };
-        owe("https://slow.test", 3000, 10).await.unwrap();
-        owe("https://b.test", 2, 30).await.unwrap();
-        owe("https://a.test", 2, 20).await.unwrap();
-        owe("https://z.test", 2, 5).await.unwrap();
-        let except = vec!["https://slow.test".to_owned()];
-        let claimed = store.claim_deliveries(5, except.clone(), Duration::from_secs(30), NOW).await.unwrap();
+        let request = |limit, places: &[(&str, usize)]| DeliveryRequest {
+            limit,
+            failing_max: limit,
+            places: 2,
+            places_of: places.iter().map(|(name, free)| ((*name).to_owned(), *free)).collect(),
+            lease_duration: Duration::from_secs(30),
+        };
+        for number in 0..3000 {
+            owe(format!("https://waits-{number}.test"), 1, NOW.as_millis() + 1).await.unwrap();
+        }
+        owe("https://slow.test".to_owned(), 3000, 10).await.unwrap();
+        owe("https://b.test".to_owned(), 3, 30).await.unwrap();
+        owe("https://a.test".to_owned(), 3, 20).await.unwrap();
+        owe("https://z.test".to_owned(), 1, 5).await.unwrap();
+        let full = request(4, &[("https://slow.test", 0)]);
+        let claimed = store.claim_deliveries(full.clone(), NOW).await.unwrap();
         let receivers: Vec<&str> = claimed.iter().map(|delivery| delivery.receiver.as_str()).collect();
-        let expected =
-            ["https://z.test", "https://z.test", "https://a.test", "https://a.test", "https://b.test"];
-        assert_eq!(receivers, expected);
-        let rest = store.claim_deliveries(5, except, Duration::from_secs(30), NOW).await.unwrap();
-        assert_eq!(rest.len(), 1);
-        let slow = store.claim_deliveries(5, Vec::new(), Duration::from_secs(30), NOW).await.unwrap();
+        assert_eq!(receivers, ["https://z.test", "https://a.test", "https://a.test", "https://b.test"]);
+        let rest = store.claim_deliveries(full, NOW).await.unwrap();
+        assert_eq!(rest.len(), 3);
+        let slow = store.claim_deliveries(request(9, &[("https://slow.test", 5)]), NOW).await.unwrap();
         assert!(slow.len() == 5 && slow.iter().all(|delivery| delivery.receiver == "https://slow.test"));
+        // What a receiver's row says of it is what its deliveries say.
+        let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+        let wrong = "SELECT count(*) FROM receivers WHERE next_due IS NOT (SELECT min(next_attempt_at) FROM deliveries \
+                     WHERE status = 'pending' AND receiver = name)";
+        assert_eq!(connection.query_row(wrong, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     });
 }
 
@@ -321,6 +361,8 @@ fn jobs_that_come_due_together_are_promoted_bit_by_bit() {
             fetch_max: 0,
             memory_bytes_max: u64::MAX,
             lease_duration: Duration::from_secs(30),
+            ready_turns: Vec::new(),
+            fetch_turns: Vec::new(),
         };
         let due = || {
             store.writer.call(|tx| {
@@ -329,10 +371,41 @@ fn jobs_that_come_due_together_are_promoted_bit_by_bit() {
             })
         };
         for left in [511, 1022, 1297] {
-            assert_eq!(store.claim(request, NOW.plus(Duration::from_secs(1))).await.unwrap().len(), 1);
+            assert_eq!(
+                store.claim(request.clone(), NOW.plus(Duration::from_secs(1))).await.unwrap().len(),
+                1
+            );
             assert_eq!(due().await.unwrap(), left);
         }
     });
+}
+
+#[tokio::test]
+async fn idempotency_keys_of_the_second_schema_are_nobodys() {
+    let directory = tempfile::tempdir().unwrap();
+    let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
+    connection.execute_batch(include_str!("schema/1.sql")).unwrap();
+    connection.execute_batch(include_str!("schema/2.sql")).unwrap();
+    let sql = "INSERT INTO idempotency_keys VALUES ('a', zeroblob(32), zeroblob(16), ?1); ";
+    connection.execute(sql, [NOW.as_millis()]).unwrap();
+    connection.execute("INSERT INTO tombstones VALUES (zeroblob(16), ?1)", [NOW.as_millis()]).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    drop(connection);
+    let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
+    let submit = |owner: Option<KeyId>| {
+        let mut new = new_job(0);
+        new.job.owner = owner;
+        let kept = Duration::from_secs(60);
+        new.idempotency_key =
+            Some(crate::store::IdempotencyKey { key: "a".to_owned(), fingerprint: [0; 32], kept });
+        store.insert(new)
+    };
+    let zero = JobId::from_bytes([0; 16]);
+    assert!(matches!(submit(None).await.unwrap(), Inserted::DuplicateGone(id) if id == zero));
+    assert!(matches!(store.get(zero).await.unwrap(), Some(Found::Gone(None))));
+    let own = KeyId::from_random(1);
+    assert!(matches!(submit(Some(own.clone())).await.unwrap(), Inserted::Created(_)));
+    assert!(matches!(submit(Some(own)).await.unwrap(), Inserted::Duplicate(_)));
 }
 
 /// A store of the first schema with the rows that its program wrote, and whatever this adds.
@@ -371,13 +444,23 @@ async fn what_was_under_way_under_the_first_schema_goes_on() {
     let lease = Duration::from_secs(30);
     let claimed = store.claim_suspect(uuid::Uuid::from_u128(1), true, lease, now).await.unwrap().unwrap();
     assert_eq!((claimed.job.id, claimed.job.attempt), (reaped[0].id, 2));
-    let delivery = store.claim_deliveries(9, Vec::new(), lease, now).await.unwrap().remove(0);
+    let all = crate::store::DeliveryRequest {
+        limit: 9,
+        failing_max: 9,
+        places: 9,
+        places_of: std::collections::HashMap::new(),
+        lease_duration: lease,
+    };
+    let delivery = store.claim_deliveries(all, now).await.unwrap().remove(0);
     assert_eq!((delivery.attempt, delivery.url.as_str()), (2, "https://a.test/hook"));
     let result = crate::job::DeliveryResult {
         status: crate::job::DeliveryStatus::Delivered,
         next_attempt_at: None,
         response_status: Some(200),
         error: None,
+        is_sent: true,
+        latency: Duration::ZERO,
+        answer: Bytes::new(),
     };
     let told = store.finish_delivery(delivery.id, 2, result, now).await.unwrap().unwrap();
     assert_eq!(told.webhook.unwrap().attempts, 2);
@@ -399,6 +482,8 @@ async fn rows_of_the_first_schema_are_read_and_worked_on() {
         fetch_max: 9,
         memory_bytes_max: u64::MAX,
         lease_duration: Duration::from_secs(30),
+        ready_turns: Vec::new(),
+        fetch_turns: Vec::new(),
     };
     let claimed = store.claim(request, jobs[0].run_at).await.unwrap();
     assert_eq!(claimed.len(), 1);

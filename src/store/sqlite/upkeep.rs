@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::fault::Fault;
 use super::rows::{self, Row, signed};
 use super::writer::Transaction;
-use super::{deliveries, jobs};
+use super::{deliveries, jobs, receivers};
 use crate::clock::Timestamp;
 use crate::job::{Job, Loss, Render, Retention, Status};
 use crate::store::{Reap, Removed};
@@ -37,8 +37,8 @@ pub(super) fn expired_query() -> String {
 pub(super) const PURGE_TOMBSTONES: &str = "DELETE FROM tombstones WHERE job IN (SELECT job FROM tombstones INDEXED BY tombstones_by_age \
      WHERE removed_at <= ?1 ORDER BY removed_at, job LIMIT ?2)";
 /// Removes old keys.
-pub(super) const PURGE_KEYS: &str = "DELETE FROM idempotency_keys WHERE key IN (SELECT key FROM idempotency_keys INDEXED BY idempotency_keys_by_age \
-     WHERE created_at <= ?1 ORDER BY created_at, key LIMIT ?2)";
+pub(super) const PURGE_KEYS: &str = "DELETE FROM idempotency_keys WHERE (owner, key) IN (SELECT owner, key FROM idempotency_keys INDEXED BY idempotency_keys_by_age \
+     WHERE created_at <= ?1 ORDER BY created_at, owner, key LIMIT ?2)";
 
 /// See [`crate::store::JobStore::reap`].
 pub(super) fn reap(
@@ -84,6 +84,7 @@ pub(super) fn purge(
     now: Timestamp,
 ) -> Result<Vec<Removed>, Fault> {
     deliveries::purge(tx, now.minus(retention.deliveries), limit)?;
+    receivers::purge(tx, now.minus(retention.deliveries), limit)?;
     for (sql, kept) in [(PURGE_TOMBSTONES, retention.tombstones), (PURGE_KEYS, retention.idempotency_keys)] {
         tx.prepare(sql)?.execute(params![now.minus(kept).as_millis(), signed(limit as u64)])?;
     }

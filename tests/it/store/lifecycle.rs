@@ -180,7 +180,7 @@ async fn cancelling_leaves_an_ended_job_alone(store: Store) {
     assert_eq!(cancelled(&store, job.id, 1).await, job);
     assert!(cancel(&store, JobId::new(), 1).await.is_none());
     store.delete(job.id, at(2)).await.unwrap();
-    assert!(matches!(cancel(&store, job.id, 3).await, Some(Found::Gone)));
+    assert!(matches!(cancel(&store, job.id, 3).await, Some(Found::Gone(_))));
 }
 
 async fn retrying_queues_an_ended_job_again(store: Store) {

@@ -1,6 +1,6 @@
 //! The waiting line: order, memory, schedule.
 
-use minilab::job::{Job, JobSpec, Lease, Status};
+use minilab::job::{Job, JobId, JobSpec, KeyId, Lease, Status};
 use minilab::store::ClaimRequest;
 
 use super::{Store, WORKER, add, claim_all, claim_one, count, exam, get, ids, submit};
@@ -13,6 +13,7 @@ exam!(
     priority_goes_first_then_age,
     the_head_of_the_line_is_never_passed_over,
     memory_is_summed_up,
+    owners_take_turns_and_each_keeps_its_own_order,
     jobs_to_be_fetched_wait_in_a_line_of_their_own,
     a_scheduled_job_waits_for_its_time,
     the_waiting_line_is_told_in_order,
@@ -99,6 +100,33 @@ async fn jobs_to_be_fetched_wait_in_a_line_of_their_own(store: Store) {
     assert_eq!(ids(&claimed(&store, tight).await), [first.id]);
     assert_eq!(ids(&claimed(&store, room(9, 0)).await), [ready.id]);
     assert_eq!(ids(&claimed(&store, room(0, 9)).await), [second.id]);
+}
+
+async fn owners_take_turns_and_each_keeps_its_own_order(store: Store) {
+    let [one, two, nobody] = [Some(KeyId::from_random(1)), Some(KeyId::from_random(2)), None];
+    let mut jobs = Vec::new();
+    for (owner, priority) in [(&one, 0), (&one, 0), (&one, 9), (&two, 0), (&nobody, 0)] {
+        let mut new = new_job(with_priority(priority), at(0));
+        new.job.owner = owner.clone();
+        jobs.push(add(&store, new).await.id);
+    }
+    let turns = |turns: &[&Option<KeyId>]| turns.iter().map(|owner| (*owner).clone()).collect::<Vec<_>>();
+    let sorted = |mut ids: Vec<JobId>| {
+        ids.sort();
+        ids
+    };
+    let ready_turns = turns(&[&two, &two, &one, &two]);
+    let two_places = ClaimRequest { ready_max: 2, ready_turns, ..request(WORKER) };
+    let served = sorted(ids(&claimed(&store, two_places).await));
+    assert_eq!(served, [jobs[2], jobs[3]], "a turn without a job is passed over");
+    let ready_turns = turns(&[&one]);
+    let rest = ClaimRequest { ready_max: 2, ready_turns, ..request(WORKER) };
+    assert_eq!(
+        sorted(ids(&claimed(&store, rest).await)),
+        [jobs[0], jobs[4]],
+        "who had no turn is served after all"
+    );
+    assert_eq!(ids(&claimed(&store, request(WORKER)).await), [jobs[1]]);
 }
 
 async fn a_scheduled_job_waits_for_its_time(store: Store) {

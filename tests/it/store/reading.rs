@@ -4,7 +4,7 @@ use minilab::job::{Job, JobSpec, Outcome, Status};
 use minilab::store::{Counts, ListFilter, NextDue};
 
 use super::{Store, again, claim_one, ended, exam, failure, finish, ids, submit};
-use crate::support::jobs::{at, ending, spec, success, url_spec, webhook};
+use crate::support::jobs::{at, deliveries, ending, spec, success, url_spec, webhook};
 
 exam!(
     jobs_are_listed_newest_first,
@@ -106,7 +106,7 @@ async fn what_is_due_next_lies_ahead(store: Store) {
     let hooked = JobSpec { webhook: webhook("https://a.test/hook"), ..spec() };
     ended(&store, hooked, Outcome::Failed(failure()), at(0)).await;
     assert_eq!(store.next_due(at(0)).await.unwrap().delivery, None);
-    let claim = store.claim_deliveries(1, Vec::new(), std::time::Duration::from_secs(30), at(0));
+    let claim = store.claim_deliveries(deliveries(1), at(0));
     let delivery = claim.await.unwrap().remove(0);
     store.finish_delivery(delivery.id, 1, again(at(700)), at(1)).await.unwrap();
     assert_eq!(store.next_due(at(1)).await.unwrap().delivery, Some(at(700)));

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::{
     Store, add, again, claim_all, claim_one, ended, failure, finish, get, ids, is_gone, open, run, submit,
 };
-use crate::support::jobs::{at, new_job, render, source, spec, success, webhook};
+use crate::support::jobs::{at, deliveries, new_job, render, source, spec, success, webhook};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -62,7 +62,7 @@ fn a_restart_finds_everything() {
         submit(&store, JobSpec { run_at: Some(at(9000)), ..spec() }, at(2)).await;
         let deleted = submit(&store, spec(), at(3)).await.id;
         store.delete(deleted, at(3)).await.unwrap();
-        let delivery = store.claim_deliveries(1, Vec::new(), LEASE, at(3)).await.unwrap().remove(0);
+        let delivery = store.claim_deliveries(deliveries(1), at(3)).await.unwrap().remove(0);
         store.finish_delivery(delivery.id, 1, again(at(500)), at(4)).await.unwrap();
         let jobs = store.list(everything()).await.unwrap();
         let (counts, waiting) = (store.counts().await.unwrap(), store.waiting().await.unwrap());
@@ -82,7 +82,7 @@ fn a_restart_finds_everything() {
             matches!(store.insert(again).await.unwrap(), Inserted::Duplicate(job) if job.id == running.id)
         );
         assert_eq!(store.extend(vec![lease], LEASE, at(5)).await.unwrap(), [Extended::Held]);
-        let second = store.claim_deliveries(1, Vec::new(), LEASE, at(500)).await.unwrap().remove(0);
+        let second = store.claim_deliveries(deliveries(1), at(500)).await.unwrap().remove(0);
         assert_eq!((second.job, second.attempt), (done.id, 2));
     });
 }
@@ -226,7 +226,7 @@ fn a_damaged_delivery_is_trouble_for_itself_alone() {
         let damage = rusqlite::Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
         let sql = "UPDATE deliveries SET event = 'x' WHERE job = ?1";
         assert_eq!(damage.execute(sql, [first.id.as_bytes()]).unwrap(), 1);
-        let claimed = store.claim_deliveries(9, Vec::new(), LEASE, at(2)).await.unwrap();
+        let claimed = store.claim_deliveries(deliveries(9), at(2)).await.unwrap();
         assert_eq!(claimed.iter().map(|delivery| delivery.job).collect::<Vec<_>>(), [second.id]);
         // It is given up, so that it neither comes due again nor keeps its job for ever.
         assert_eq!(store.counts().await.unwrap().deliveries, [1, 0, 1]);

@@ -8,7 +8,7 @@ use minilab::store::{Claimed, Finish, Reap};
 use uuid::Uuid;
 
 use super::{Store, WORKER, add, claim_all, exam, failure, finish, get, ids, submit};
-use crate::support::jobs::{at, ending, new_job, render, source, spec, url_spec, webhook};
+use crate::support::jobs::{at, deliveries, ending, new_job, render, source, spec, url_spec, webhook};
 
 exam!(
     suspects_wait_in_a_line_of_their_own,
@@ -87,7 +87,7 @@ async fn three_deaths_alone_fail_a_job_and_tell_of_it(store: Store) {
     assert_eq!(job.error.as_ref().unwrap().code, Code::Crashed);
     assert!(job.attempts.iter().all(|attempt| attempt.end == AttemptEnd::Died) && job.attempts.len() == 4);
     assert_eq!(get(&store, id).await, job);
-    assert_eq!(store.claim_deliveries(9, Vec::new(), LEASE, at(20)).await.unwrap().len(), 1);
+    assert_eq!(store.claim_deliveries(deliveries(9), at(20)).await.unwrap().len(), 1);
     store.retry(id, at(21)).await.unwrap();
     assert!(claim_all(&store, at(22)).await.is_empty(), "tried again, it is alone again");
     assert!(store.waiting().await.unwrap()[0].is_retried, "and waits for all others");

@@ -11,10 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 use minilab::clock::Timestamp;
-use minilab::job::{Delivery, DeliveryId, DeliveryResult, Job, JobId, Lease, Render, Retention, SourceInfo};
+use minilab::job::{
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, Lease, Receiver, Render, Retention,
+    SourceInfo,
+};
 use minilab::store::{
-    ClaimRequest, Claimed, Counts, Extended, Finish, Found, InlineKey, Inserted, JobStore, ListFilter,
-    NewJob, NextDue, Reap, Removed, Result, Retried, StoreError, Waiting,
+    ClaimRequest, Claimed, Counts, DeadLetters, DeliveryRequest, Extended, Finish, Found, InlineKey,
+    Inserted, JobStore, ListFilter, NewJob, NextDue, Reap, Redelivered, Removed, Result, Retried, StoreError,
+    Waiting,
 };
 use object_store::path::Path;
 use object_store::{
@@ -59,7 +63,7 @@ pub(crate) struct MeddledStore {
 }
 
 /// Kinds of calls that change nothing, or that hand out something else the second time.
-const NEVER_TWICE: [&str; 11] = [
+const NEVER_TWICE: [&str; 14] = [
     "get",
     "list",
     "inline_bytes",
@@ -67,6 +71,9 @@ const NEVER_TWICE: [&str; 11] = [
     "claim",
     "claim_suspect",
     "claim_deliveries",
+    "deliveries",
+    "dead_letters",
+    "failing_receivers",
     "counts",
     "next_due",
     "check",
@@ -128,7 +135,7 @@ impl JobStore for MeddledStore {
         self.call("waiting", || self.inner.waiting()).await
     }
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        self.call("claim", || self.inner.claim(request, now)).await
+        self.call("claim", || self.inner.claim(request.clone(), now)).await
     }
     async fn claim_suspect(
         &self,
@@ -194,15 +201,8 @@ impl JobStore for MeddledStore {
     async fn purge(&self, retention: Retention, limit: usize, now: Timestamp) -> Result<Vec<Removed>> {
         self.call("purge", || self.inner.purge(retention, limit, now)).await
     }
-    async fn claim_deliveries(
-        &self,
-        limit: usize,
-        except_receivers: Vec<String>,
-        lease_duration: Duration,
-        now: Timestamp,
-    ) -> Result<Vec<Delivery>> {
-        let call = || self.inner.claim_deliveries(limit, except_receivers.clone(), lease_duration, now);
-        self.call("claim_deliveries", call).await
+    async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>> {
+        self.call("claim_deliveries", || self.inner.claim_deliveries(request.clone(), now)).await
     }
     async fn finish_delivery(
         &self,
@@ -213,6 +213,31 @@ impl JobStore for MeddledStore {
     ) -> Result<Option<Job>> {
         let call = || self.inner.finish_delivery(id, attempt, result.clone(), now);
         self.call("finish_delivery", call).await
+    }
+    async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>> {
+        self.call("deliveries", || self.inner.deliveries(job)).await
+    }
+    async fn dead_letters(&self, filter: DeadLetters) -> Result<Vec<DeliveryRecord>> {
+        self.call("dead_letters", || self.inner.dead_letters(filter.clone())).await
+    }
+    async fn redeliver(&self, job: JobId, now: Timestamp) -> Result<Redelivered> {
+        self.call("redeliver", || self.inner.redeliver(job, now)).await
+    }
+    async fn redeliver_dead_letters(
+        &self,
+        since: Timestamp,
+        receiver: Option<String>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>> {
+        let call = || self.inner.redeliver_dead_letters(since, receiver.clone(), limit, now);
+        self.call("redeliver_dead_letters", call).await
+    }
+    async fn failing_receivers(&self, limit: usize) -> Result<Vec<Receiver>> {
+        self.call("failing_receivers", || self.inner.failing_receivers(limit)).await
+    }
+    async fn enable_receiver(&self, receiver: String) -> Result<bool> {
+        self.call("enable_receiver", || self.inner.enable_receiver(receiver.clone())).await
     }
     async fn counts(&self) -> Result<Counts> {
         self.call("counts", || self.inner.counts()).await

@@ -1,17 +1,17 @@
 //! Jobs to put into a store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Attempt, Event, Header, ImageInfo, Job, JobId, JobSpec, Lease, Outcome, Output, Render, SourceInfo,
-    SourceSpec, WebhookSpec,
+    Attempt, DeliveryResult, DeliveryStatus, Event, Header, ImageInfo, Job, JobId, JobSpec, Lease, Outcome,
+    Output, Render, SourceInfo, SourceSpec, WebhookSpec,
 };
 use minilab::pipeline::{Format, Pipeline};
-use minilab::store::{ClaimRequest, Finish, NewJob};
+use minilab::store::{ClaimRequest, DeliveryRequest, Finish, NewJob};
 
 /// The moment at which every history begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_763_726_400_000);
@@ -71,6 +71,8 @@ pub(crate) fn request(worker: uuid::Uuid) -> ClaimRequest {
         fetch_max: usize::MAX,
         memory_bytes_max: u64::MAX,
         lease_duration: Duration::from_secs(30),
+        ready_turns: Vec::new(),
+        fetch_turns: Vec::new(),
     }
 }
 
@@ -107,5 +109,30 @@ pub(crate) fn success(lease: Lease) -> Finish {
     Finish {
         inline_outputs: vec![("output".to_owned(), Bytes::from_static(b"png"))],
         ..ending(lease, outcome)
+    }
+}
+
+/// Everything due, whoever is to get it.
+pub(crate) fn deliveries(limit: usize) -> DeliveryRequest {
+    let lease_duration = Duration::from_secs(30);
+    DeliveryRequest { limit, failing_max: limit, places: limit, places_of: HashMap::new(), lease_duration }
+}
+
+/// The end of an attempt at a delivery.
+pub(crate) fn attempted(
+    status: DeliveryStatus,
+    response_status: Option<u16>,
+    next_attempt_at: Option<Timestamp>,
+) -> DeliveryResult {
+    let is_well = response_status.is_some_and(|status| status < 300);
+    let answer = Bytes::from_static(if is_well { b"" } else { b"no" });
+    DeliveryResult {
+        status,
+        response_status,
+        error: (!is_well).then(|| "it did not work".to_owned()),
+        next_attempt_at,
+        is_sent: true,
+        latency: Duration::from_millis(7),
+        answer,
     }
 }

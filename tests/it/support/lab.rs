@@ -46,7 +46,8 @@ impl Lab {
             config,
         )
         .unwrap();
-        let mut config = webhook::Config::new(vec![Secret::generate([7; 32])]);
+        let mut config =
+            webhook::Config::new(webhook::Secrets::of_server([Secret::generate([7; 32])]).fixed());
         config.grace = Duration::ZERO;
         let deliverer = Deliverer::new(queue.clone(), egress, metrics, config);
         let (stop, stopped) = watch::channel(false);
@@ -129,6 +130,7 @@ pub(crate) async fn submit(
         assets: Vec::new(),
         memory_bytes: 1 << 20,
         warnings: Vec::new(),
+        trace_parent: None,
         idempotency_key: None,
     };
     queue.submit(submission).await.map_err(|error| error.to_string())

@@ -93,6 +93,12 @@ impl ServerProcess {
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(6), "{status}");
     }
 
+    /// SIGHUP: settings and keys are read again.
+    pub(crate) fn hang_up(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
     /// SIGKILL: no handler runs, nothing is flushed.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

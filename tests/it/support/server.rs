@@ -45,8 +45,8 @@ impl TestServer {
         settings.egress.allow = vec!["127.0.0.0/8".parse().unwrap()];
         settings.grace = Duration::from_secs(2);
         change(&mut settings);
-        settings.ensure_webhook_secret().unwrap();
-        let secret = settings.webhook_secrets[0].reveal();
+        settings.read_keys().unwrap();
+        let secret = settings.webhook_secrets.server[0].secret.reveal();
         let (stop, stopped) = oneshot::channel();
         let (started, address) = mpsc::channel();
         let thread = std::thread::spawn(move || {
