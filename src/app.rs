@@ -40,7 +40,8 @@ use crate::store::sqlite::SqliteStore;
 use crate::telemetry::Metrics;
 use crate::telemetry::watchdog::Watchdog;
 use crate::webhook::{self, Deliverer};
-use crate::worker::{Pool, Runner};
+use crate::worker::isolation::{Isolation, IsolationError, Mode};
+use crate::worker::{self, Pool, Runner};
 
 /// Why the server did not start. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +99,9 @@ pub enum AppError {
     /// Assets or fonts of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Assets(Vec<String>),
+    /// Images can't be processed where the settings say.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     /// Destinations of the settings that can't be used; every mistake of each.
     #[error("{}", .0.join("\n"))]
     Destinations(Vec<String>),
@@ -190,6 +194,8 @@ impl App {
         let address = listener.local_addr().map_err(listen_failed)?;
         let health = settings.health_listen.map(Health::start).transpose()?;
         let Furniture { egress, assets } = furnish(&mut settings, clock.now()).await?;
+        let isolation = isolate(&settings.worker, &assets).await?;
+        let described = isolation.describe();
         let mut queue_config = settings.queue;
         queue_config.keys = reloader.keys();
         queue_config.link_lifetime = webhook::schedule::link_lifetime();
@@ -197,6 +203,7 @@ impl App {
             queue_config.link_key = link_key;
         }
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        queue_config.is_isolated = settings.worker.isolation.mode != Mode::Thread;
         let queue = Queue::open_after(
             loss,
             store.clone(),
@@ -209,7 +216,8 @@ impl App {
         let data_dir = settings.data_dir.clone();
         let begin = move || last_run::begin(&data_dir);
         tokio::task::spawn_blocking(begin).await.map_err(|error| AppError::Thread(error.into()))?;
-        let pool = Pool::start(settings.worker.workers, Arc::clone(&metrics)).map_err(AppError::Thread)?;
+        let pool = Pool::isolated(settings.worker.workers, Arc::clone(&metrics), isolation)
+            .map_err(AppError::Thread)?;
         let limits = settings.worker.limits;
         let runner = Runner::new(
             queue.clone(),
@@ -229,8 +237,17 @@ impl App {
         let watchdog = Watchdog::start(runtimes, Arc::clone(&metrics)).map_err(AppError::Thread)?;
         let probes: Vec<Arc<dyn Probe>> =
             vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
-        let services =
-            server::Services { queue, blobs, egress, metrics, clock, probes, assets, image_limits: limits };
+        let services = server::Services {
+            queue,
+            blobs,
+            egress,
+            metrics,
+            clock,
+            probes,
+            assets,
+            image_limits: limits,
+            isolation: described,
+        };
         let server = settings.server;
         Ok(App {
             address,
@@ -377,6 +394,13 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs, Loss
         Ok((Arc::new(store), blobs, loss))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
+}
+
+/// Makes ready where attempts run, off the event loop.
+async fn isolate(config: &worker::Config, assets: &Arc<Assets>) -> Result<Isolation, AppError> {
+    let (config, assets) = (config.clone(), Arc::clone(assets));
+    let start = move || Isolation::start(&config.isolation, config.workers, &assets, &config.limits);
+    Ok(tokio::task::spawn_blocking(start).await.map_err(|error| AppError::Thread(error.into()))??)
 }
 
 /// Prepares the destinations of the settings, off the event loop.

@@ -17,8 +17,11 @@ pub mod job;
 pub mod links;
 pub mod pipeline;
 pub mod queue;
+pub mod sandbox;
 pub mod server;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;
 pub mod worker;
+
+pub use worker::isolation::child_main_if_requested;

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// Every room and its floor; imports go to lower floors only, never to a neighbour.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 22] = [
     ("main", 9),
+    ("build", 9),
     ("cli", 8),
     ("app", 7),
     ("config", 6),
@@ -31,6 +32,7 @@ const FLOORS: [(&str, u8); 20] = [
     ("pipeline", 0),
     ("telemetry", 0),
     ("clock", 0),
+    ("sandbox", 0),
 ];
 
 /// Who may name what: a crate, a module of `std` or a type that belongs to one room.

@@ -23,7 +23,7 @@ pub struct StatsView {
     pub event_loop_stall_max_ms: f64,
     /// Webhook deliveries by status.
     pub deliveries: DeliveryCounts,
-    /// How attempts are kept apart from the server: `thread`.
+    /// How attempts are kept apart from the server: `thread`, or for instance `process (landlock ABI 7, seccomp, rlimits)`.
     pub isolation: String,
 }
 

@@ -186,7 +186,7 @@ pub struct AttemptView {
     /// From 1, counting every attempt that was begun.
     pub number: u32,
     /// `running`, `succeeded`, `failed` or `cancelled`; or, for one that doesn't count, `released` by a server that was stopping, `lost` with
-    /// its lease, `died` with the server's process.
+    /// its lease, `died` with the server's process or its own.
     #[schemars(extend("enum" = ["running", "succeeded", "failed", "cancelled", "released", "lost", "died"]))]
     pub status: String,
     /// When it began.

@@ -15,8 +15,10 @@ use super::AppError;
 use crate::blob::{BlobError, BlobKey, Blobs};
 use crate::clock::{Clock, Timestamp};
 use crate::job::{Job, JobId, hex};
+use crate::pipeline::Assets;
 use crate::store::sqlite::inspect::{Examined, Inspection};
 use crate::store::{InlineKey, StoreError};
+use crate::worker::isolation::Isolation;
 
 /// Jobs read at a time.
 const PAGE: usize = 500;
@@ -39,6 +41,13 @@ pub enum Kind {
     Misfit,
     /// Files that belong to no job. The server sweeps them by itself a day later; they only take room.
     Orphan,
+}
+
+/// Where a server with these settings would process images here, and what of the sandbox holds on this system; or why it would not start.
+/// Blocking: starts one of those processes.
+pub fn isolation(config: &crate::worker::Config) -> Result<String, String> {
+    let started = Isolation::start(&config.isolation, 1, &Assets::none(), &config.limits);
+    started.map(|isolation| isolation.describe()).map_err(|error| error.to_string())
 }
 
 /// One thing that is wrong.

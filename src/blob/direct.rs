@@ -251,10 +251,26 @@ fn fill(file: &File, buffer: &mut [u8], at: u64, enough: usize) -> io::Result<us
 /// # Errors
 /// Whatever the file system says.
 pub fn read(path: &Path) -> io::Result<Bytes> {
-    let file = open(File::options().read(true), path)?;
-    let length = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    read_opened(&open_to_read(path)?)
+}
+
+/// Opens a file for [`read_opened`], perhaps in another process.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    open(File::options().read(true), path)
+}
+
+/// All of an open file in memory, wherever its position is. Asks nothing of the system that a process in a sandbox must not ask. Blocking.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn read_opened(file: &File) -> io::Result<Bytes> {
+    let length =
+        usize::try_from(rustix::fs::fstat(file)?.st_size).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let mut memory = Aligned::zeros(length);
-    let filled = fill(&file, memory.bytes_mut(), 0, length)?;
+    let filled = fill(file, memory.bytes_mut(), 0, length)?;
     Ok(memory.into_bytes(filled.min(length)))
 }
 

@@ -20,11 +20,15 @@ pub(super) struct DoctorArgs {
 
 /// Examines the data directory and tells what it found. Exit 0 if all that was promised is there, 1 if not.
 pub(super) fn run(args: &DoctorArgs, screen: &Screen) -> anyhow::Result<Exit> {
-    let directory = config::load(&args.data_dir.sources())?.settings.data_dir;
+    let settings = config::load(&args.data_dir.sources())?.settings;
+    let directory = settings.data_dir;
+    let isolation = doctor::isolation(&settings.worker);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(doctor::examine(&directory, args.repair))?;
     let exit = if report.is_healthy() { Exit::Ok } else { Exit::Failed };
     if screen.is_json() {
+        let mut report = serde_json::to_value(&report)?;
+        report["isolation"] = isolation.unwrap_or_else(|why| why).into();
         screen.document(&report)?;
         return Ok(exit);
     }
@@ -45,6 +49,10 @@ pub(super) fn run(args: &DoctorArgs, screen: &Screen) -> anyhow::Result<Exit> {
         report.images,
         size(report.bytes)
     ))?;
+    match isolation {
+        Ok(isolation) => screen.line(&format!("images are processed in isolation {isolation}"))?,
+        Err(why) => screen.hint(&why),
+    }
     let is_waste = report.findings.iter().any(|finding| finding.kind == Kind::Orphan && !finding.repaired);
     if is_waste {
         screen

@@ -22,6 +22,8 @@ pub enum Kind {
     Address,
     /// `true` or `false`.
     Bool,
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// `500ms`, `30s`, `5m`, `24h`, `7d`.
     Duration {
         /// Least value in milliseconds.
@@ -77,6 +79,7 @@ impl Kind {
         match self {
             Kind::Address => "ADDRESS",
             Kind::Bool => "BOOL",
+            Kind::Choice(_) => "WORD",
             Kind::Duration { .. } => "DURATION",
             Kind::Integer { .. } => "NUMBER",
             Kind::Log => "FILTER",
@@ -108,6 +111,8 @@ impl Kind {
                 "false" | "0" | "no" | "off" => Ok(Value::Bool(false)),
                 _ => Err("it is neither `true` nor `false`".to_owned()),
             },
+            Kind::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Kind::Choice(words) => Err(format!("it is none of {}", words.join(", "))),
             Kind::Duration { min_ms } => {
                 let duration = duration(text)?;
                 if duration < Duration::from_millis(min_ms) {

@@ -20,6 +20,7 @@ use crate::access::Keyring;
 use crate::egress::Proxy;
 use crate::links::LinkKey;
 use crate::webhook::signature::Secret;
+use crate::worker::isolation;
 use crate::{destination, egress, job, pipeline, queue, server, webhook, worker};
 
 /// What a server runs with. Secrets don't show in `Debug`.
@@ -72,7 +73,8 @@ pub struct Loaded {
     pub effective: BTreeMap<&'static str, (String, Origin)>,
 }
 
-/// Reads all layers.
+/// Reads all layers. These are the program's settings: where nothing else is said, images are processed in processes of their own, and a
+/// program that embeds the server must begin with [`crate::child_main_if_requested`].
 ///
 /// # Errors
 /// Every mistake that was found, each naming the flag, the variable and the key of the file.
@@ -89,11 +91,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 }
 
 impl Settings {
-    /// The defaults, with another data directory and a free port of the loopback address: for programs that embed the server.
+    /// The defaults, with another data directory and a free port of the loopback address: for programs that embed the server. Images are
+    /// processed on threads; `worker.isolation` changes that for a program whose `main` begins with [`crate::child_main_if_requested`].
     pub fn in_directory(data_dir: impl AsRef<Path>) -> Settings {
         let mut settings = assemble(&Layers::read(&Sources::default()), Vec::new());
         settings.data_dir = data_dir.as_ref().to_owned();
         settings.listen = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
+        settings.worker.isolation = isolation::Config::default();
         settings
     }
 
@@ -232,6 +236,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         },
         grace: values.duration("grace"),
         lease_duration: queue.lease_duration,
+        isolation: isolation(&values),
         ..worker::Config::default()
     };
     let public_url_of_server = public_url.clone();
@@ -276,6 +281,17 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
     }
 }
 
+fn isolation(values: &Values<'_>) -> isolation::Config {
+    let of_program =
+        if cfg!(target_os = "linux") { isolation::Mode::Process } else { isolation::Mode::Thread };
+    let named = |word: String| isolation::Mode::ALL.into_iter().find(|mode| mode.name() == word);
+    isolation::Config {
+        mode: values.text("isolation").and_then(named).unwrap_or(of_program),
+        require_sandbox: values.bool("require_sandbox"),
+        ..isolation::Config::default()
+    }
+}
+
 /// Typed access to values. A setting's kind and its reader here stand in one crate; a test reads every setting, so a wrong pair shows.
 struct Values<'a>(&'a Layers);
 
@@ -291,6 +307,13 @@ impl Values<'_> {
         match self.0.optional(name)? {
             Value::Address(address) => Some(*address),
             other => unreachable!("{name} is an address, not {other:?}"),
+        }
+    }
+
+    fn bool(&self, name: &'static str) -> bool {
+        match self.0.value(name) {
+            Value::Bool(value) => *value,
+            other => unreachable!("{name} is true or false, not {other:?}"),
         }
     }
 

@@ -4,6 +4,7 @@
 //! place in `settings` that uses it.
 
 use super::kind::Kind;
+use crate::worker::isolation::Mode;
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +172,20 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Integer { min: 1, max: 1024 },
         "one per processor",
         "Threads that process images",
+    ),
+    open(
+        "isolation",
+        Work,
+        Kind::Choice(&[Mode::Process.name(), Mode::ProcessPerJob.name(), Mode::Thread.name()]),
+        "`process` on Linux, else `thread`",
+        "Where images are processed: in sandboxed processes, in a fresh one for each job, or in threads",
+    ),
+    row(
+        "require_sandbox",
+        Work,
+        Kind::Bool,
+        "false",
+        "Refuse to start where this system lacks a layer of the sandbox",
     ),
     open(
         "memory_limit",

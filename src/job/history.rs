@@ -11,8 +11,20 @@ pub const ATTEMPTS_KEPT_MAX: usize = 16;
 /// Longest message of an attempt's error in the history, in bytes; the job's own `error` has all of it.
 const DETAIL_BYTES_MAX: usize = 200;
 
-/// Deaths of the process while a job ran alone, after which the job has failed as `crashed`.
+/// Deaths of the process while a job ran alone, or of the job's own process, after which the job has failed as `crashed`.
 pub const DEATHS_MAX: u32 = 3;
+
+/// How often a job's own process has died since it last ended in any other way. That the server stopped or died in between says nothing.
+pub(super) fn own_deaths(attempts: &[AttemptRecord]) -> u32 {
+    let says_something = |attempt: &&AttemptRecord| match attempt.end {
+        AttemptEnd::Released | AttemptEnd::Lost => false,
+        AttemptEnd::Died => attempt.error.is_some(),
+        AttemptEnd::Succeeded | AttemptEnd::Failed | AttemptEnd::Cancelled => true,
+    };
+    let telling = attempts.iter().rev().filter(says_something);
+    let deaths = telling.take_while(|attempt| attempt.end == AttemptEnd::Died).count();
+    u32::try_from(deaths).unwrap_or(u32::MAX)
+}
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,7 +40,7 @@ pub enum AttemptEnd {
     Released,
     /// Its lease ran out, or the server was killed from outside or lost its machine: it doesn't count.
     Lost,
-    /// The process died while it ran, perhaps of it: it doesn't count.
+    /// The process that ran it died, the server's or its own, perhaps of it: counted apart.
     Died,
 }
 
@@ -72,8 +84,8 @@ pub(super) fn remember(attempts: &mut Vec<AttemptRecord>, mut record: AttemptRec
     attempts.drain(..surplus);
 }
 
-/// Of a job whose attempt was under way when the process died: it runs alone until it has ended in any other way. Where attempts run in
-/// processes of their own, only such a process's death is counted here, and nobody has to run alone.
+/// Of a job whose attempt was under way when the process died that ran it: it runs alone until it has ended in any other way. Where attempts
+/// run in processes of their own, none is suspected: whose process died is plain to see, and stands in the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspicion {
     /// Deaths of the process while nothing but this job ran. Others prove nothing: a bystander dies in them like the culprit.

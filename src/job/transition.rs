@@ -61,6 +61,8 @@ pub enum Outcome {
     Retry(Failure, Timestamp),
     /// The attempt was given back unused (a drain): it doesn't count.
     Released,
+    /// The attempt's own process died: it is counted apart. Try again at this moment, unless that happens too often.
+    Died(Failure, Timestamp),
     /// Stopped on request.
     Cancelled,
 }
@@ -72,6 +74,8 @@ pub enum Loss {
     Lease,
     /// The process that ran it died, for all that is known of one of its jobs.
     Process,
+    /// The server died, while the attempt ran in a process of its own: the image had no part in it, once its header was read.
+    Server,
 }
 
 /// Makes the body of a webhook from the job as it ended; handed to the store so that the body is fixed inside the transaction.
@@ -222,7 +226,9 @@ impl Job {
             // It was not seen through.
             Outcome::Released => false,
             // What failed before its image was touched says nothing about the image.
-            Outcome::Failed(_) | Outcome::Retry(..) | Outcome::Cancelled => attempt.has_run,
+            Outcome::Failed(_) | Outcome::Retry(..) | Outcome::Died(..) | Outcome::Cancelled => {
+                attempt.has_run
+            }
         };
         match &mut self.suspicion {
             // It has neither cleared itself nor shown any guilt.
@@ -233,6 +239,11 @@ impl Job {
             Outcome::Succeeded(_) => self.remember(AttemptEnd::Succeeded, None, now),
             Outcome::Failed(failure) | Outcome::Retry(failure, _) => {
                 self.remember(AttemptEnd::Failed, Some(failure.clone()), now);
+            }
+            Outcome::Died(failure, _) => {
+                let is_last = history::own_deaths(&self.attempts) + 1 >= DEATHS_MAX;
+                let end = if is_last { AttemptEnd::Failed } else { AttemptEnd::Died };
+                self.remember(end, Some(failure.clone()), now);
             }
             Outcome::Released => self.remember(AttemptEnd::Released, None, now),
             Outcome::Cancelled => self.remember(AttemptEnd::Cancelled, None, now),
@@ -250,12 +261,24 @@ impl Job {
                 self.end(Status::Failed, retention, now);
             }
             Outcome::Cancelled => self.end(Status::Cancelled, retention, now),
-            Outcome::Retry(..) | Outcome::Released if cancel_requested => {
+            Outcome::Retry(..) | Outcome::Released | Outcome::Died(..) if cancel_requested => {
                 self.end(Status::Cancelled, retention, now);
             }
             Outcome::Retry(failure, at) => {
                 self.error = Some(failure);
                 self.requeue(at);
+            }
+            Outcome::Died(failure, at) => {
+                // The last of them stands in the history as the failure that it is.
+                if history::own_deaths(&self.attempts) == 0 {
+                    let detail = format!("{}, {DEATHS_MAX} times in a row", failure.detail);
+                    self.error = Some(Failure::new(failure.code, detail, false));
+                    self.end(Status::Failed, retention, now);
+                } else {
+                    self.error = Some(failure);
+                    self.forgiven += 1;
+                    self.requeue(at);
+                }
             }
             Outcome::Released => {
                 self.forgiven += 1;
@@ -271,11 +294,18 @@ impl Job {
         self.version += LIVE_VERSIONS;
         let end = match loss {
             Loss::Lease => AttemptEnd::Lost,
-            Loss::Process => AttemptEnd::Died,
+            Loss::Process | Loss::Server => AttemptEnd::Died,
         };
         let is_fetch = self.lacks_source() && self.suspicion.is_none();
         self.remember(end, None, now);
-        if loss == Loss::Process && !is_fetch {
+        // The header of what was fetched is looked at in the server itself, wherever the rest is done.
+        let is_unread = self.source.as_ref().is_some_and(|source| source.image.is_none());
+        let is_suspect = match loss {
+            Loss::Lease => false,
+            Loss::Process => !is_fetch,
+            Loss::Server => is_unread,
+        };
+        if is_suspect {
             let suspicion = self.suspicion.get_or_insert_default();
             suspicion.deaths += u32::from(suspicion.is_alone);
         }

@@ -62,6 +62,8 @@ pub struct Config {
     pub board_jobs_max: usize,
     /// How long a claimed job is safe from being given to somebody else. Default 30 s.
     pub lease_duration: Duration,
+    /// Whether attempts run in processes of their own, so that the end of this one speaks against none of them. Default: no.
+    pub is_isolated: bool,
     /// The API keys whose jobs these are, with their shares. Default: none.
     pub keys: Keys,
 }
@@ -76,6 +78,7 @@ impl Default for Config {
             link_lifetime: Duration::from_secs(9 * 24 * 60 * 60),
             board_jobs_max: 10_000,
             lease_duration: Duration::from_secs(30),
+            is_isolated: false,
             keys: access::fixed(Keyring::default()),
         }
     }
@@ -217,6 +220,11 @@ impl Queue {
     async fn recover(&self, loss: Loss) -> Result<(), QueueError> {
         let shared = &self.shared;
         let now = shared.clock.now();
+        let loss = match loss {
+            // What attempts do in processes of their own, this one can't have died of.
+            Loss::Process if shared.config.is_isolated => Loss::Server,
+            other => other,
+        };
         let others = Reap::OthersThan(shared.worker, loss);
         let reaped = shared.store.reap(others, shared.config.retention, shared.render.clone(), now).await?;
         if !reaped.is_empty() {

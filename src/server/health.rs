@@ -47,5 +47,6 @@ pub(super) async fn ready(call: &Call) -> Response<Body> {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    respond::json(status, &json!({"status": word, "checks": checks}))
+    let isolation = &call.state.services.isolation;
+    respond::json(status, &json!({"status": word, "checks": checks, "isolation": isolation}))
 }

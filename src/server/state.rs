@@ -38,6 +38,8 @@ pub struct Services {
     pub assets: Arc<Assets>,
     /// What an image may cost.
     pub image_limits: pipeline::Limits,
+    /// How attempts are kept apart from the server, in words.
+    pub isolation: String,
 }
 
 /// What every request may use.

@@ -34,7 +34,7 @@ pub(super) fn show(call: &Call) -> Response<Body> {
             delivered: stats.deliveries_delivered,
             failed: stats.deliveries_failed,
         },
-        isolation: "thread".to_owned(),
+        isolation: call.state.services.isolation.clone(),
     };
     respond::json(StatusCode::OK, &view)
 }

@@ -366,7 +366,7 @@ impl JobStore for MemoryStore {
             (_, None) => false,
         };
         let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
-        if let Reap::OthersThan(..) = reap {
+        if reap != Reap::Expired {
             state.release_deliveries(now);
         }
         let loss = match reap {

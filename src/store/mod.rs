@@ -203,7 +203,7 @@ pub enum Reap {
     /// Those whose lease ran out.
     Expired,
     /// Those of every worker but this one, whose process has ended: at boot of the only process on the store. Who was running when it died
-    /// of [`Loss::Process`] becomes a suspect. Claimed deliveries become due again, too.
+    /// of [`Loss::Process`] becomes a suspect; of [`Loss::Server`], who was being read for the plan. Claimed deliveries become due again, too.
     OthersThan(uuid::Uuid, Loss),
 }
 

@@ -10,15 +10,15 @@ use tracing::Instrument;
 use super::assets::{self, Given};
 use super::control::{AttemptControl, Stop};
 use super::deliver::{Wanted, deliver};
-use super::error::{Judge, WorkError};
-use super::execute::{Executed, Source, Task, execute, timed_out};
+use super::error::{Judge, WorkError, panicked_with};
+use super::execute::{Executed, Source, Task, timed_out};
 use super::fetch::{self, FetchedSource};
 use super::load::Slot;
 use super::memory::MemoryGrant;
 use super::pool::Ended;
 use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX};
-use crate::job::{Attempt, Code, Failure, Job, Lease, Outcome, Output, SourceInfo, Timings, Warning};
+use crate::job::{Attempt, Job, Lease, Outcome, Output, SourceInfo, Timings, Warning};
 use crate::pipeline::{Encoded, Input};
 use crate::queue::{Claimed, Finish, QueueError};
 use crate::telemetry::Complaint;
@@ -113,7 +113,8 @@ impl Run {
             None => self.unless_stopped(self.rooms.memory.take(prepared.memory_bytes)).await?,
         });
         let assets = assets::load(prepared.given).await?;
-        let made = self.execute(job, prepared.source, assets, &grant, slot).await?;
+        let made =
+            self.execute(job, (prepared.source, assets), (prepared.memory_bytes, &grant), slot).await?;
         if let Some(grant) = Arc::get_mut(&mut grant) {
             // Only the outputs are left of what it was planned for, and delivering them may take a while.
             grant.shrink_to(made.outputs.iter().map(|(encoded, _)| encoded.bytes.len() as u64).sum());
@@ -201,9 +202,8 @@ impl Run {
     async fn execute(
         &self,
         job: &Job,
-        source: Source,
-        assets: Vec<(Input, Source)>,
-        grant: &Arc<MemoryGrant>,
+        (source, assets): (Source, Vec<(Input, Source)>),
+        (memory_bytes, grant): (u64, &Arc<MemoryGrant>),
         mut slot: Slot,
     ) -> Result<Executed, WorkError> {
         let task = Task {
@@ -212,15 +212,17 @@ impl Run {
             settings_assets: Arc::clone(&self.rooms.assets),
             spec: Arc::clone(&job.spec),
             limits: self.rooms.config.limits,
+            memory_bytes,
         };
         let control = Arc::clone(&self.control);
         let timeout = job.spec.timeout.saturating_sub(self.fetch_time);
         let grant = Arc::downgrade(grant);
+        let isolation = Arc::clone(self.rooms.pool.isolation());
         let mut running = self.rooms.pool.run(move || {
             let _held = grant.upgrade();
             slot.begin();
             control.start_clock(timeout);
-            let executed = execute(task, &control);
+            let executed = isolation.execute(task, &control);
             // The thread is as good as free: what follows waits for disks and not for processors.
             drop(slot);
             executed
@@ -246,11 +248,7 @@ impl Run {
                 Err(stopped(self.control.stop_reason().unwrap_or(Stop::Cancelled)))
             }
             Ended::Returned(result) => result,
-            Ended::Panicked(message) => {
-                tracing::error!(message, "the pipeline panicked");
-                let detail = format!("the image made the image code panic: {message}");
-                Err(WorkError::Discard(Failure::new(Code::Panic, detail, false)))
-            }
+            Ended::Panicked(message) => Err(panicked_with(&message)),
         }
     }
 
@@ -277,7 +275,7 @@ impl Run {
             outputs: Vec::new(),
             inline: Vec::new(),
             analysis: made.analysis,
-            warnings: made.warnings.into_iter().map(Warning::from).collect(),
+            warnings: made.warnings,
         };
         let mut wanted = Vec::new();
         for ((encoded, digest), spec) in made.outputs.into_iter().zip(&job.spec.pipeline.outputs) {
@@ -347,6 +345,10 @@ impl Run {
             }
             Err(WorkError::Retry(failure)) => retry_outcome(failure),
             Err(WorkError::Discard(failure)) => Outcome::Failed(failure),
+            Err(WorkError::Crashed(failure)) => {
+                let wait = crate::queue::retry::wait_after(1, rand::random());
+                Outcome::Died(failure, self.rooms.queue.clock().now().plus(wait))
+            }
             Err(WorkError::Cancelled) => Outcome::Cancelled,
             Err(WorkError::Released) => Outcome::Released,
             Err(WorkError::Lost) => return self.drop_unpublished().await,

@@ -11,6 +11,8 @@ pub(super) enum WorkError {
     Retry(Failure),
     /// It will not.
     Discard(Failure),
+    /// The process that ran it died. Another try may do better, a few times.
+    Crashed(Failure),
     /// Somebody asked for it.
     Cancelled,
     /// The server stops: the attempt is given back.
@@ -41,6 +43,13 @@ pub(super) fn source_unreadable(error: BlobError) -> WorkError {
         )),
         other => WorkError::Retry(Failure::new(Code::StorageError, other.to_string(), true)),
     }
+}
+
+/// The pipeline panicked. The same image would make it panic again.
+pub(super) fn panicked_with(message: &str) -> WorkError {
+    tracing::error!(message, "the pipeline panicked");
+    let detail = format!("the image made the image code panic: {message}");
+    WorkError::Discard(Failure::new(Code::Panic, detail, false))
 }
 
 /// Looking at an image did not come to its end. The same bytes would make it panic again.

@@ -1,7 +1,9 @@
-//! How one attempt is executed on a pool thread. The seam: whatever runs the pipeline (this thread, or a process in its stead) does so
-//! behind [`execute`].
+//! What one attempt needs to be executed, what comes out of it, and how it is done on a pool thread itself. `isolation` decides whether it
+//! is, or whether a process does it in the thread's stead; nobody else can tell the difference.
 
 use std::collections::BTreeMap;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,8 +11,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::control::AttemptControl;
-use super::error::{WorkError, failure_of, source_unreadable};
-use crate::job::{Code, Failure, JobSpec};
+use super::error::{Judge, WorkError, failure_of, source_unreadable};
+use crate::job::{Code, Failure, JobSpec, Warning};
 use crate::pipeline::{self, Asset, Assets, Encoded, Input, Interrupt, Limits};
 
 /// Where a pool thread finds the source.
@@ -32,6 +34,21 @@ impl Source {
             }
         }
     }
+
+    /// A descriptor to read it from; `in_memory` makes one of bytes.
+    #[cfg(target_os = "linux")]
+    pub(super) fn open(
+        &self,
+        in_memory: fn(&[u8]) -> std::io::Result<OwnedFd>,
+    ) -> Result<OwnedFd, WorkError> {
+        match self {
+            Source::Bytes(bytes) => in_memory(bytes).retry(),
+            Source::File(path) => {
+                let file = crate::blob::open_to_read(path);
+                Ok(file.map_err(|error| source_unreadable(error.into()))?.into())
+            }
+        }
+    }
 }
 
 /// All that an execution needs.
@@ -42,17 +59,19 @@ pub(super) struct Task {
     pub(super) settings_assets: Arc<Assets>,
     pub(super) spec: Arc<JobSpec>,
     pub(super) limits: Limits,
+    /// What the attempt was planned to take, its images as they were sent included.
+    pub(super) memory_bytes: u64,
 }
 
 /// What the pipeline made, and the SHA-256 of each output: taken here, where CPU work belongs.
 pub(super) struct Executed {
     pub(super) outputs: Vec<(Encoded, [u8; 32])>,
     pub(super) analysis: BTreeMap<String, serde_json::Value>,
-    pub(super) warnings: Vec<pipeline::Warning>,
+    pub(super) warnings: Vec<Warning>,
 }
 
-/// Runs the pipeline. Blocking; for pool threads.
-pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<Executed, WorkError> {
+/// Runs the pipeline on this thread.
+pub(super) fn run_here(task: Task, control: &AttemptControl) -> Result<Executed, WorkError> {
     let bytes = task.source.read()?;
     let mut assets = Assets::clone(&task.settings_assets);
     for (input, source) in task.assets {
@@ -72,7 +91,7 @@ pub(super) fn execute(task: Task, control: &AttemptControl) -> Result<Executed, 
     Ok(Executed {
         outputs: made.outputs.into_iter().map(hashed).collect(),
         analysis: made.analysis,
-        warnings: made.warnings,
+        warnings: made.warnings.into_iter().map(Warning::from).collect(),
     })
 }
 

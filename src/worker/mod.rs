@@ -2,8 +2,8 @@
 //! comes out, and reports the end to `queue`.
 //!
 //! The event loop only waits here; decoding, operations and encoding happen on the [`Pool`]'s threads, which run at a lower scheduling
-//! priority than the loop's. How one attempt is executed on such a thread is `execute`'s business alone: a process in a sandbox can take
-//! its place without anybody noticing. Built and run by `app`; knows `queue`, `blob`, `egress`, `destination` and `pipeline`, never HTTP.
+//! priority than the loop's. How one attempt is executed on such a thread is `execute`'s business alone: behind it, a process in a sandbox
+//! can take the thread's place ([`isolation`]). Built and run by `app`; knows `queue`, `blob`, `egress`, `destination` and `pipeline`, never HTTP.
 
 mod assets;
 mod attempt;
@@ -13,6 +13,7 @@ mod error;
 mod execute;
 mod fetch;
 mod heartbeat;
+pub mod isolation;
 mod load;
 mod memory;
 mod pool;
@@ -44,6 +45,8 @@ pub struct Config {
     pub grace: Duration,
     /// How long a claimed job is safe from being given to somebody else; the same as the queue's. Default 30 s.
     pub lease_duration: Duration,
+    /// Where attempts run. Default: on the pool's threads.
+    pub isolation: isolation::Config,
 }
 
 /// Settings for fetching `source.url`.
@@ -84,6 +87,7 @@ impl Default for Config {
             destinations: Destinations::default(),
             grace: Duration::from_secs(30),
             lease_duration: Duration::from_secs(30),
+            isolation: isolation::Config::default(),
         }
     }
 }

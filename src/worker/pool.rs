@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use tokio::sync::oneshot;
 
+use super::isolation::Isolation;
 use crate::job::{Probe, Readiness};
 use crate::telemetry::Metrics;
 
@@ -40,6 +41,7 @@ pub struct Pool {
 
 struct Shared {
     threads: usize,
+    isolation: Arc<Isolation>,
     receiver: Mutex<mpsc::Receiver<Work>>,
     metrics: Arc<Metrics>,
     started: AtomicUsize,
@@ -68,11 +70,18 @@ pub(super) enum Ended<T> {
 }
 
 impl Pool {
-    /// Starts `threads` threads.
+    /// Starts `threads` threads that run attempts themselves.
     pub fn start(threads: usize, metrics: Arc<Metrics>) -> std::io::Result<Pool> {
+        Pool::isolated(threads, metrics, Isolation::threads())
+    }
+
+    /// Starts `threads` threads that run attempts where `isolation` says.
+    pub fn isolated(threads: usize, metrics: Arc<Metrics>, isolation: Isolation) -> std::io::Result<Pool> {
+        let isolation = Arc::new(isolation);
         let (sender, receiver) = mpsc::channel();
         let shared = Arc::new(Shared {
             threads: threads.max(1),
+            isolation,
             receiver: Mutex::new(receiver),
             metrics,
             started: AtomicUsize::new(0),
@@ -83,6 +92,11 @@ impl Pool {
             pool.add_thread()?;
         }
         Ok(pool)
+    }
+
+    /// Where attempts run.
+    pub fn isolation(&self) -> &Arc<Isolation> {
+        &self.shared.isolation
     }
 
     /// Hands work to the next free thread.
@@ -177,7 +191,7 @@ impl<T> Running<T> {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".to_owned())

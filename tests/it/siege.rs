@@ -47,12 +47,12 @@ fn siege() -> Siege {
 
 /// Descriptors that the server has open.
 fn descriptors(server: &ServerProcess) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count()
+    std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count()
 }
 
 /// Processor time that the server has used.
 fn processor_time(server: &ServerProcess) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     // The name may hold spaces; user and system time are the 12th and 13th field behind it, in hundredths of a second.
     let fields: Vec<u64> =
         stat.rsplit(") ").next().unwrap().split(' ').map(|field| field.parse().unwrap_or(0)).collect();

@@ -196,7 +196,7 @@ fn long() -> Submission {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_is_running_whenever_the_server_crashes_fails_and_the_others_do_not() {
     let directory = tempfile::tempdir().unwrap();
-    let arguments = ["--workers", "2"];
+    let arguments = ["--workers", "2", "--isolation", "thread"];
     let mut server = ServerProcess::start(directory.path(), &arguments);
     let client = Client::new(&server.url).unwrap();
     let culprit = client.submit(&long()).await.unwrap().id;

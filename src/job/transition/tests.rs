@@ -275,6 +275,10 @@ fn who_was_only_fetching_and_whose_lease_ran_out_are_no_suspects() {
     fetching.set_source(SourceInfo::unread(1, [0; 32], false), 0);
     fetching.reap(Loss::Process, &Retention::default(), LATER);
     assert_eq!(fetching.suspicion, Some(Suspicion::default()), "a header can kill as well as pixels");
+    let mut read_by_the_server = running();
+    read_by_the_server.set_source(SourceInfo::unread(1, [0; 32], false), 0);
+    read_by_the_server.reap(Loss::Server, &Retention::default(), LATER);
+    assert_eq!(read_by_the_server.suspicion, Some(Suspicion::default()), "a header is read there");
     let mut late = running();
     late.reap(Loss::Lease, &Retention::default(), LATER);
     assert_eq!((late.status, late.suspicion), (Status::Queued, None));
@@ -294,4 +298,41 @@ fn every_attempt_leaves_a_record() {
     assert_eq!(ends, (1..).zip(expected).collect::<Vec<_>>());
     assert_eq!(job.attempts[0].error, Some(failure()));
     assert_eq!((job.attempts[3].started_at, job.attempts[3].finished_at), (NOW, LATER));
+}
+
+#[test]
+fn a_job_whose_own_process_dies_three_times_in_a_row_has_failed() {
+    let retention = Retention::default();
+    let crash = || Failure::new(Code::Crashed, "SIGSEGV", true);
+    let die = |job: &mut Job| {
+        job.claim(LATER);
+        job.finish(Outcome::Died(crash(), LATER), Attempt::default(), &retention, LATER);
+    };
+    let mut job = upload();
+    die(&mut job);
+    // Neither the server's death nor its stop says anything, for or against.
+    job.claim(LATER);
+    job.reap(Loss::Server, &retention, LATER);
+    job.claim(LATER);
+    job = finished(job, Outcome::Released);
+    die(&mut job);
+    assert_eq!((job.status, job.suspicion, job.attempts_counted()), (Status::Queued, None, 0));
+    let mut lucky = job.clone();
+    lucky.claim(LATER);
+    lucky = finished(lucky, Outcome::Retry(failure(), LATER));
+    die(&mut lucky);
+    die(&mut lucky);
+    assert_eq!(lucky.status, Status::Queued, "another end in between begins the count anew");
+    die(&mut job);
+    let error = job.error.clone().unwrap();
+    assert_eq!((job.status, error.code, error.retryable), (Status::Failed, Code::Crashed, false));
+    assert_eq!(error.detail, "SIGSEGV, 3 times in a row");
+    assert!(job.retry(LATER));
+    die(&mut job);
+    die(&mut job);
+    assert_eq!(job.status, Status::Queued, "asked for again, it has three tries again");
+    job.claim(LATER);
+    assert!(job.cancel(&retention, LATER));
+    job.finish(Outcome::Died(crash(), LATER), Attempt::default(), &retention, LATER);
+    assert_eq!(job.status, Status::Cancelled);
 }

@@ -64,6 +64,11 @@ impl Fonts {
         self.files.keys().map(String::as_str)
     }
 
+    /// The file of this name.
+    pub fn file(&self, name: &str) -> Option<&Bytes> {
+        self.files.get(name)
+    }
+
     /// The font of this name.
     pub(super) fn get(&self, name: &str) -> Option<FontRef<'_>> {
         // Every file was read once when it was added.

@@ -19,6 +19,7 @@ exam!(
     a_suspect_that_has_not_run_stays_one_and_waits_for_its_time,
     nobody_is_suspected_of_a_death_from_outside,
     a_suspect_can_be_cancelled_and_deleted,
+    nobody_is_suspected_where_attempts_have_processes_of_their_own,
 );
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -175,4 +176,21 @@ async fn a_suspect_can_be_cancelled_and_deleted(store: Store) {
     store.delete(deleted, at(20)).await.unwrap().unwrap();
     assert!(suspect(&store, true).await.is_none());
     assert_eq!(get(&store, cancelled).await.status, Status::Cancelled);
+}
+
+async fn nobody_is_suspected_where_attempts_have_processes_of_their_own(store: Store) {
+    let id = submit(&store, spec(), at(0)).await.id;
+    for round in 0..5 {
+        let claimed = claim_all(&store, at(100 * round + 1)).await;
+        assert_eq!(ids(claimed.iter().map(|claimed| &claimed.job)), [id]);
+        let boot = Reap::OthersThan(Uuid::from_u128(2), Loss::Server);
+        let reaped = store.reap(boot, Retention::default(), render(), at(100 * round + 10)).await.unwrap();
+        assert_eq!((reaped.len(), reaped[0].suspicion), (1, None));
+    }
+    assert!(suspect(&store, true).await.is_none());
+    let outcome = Outcome::Died(failure(), at(1000));
+    let claimed = claim_all(&store, at(600)).await;
+    let job = finish(&store, ending(claimed[0].lease, outcome), at(601)).await.unwrap();
+    assert_eq!((job.status, job.run_at, job.attempts_counted()), (Status::Queued, at(1000), 0));
+    assert!(store.waiting().await.unwrap().iter().all(|waiting| !waiting.is_suspect));
 }

@@ -1,0 +1,239 @@
+//! The child's side: a process that walls itself in, then runs one pipeline after the other until it is told nothing more.
+//!
+//! Owns the child's life from its first instruction. It never sees a job, a store or a file name: descriptors and parameters come in over
+//! the socket that is its standard input, reports go out the same way. Called by the program's `main`.
+
+use std::fs::File;
+use std::io::{IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::super::super::error::failure_of;
+use super::super::super::pool::panic_message;
+use super::map;
+use super::message::{self, DESCRIPTORS_MAX, LENGTH_BYTES, Made, MadeOutput, Order, Report};
+use crate::pipeline::{
+    self, Asset, Assets, Control, Error, Fonts, Input, Interrupt, Limits, Pipeline, Stage,
+};
+use crate::sandbox;
+
+/// The argument that makes a child of this program.
+pub(super) const ARGUMENT: &str = "image-child";
+/// What a child is called in lists of processes.
+pub(super) const NAME: &str = "minilab-image";
+
+/// What a child does with an image: [`pipeline::run`](fn@pipeline::run), or a test's own.
+pub type Work = fn(&[u8], &Pipeline, &Assets, &Limits, &dyn Control) -> Result<pipeline::Made, Error>;
+
+/// Whether this process was started as a child.
+pub(in super::super) fn is_requested() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
+}
+
+/// The whole life of a child.
+pub(in super::super) fn live(work: Work) -> ! {
+    // The hook that comes with the language reads files to tell where a panic came from.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let _nobody_reads = writeln!(std::io::stderr(), "panicked at {place}");
+    }));
+    let _only_for_lists = rustix::thread::set_name(c"minilab-image");
+    // Where memory is short all the same, it is the image that goes and not the server.
+    let _only_where_there_is_proc = std::fs::write("/proc/self/oom_score_adj", "500");
+    leave_signals_to_the_server();
+    close_inherited();
+    let level = sandbox::enter();
+    // Nobody is left to tell of an error: the server sees this end.
+    let served = serve(&Socket(rustix::stdio::stdin()), level, work);
+    std::process::exit(i32::from(served.is_err()));
+}
+
+/// A terminal interrupts, and a service manager stops, every process of a server. The server lets running jobs end first.
+#[allow(unsafe_code)]
+fn leave_signals_to_the_server() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: no handler is installed that could run; nobody else in this process, which has one thread, cares about these signals.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Whatever the server's own parent left open.
+#[allow(unsafe_code)]
+fn close_inherited() {
+    // SAFETY: nothing in this process owns a descriptor beyond the three standard ones yet: it has opened none.
+    let _older_kernels = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+}
+
+fn serve(socket: &Socket, level: sandbox::Level, work: Work) -> std::io::Result<()> {
+    socket.report(&Report::Hello(level))?;
+    let (mut assets, mut fonts) = (Assets::none(), Fonts::bundled());
+    let output = loop {
+        let Some((order, descriptors)) = socket.order()? else { return Ok(()) };
+        let descriptor = descriptors.into_iter().next().ok_or(std::io::ErrorKind::InvalidData)?;
+        // All of these were read and judged when the server started.
+        match order {
+            Order::Image { name, limits } => {
+                let asset = Asset::new(map::bytes_of(descriptor)?, &limits).map_err(std::io::Error::other)?;
+                assets.insert(Input::Named(name), asset);
+            }
+            Order::Font { name } => {
+                fonts.insert(name, map::bytes_of(descriptor)?).map_err(std::io::Error::other)?;
+            }
+            Order::Begin => break File::from(descriptor),
+            Order::Run { .. } => return Err(std::io::ErrorKind::InvalidData.into()),
+        }
+    };
+    let assets = assets.with_fonts(Arc::new(fonts));
+    socket.report(&Report::Ready)?;
+    while let Some((order, descriptors)) = socket.order()? {
+        let Order::Run { pipeline, limits, inputs } = order else {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        };
+        if descriptors.len() != inputs.len() + 1 {
+            return Err(std::io::ErrorKind::InvalidData.into());
+        }
+        let images = match read(descriptors) {
+            Ok(images) => images,
+            Err(error) => {
+                socket.report(&Report::Unreadable(error.to_string()))?;
+                continue;
+            }
+        };
+        let job = Job { pipeline: *pipeline, limits, inputs, images };
+        let made = catch_unwind(AssertUnwindSafe(|| job.run(&assets, socket, work)));
+        let made = match made {
+            Ok(made) => made,
+            Err(panic) => {
+                return socket.report(&Report::Panicked(panic_message(panic.as_ref())));
+            }
+        };
+        let report = match made {
+            Ok(made) => Report::Made(written(made, &output)?),
+            Err(error) => Report::Failed(failure_of(&error)),
+        };
+        socket.report(&report)?;
+    }
+    Ok(())
+}
+
+struct Job {
+    pipeline: Pipeline,
+    limits: Limits,
+    inputs: Vec<Input>,
+    images: Vec<Bytes>,
+}
+
+impl Job {
+    fn run(self, assets: &Assets, socket: &Socket, work: Work) -> Result<pipeline::Made, Error> {
+        let mut assets = assets.clone();
+        for (input, bytes) in self.inputs.into_iter().zip(&self.images[1..]) {
+            assets.insert(input, Asset::new(bytes.clone(), &self.limits)?);
+        }
+        work(&self.images[0], &self.pipeline, &assets, &self.limits, socket)
+    }
+}
+
+/// The images behind these descriptors.
+fn read(descriptors: Vec<OwnedFd>) -> std::io::Result<Vec<Bytes>> {
+    descriptors.into_iter().map(|descriptor| crate::blob::read_opened(&File::from(descriptor))).collect()
+}
+
+/// Puts the outputs one behind the other.
+fn written(made: pipeline::Made, output: &File) -> std::io::Result<Made> {
+    let mut at = 0;
+    let mut outputs = Vec::with_capacity(made.outputs.len());
+    for encoded in made.outputs {
+        output.write_all_at(&encoded.bytes, at)?;
+        let bytes = encoded.bytes.len() as u64;
+        at += bytes;
+        let pipeline::Encoded { name, format, width, height, quality, .. } = encoded;
+        outputs.push(MadeOutput { name, format, width, height, quality, bytes });
+    }
+    let warnings = made.warnings.into_iter().map(crate::job::Warning::from).collect();
+    Ok(Made { outputs, analysis: made.analysis, warnings })
+}
+
+/// The child's end of the socket.
+struct Socket(BorrowedFd<'static>);
+
+impl Socket {
+    fn report(&self, report: &Report) -> std::io::Result<()> {
+        let frame = message::frame(report)?;
+        let mut left = &frame[..];
+        while !left.is_empty() {
+            match rustix::io::write(self.0, left) {
+                Ok(written) => left = &left[written..],
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next order and what came along; none when the server has hung up.
+    fn order(&self) -> std::io::Result<Option<(Order, Vec<OwnedFd>)>> {
+        let mut prefix = [0; LENGTH_BYTES];
+        let mut descriptors = Vec::new();
+        if !read_full(self.0, &mut prefix, &mut descriptors)? {
+            return Ok(None);
+        }
+        let length = message::length(prefix).ok_or(std::io::ErrorKind::InvalidData)?;
+        let mut body = vec![0; length];
+        if !read_full(self.0, &mut body, &mut descriptors)? {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Some((serde_json::from_slice(&body)?, descriptors)))
+    }
+}
+
+/// Fills a buffer, collecting the descriptors on the way; `false` when there is nothing more at all.
+fn read_full(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> std::io::Result<bool> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut buffer[filled..])],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        );
+        let received = match received {
+            Err(rustix::io::Errno::INTR) => continue,
+            received => received?,
+        };
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(more) = message {
+                descriptors.extend(more);
+            }
+        }
+        if received.bytes == 0 {
+            return if filled == 0 { Ok(false) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) };
+        }
+        filled += received.bytes;
+    }
+    Ok(true)
+}
+
+impl Control for Socket {
+    /// The server keeps the time and ends this process when it is up.
+    fn check(&self) -> Result<(), Interrupt> {
+        Ok(())
+    }
+    fn planned(&self, stages: u32) {
+        let _seen_as_an_end = self.report(&Report::Planned(stages));
+    }
+    fn stage(&self, stage: Stage) {
+        let _seen_as_an_end = self.report(&Report::Stage(stage.into()));
+    }
+}

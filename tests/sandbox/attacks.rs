@@ -1,0 +1,228 @@
+//! What a decoder that was taken over might try, tried from within the sandbox by the child that this program becomes. Each attack ends its
+//! own process or nothing at all, and is reported as what it was.
+
+#![allow(unsafe_code)]
+
+use std::io::Write;
+use std::os::fd::FromRawFd;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use minilab::pipeline::{Assets, Control, Error, Limits, Made, Pipeline, run};
+use minilab::worker::isolation::Mode;
+use serde_json::Value;
+
+use super::support::images;
+use super::support::server::TestServer;
+
+/// Between an image's last byte and the order.
+const MARK: &[u8] = b"\nATTACK:";
+
+/// What the child does with an image: as ordered, or else what it always does.
+pub(crate) fn work(
+    source: &[u8],
+    pipeline: &Pipeline,
+    assets: &Assets,
+    limits: &Limits,
+    control: &dyn Control,
+) -> Result<Made, Error> {
+    let at = source.windows(MARK.len()).rposition(|window| window == MARK);
+    if let Some(at) = at {
+        attack(std::str::from_utf8(&source[at + MARK.len()..]).unwrap());
+    }
+    run(source, pipeline, assets, limits, control)
+}
+
+fn attack(name: &str) {
+    // SAFETY: these calls are the attack; what they do to this process is what the test is about.
+    unsafe {
+        match name {
+            "open" => drop(std::fs::File::open("/etc/passwd")),
+            "stat" => drop(std::fs::metadata("/etc/passwd")),
+            "write-file" => drop(std::fs::write("/tmp/minilab-was-here", b"x")),
+            "connect" => drop(std::net::TcpStream::connect("127.0.0.1:80")),
+            "listen" => drop(std::net::TcpListener::bind("127.0.0.1:0")),
+            "fork" => drop(libc::fork()),
+            "thread" => drop(std::thread::Builder::new().spawn(|| {})),
+            "exec" => drop(Command::new("/bin/true").status()),
+            "execve" => drop(libc::execv(c"/bin/true".as_ptr(), [std::ptr::null()].as_ptr())),
+            "ptrace" => drop(libc::ptrace(libc::PTRACE_ATTACH, parent(), 0, 0)),
+            "kill-parent" => drop(libc::kill(parent(), libc::SIGKILL)),
+            "signal-parent" => drop(libc::syscall(libc::SYS_tgkill, parent(), parent(), libc::SIGKILL)),
+            "raise-limits" => drop(libc::setrlimit(
+                libc::RLIMIT_AS,
+                &libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY },
+            )),
+            "run-data" => drop(libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )),
+            "memory" => eat(),
+            "fill-output" => fill(),
+            "stack" => drop(std::hint::black_box(deeper(1))),
+            "null" => std::ptr::null_mut::<u8>().write_volatile(1),
+            "abort" => std::process::abort(),
+            "exit" => std::process::exit(0),
+            "panic" => panic!("on purpose"),
+            "spin" => loop {
+                std::hint::spin_loop();
+            },
+            "stop" => drop(libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), libc::SIGSTOP)),
+            "lie" => say(b"\x10\0\0\0{\"made\":{\"outputs"),
+            "boast" => say(b"\xff\xff\xff\xff"),
+            "other-outputs" => say_made("[]"),
+            "no-bytes" => say_made(
+                "[{\"name\":\"output\",\"format\":\"png\",\"width\":1,\"height\":1,\"quality\":null,\"bytes\":999}]",
+            ),
+            "scribble" => scribble(),
+            "nothing" => {}
+            other => panic!("no such attack: {other}"),
+        }
+    }
+}
+
+/// The server: asking for one's parent is forbidden, guessing is not, and any process will do to try.
+fn parent() -> libc::pid_t {
+    1
+}
+
+fn eat() {
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(vec![1u8; 16 << 20]);
+        std::hint::black_box(&eaten);
+    }
+}
+
+fn deeper(depth: u64) -> u64 {
+    let room = std::hint::black_box([depth; 512]);
+    if depth == u64::MAX { depth } else { deeper(depth + 1) + room[17] }
+}
+
+/// Says something to the server in the child's own name, and no more after it.
+fn say(words: &[u8]) {
+    // SAFETY: descriptor 0 is the socket, and this process ends here.
+    let mut socket = unsafe { std::fs::File::from_raw_fd(0) };
+    socket.write_all(words).unwrap();
+    std::process::exit(0);
+}
+
+fn say_made(outputs: &str) {
+    let said = format!("{{\"made\":{{\"outputs\":{outputs},\"analysis\":{{}},\"warnings\":[]}}}}");
+    let mut words = u32::try_from(said.len()).unwrap().to_le_bytes().to_vec();
+    words.extend(said.as_bytes());
+    say(&words);
+}
+
+/// Writes into every descriptor that there is, but for the socket.
+fn scribble() {
+    for number in 1..64 {
+        // SAFETY: whoever owns it gets its bytes spoiled, which is the point; it is not closed.
+        let mut file = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
+        let _refused_or_harmless = file.write_all(b"was here");
+    }
+}
+
+/// Fills whatever takes bytes.
+fn fill() {
+    let much = vec![7u8; 16 << 20];
+    for number in 3..64 {
+        // SAFETY: as above.
+        let mut file = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(number) });
+        while file.write_all(&much).is_ok() {}
+    }
+}
+
+/// Each attack, and how its job must end: the error's code and words from its detail.
+const ATTACKS: [(&str, &str, &str); 31] = [
+    ("open", "crashed", "SIGSYS"),
+    ("stat", "crashed", "SIGSYS"),
+    ("write-file", "crashed", "SIGSYS"),
+    ("connect", "crashed", "SIGSYS"),
+    ("listen", "crashed", "SIGSYS"),
+    ("fork", "crashed", "SIGSYS"),
+    ("thread", "crashed", "SIGSYS"),
+    ("exec", "crashed", "SIGSYS"),
+    ("execve", "crashed", "SIGSYS"),
+    ("ptrace", "crashed", "SIGSYS"),
+    ("kill-parent", "crashed", "SIGSYS"),
+    ("signal-parent", "crashed", "SIGSYS"),
+    ("raise-limits", "crashed", "SIGSYS"),
+    ("run-data", "crashed", "SIGSYS"),
+    ("memory", "image_too_large", "more memory"),
+    ("fill-output", "image_too_large", "more memory"),
+    ("stack", "crashed", "overflowed its stack"),
+    ("null", "crashed", "SIGSEGV"),
+    ("abort", "crashed", "SIGABRT"),
+    ("exit", "crashed", "exit status: 0"),
+    ("panic", "panic", "on purpose"),
+    ("spin", "timeout", "longer than 1000 ms"),
+    ("stop", "timeout", "longer than 1000 ms"),
+    ("lie", "crashed", "did not report as it should"),
+    ("boast", "crashed", "did not report as it should"),
+    ("other-outputs", "crashed", "did not report as it should"),
+    ("no-bytes", "crashed", "did not report as it should"),
+    ("scribble", "", ""),
+    ("nothing", "", ""),
+    ("nothing", "", ""),
+    ("nothing", "", ""),
+];
+
+pub(crate) fn attacks_die_alone() {
+    let server = TestServer::with(|settings| {
+        settings.worker.isolation.mode = Mode::Process;
+        settings.worker.isolation.require_sandbox = true;
+        settings.worker.workers = 4;
+    });
+    let isolation = server.get("/v1/stats").json()["isolation"].clone();
+    assert!(isolation.as_str().unwrap().starts_with("process (landlock ABI "), "{isolation}");
+    let image = images::small();
+    let innocent = server.succeeded("format=png", &image);
+    let ids: Vec<String> = ATTACKS
+        .iter()
+        .map(|(name, _, _)| {
+            let source = [&image, MARK, name.as_bytes()].concat();
+            server.submit("format=png&timeout=1s", &source)
+        })
+        .collect();
+    let beside = server.succeeded("format=png", &image);
+    assert_eq!(beside["outputs"][0]["sha256"], innocent["outputs"][0]["sha256"]);
+    for ((name, code, words), id) in ATTACKS.iter().zip(&ids) {
+        let job = ended(&server, id);
+        if code.is_empty() {
+            assert_eq!(job["status"], "succeeded", "{name}: {job}");
+            assert_eq!(job["outputs"][0]["sha256"], innocent["outputs"][0]["sha256"], "{name}");
+            continue;
+        }
+        assert_eq!(job["error"]["code"], *code, "{name}: {job}");
+        let detail = job["error"]["detail"].as_str().unwrap();
+        assert!(detail.contains(words), "{name}: {detail}");
+        let tries = match *code {
+            "crashed" => 3,
+            "timeout" => 2,
+            _ => 1,
+        };
+        assert_eq!(job["attempts"].as_array().unwrap().len(), tries, "{name}: {job}");
+    }
+    assert!(!std::path::Path::new("/tmp/minilab-was-here").exists());
+    let source = server.get(&format!("/v1/jobs/{}/source", ids[27])).body;
+    assert!(source.starts_with(&image), "the source was written over");
+    let stall = server.get("/v1/stats").json()["event_loop_stall_max_ms"].as_f64().unwrap();
+    assert!(stall < 1000.0, "the event loop stood still for {stall} ms");
+}
+
+/// The job once it has ended, however many attempts that takes.
+fn ended(server: &TestServer, id: &str) -> Value {
+    let began = Instant::now();
+    loop {
+        let job = server.get(&format!("/v1/jobs/{id}?wait=5")).json();
+        if job["finished_at"].is_string() {
+            return job;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{job}");
+    }
+}
