@@ -5,7 +5,7 @@
 //! the webhook deliverer ([`Egress::post`]), by the worker's source fetch ([`Egress::get`]), by destinations ([`Egress::send_trusted`]) and,
 //! at submit, by the server ([`Egress::vet_url`], [`vet_headers`]).
 
-#![deny(clippy::disallowed_methods)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod coding;
 mod connector;

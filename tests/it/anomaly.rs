@@ -237,11 +237,11 @@ async fn changes_with_failing_store(kind: &'static str, nth: u32, how: How, imag
         "it runs as soon as somebody asks again"
     );
     until_answered(|| lab.queue.delete(deleted)).await;
-    assert!(matches!(lab.queue.get(deleted).await.unwrap(), Lookup::Gone));
+    assert!(matches!(lab.queue.get(deleted).await.unwrap(), Lookup::Gone(_)));
     lab.settled(expired).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
     until_answered(|| lab.queue.purge()).await;
-    assert!(matches!(lab.queue.get(expired).await.unwrap(), Lookup::Gone));
+    assert!(matches!(lab.queue.get(expired).await.unwrap(), Lookup::Gone(_)));
     let fetched = lab.settled(fetched).await;
     assert_eq!(fetched.status, Status::Succeeded, "{:?}", fetched.error);
     assert_eq!(inner.counts().await.unwrap().jobs, [0, 0, 2, 0, 0]);
