@@ -19,7 +19,6 @@ fn health_is_told_while_the_event_loop_is_blocked() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = Settings::in_directory(directory.path());
     settings.health_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    settings.ensure_webhook_secret().unwrap();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().unwrap();
     let app = runtime.block_on(App::start(settings)).unwrap();
