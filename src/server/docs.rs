@@ -18,15 +18,16 @@ use super::{page, problems, respond};
 use schemas::{anchor, fields, type_of};
 
 /// How paths are grouped: a title, and the beginnings of the paths below it. The first that fits takes a path.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Events", &["/v1/events", "/v1/jobs/{id}/events"]),
     ("Results", &["/v1/jobs/{id}/outputs", "/v1/jobs/{id}/source"]),
+    ("Deliveries", &["/v1/jobs/{id}/deliveries", "/v1/deliveries", "/v1/receivers"]),
     ("Jobs", &["/v1/jobs"]),
     ("This server", &["/v1/", "/health/", "/metrics", "/openapi.json"]),
     ("Pages", &["/"]),
 ];
 /// The order in which groups are shown: what people come for first.
-const ORDER: [&str; 5] = ["Jobs", "Results", "Events", "This server", "Pages"];
+const ORDER: [&str; 6] = ["Jobs", "Results", "Events", "Deliveries", "This server", "Pages"];
 
 /// The page, made once at start.
 pub(super) struct Docs {

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import fs from "node:fs";
+import http from "node:http";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { axe, listed, openPage, picture, ready, root, screenshot, startBrowser, startServer, submit } from "./stage.mjs";
@@ -136,7 +137,7 @@ test("every operation can be built, and mistakes stand at their fields", async (
 });
 
 test("the curl command does what the form does, attached images included", async () => {
-  const { page, close } = await openPage(browser, server.url, { permissions: ["clipboard-read", "clipboard-write"] });
+  const { page, close } = await openPage(browser, server.url, { permissions: ["clipboard-read", "clipboard-write"], expected: [REFUSED] });
   await ready(page);
   await page.setInputFiles("#file", picture("leaf.jpg"));
   const adder = page.locator(".output .adder").first();
@@ -218,11 +219,13 @@ test("by keyboard alone", async () => {
     }
     assert.fail(`never reached ${isThere}`);
   };
+  // Asked for early: only from then on the browser hands its dialog over.
+  const chosen = page.waitForEvent("filechooser");
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
   await reach((element) => element.id === "file");
-  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
-  await chooser.setFiles(picture("leaf.jpg"));
+  await page.keyboard.press("Enter");
+  await (await chosen).setFiles(picture("leaf.jpg"));
   await reach((element) => element.id.startsWith("width-"));
   await page.keyboard.press("Control+A");
   await page.keyboard.type("96");
@@ -333,6 +336,31 @@ test("what clients send is text", async () => {
   assert.ok(refused, "the policy lets scripts write HTML");
   await page.context().close();
   await close().catch((trouble) => assert.match(trouble.message, /TrustedHTML/));
+});
+
+test("the webhook's log, and sending again", async () => {
+  const received = [];
+  const receiver = http.createServer((request, response) => {
+    received.push(request.headers["webhook-id"]);
+    request.resume().on("end", () => response.writeHead(received.length > 1 ? 200 : 410).end("<b>no, thanks</b>"));
+  });
+  await new Promise((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  const hook = encodeURIComponent(`http://127.0.0.1:${receiver.address().port}/hook`);
+  const { id } = await submit(server.url, `width=32&webhook=${hook}&wait=30`);
+  const { page, close } = await openPage(browser, `${server.url}/#/jobs/${id}`);
+  const log = page.getByRole("region", { name: "Delivery log" });
+  await log.locator("tr", { hasText: "410" }).waitFor();
+  await log.getByText("answer", { exact: true }).click();
+  assert.equal(await log.locator("pre").textContent(), "<b>no, thanks</b>");
+  await axe(page);
+  await screenshot(page, "deliveries");
+  await page.getByRole("button", { name: "Send again" }).click();
+  await log.locator("tr", { hasText: "200" }).waitFor();
+  assert.equal(received.length, 2);
+  assert.equal(received[0], received[1]);
+  receiver.closeAllConnections();
+  receiver.close();
+  await close();
 });
 
 test("the queue is drawn", async () => {

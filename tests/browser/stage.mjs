@@ -100,6 +100,7 @@ export async function axe(page) {
 export async function screenshot(page, name) {
   const folder = path.join(root, "target/browser/screenshots");
   fs.mkdirSync(folder, { recursive: true });
+  await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
 }
 

@@ -108,7 +108,7 @@ export class Builder {
   }
 
   context(values, pointer) {
-    return { values, pointer, places: this.places, changed: () => this.changed(), assets: this.assets, fonts: this.capabilities.fonts };
+    return { values, pointer, places: this.places, changed: () => this.changed(), assets: this.assets, fonts: this.capabilities.fonts, destinations: this.capabilities.destinations ?? [] };
   }
 
   addOutput() {

@@ -5,44 +5,53 @@ import * as api from "./api.js";
 import { duration, h, say, timeOf } from "./dom.js";
 
 export class Deliveries {
-  constructor(job, place) {
-    this.path = `/v1/jobs/${job.id}/deliveries`;
-    this.place = place;
+  /** `place` is to be shown where the log belongs. */
+  constructor(jobId) {
+    this.path = `/v1/jobs/${jobId}/deliveries`;
+    this.log = h("div", {});
+    this.again = this.button();
+    this.place = h("div", { class: "delivery-log", hidden: true }, this.log, h("p", {}, this.again));
+    this.drawn = "";
   }
 
-  async load() {
-    try {
-      const answer = await api.json(this.path);
-      this.draw(answer.deliveries ?? []);
-    } catch (problem) {
-      if (problem.status !== 404) this.place.replaceChildren(h("p", { class: "bad", text: problem.message }));
-    }
-  }
-
-  draw(deliveries) {
-    if (deliveries.length === 0) return;
-    const rows = deliveries.flatMap((delivery) => (delivery.attempts ?? []).map((attempt) => ({ delivery, attempt })));
-    const again = h("button", { type: "button", class: "small", "data-act": "redeliver", text: "Send again", on: { click: async () => {
-      again.disabled = true;
+  button() {
+    const made = h("button", { type: "button", class: "small", "data-act": "redeliver", text: "Send again", on: { click: async () => {
       try {
         await api.request(`${this.path}/redeliver`, { method: "POST" });
         say("The event will be sent again.");
+        await this.load();
       } catch (problem) {
         say(problem.message, true);
       }
-      again.disabled = false;
     } } });
-    const cells = ({ delivery, attempt }) => [
-      delivery.event ?? "", timeOf(attempt.at ?? attempt.started_at), attempt.status ? String(attempt.status) : "none",
-      attempt.latency_ms === undefined || attempt.latency_ms === null ? "" : duration(attempt.latency_ms),
-      [attempt.error ?? "", attempt.answer ? h("details", {}, h("summary", { text: "answer" }), h("pre", { tabindex: "0", text: attempt.answer })) : null],
-    ];
+    return made;
+  }
+
+  /** Reads the log and draws it if there is news: an answer that somebody has unfolded stays unfolded. */
+  async load() {
+    try {
+      const { deliveries = [] } = await api.json(this.path);
+      const news = JSON.stringify(deliveries);
+      if (news === this.drawn) return;
+      this.drawn = news;
+      this.place.hidden = deliveries.length === 0;
+      this.log.replaceChildren(this.table(deliveries));
+    } catch (problem) {
+      if (problem.status === 404) return;
+      this.place.hidden = false;
+      this.log.replaceChildren(h("p", { class: "bad", text: problem.message }));
+    }
+  }
+
+  table(deliveries) {
+    const rows = deliveries.flatMap(({ event, attempts = [] }) => attempts.map((attempt) => [
+      event, timeOf(attempt.at), attempt.status === null ? "none" : String(attempt.status), duration(attempt.latency_ms),
+      [attempt.error ?? "", attempt.answer ? h("details", {}, h("summary", { text: "answer" }), h("pre", { tabindex: "0", text: attempt.answer })) : ""],
+    ]));
     const heads = ["Event", "Sent", "Answer", "Took", "Remark"];
-    this.place.replaceChildren(
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Delivery log" },
-        h("table", {}, h("caption", { class: "visually-hidden", text: "Delivery log" }),
-          h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col", text: head })))),
-          h("tbody", {}, rows.map((row) => h("tr", {}, cells(row).map((cell) => h("td", {}, cell))))))),
-      again);
+    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Delivery log" },
+      h("table", {}, h("caption", { class: "visually-hidden", text: "Delivery log" }),
+        h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col", text: head })))),
+        h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell)))))));
   }
 }

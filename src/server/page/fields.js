@@ -13,6 +13,7 @@ export function kindOf(schema) {
   if (branches.some((branch) => branch.properties?.x)) return "gravity";
   if (branches.some((branch) => branch.properties?.url)) return "input";
   if (schema.examples?.includes("#ffffff")) return "color";
+  if (branches.some((branch) => branch.properties)) return "object";
   if (branches.length > 0) return "length";
   return "text";
 }
@@ -23,6 +24,7 @@ export function valueOf(schema, typed) {
   switch (kindOf(schema)) {
     case "number": return number(typed);
     case "length": return /^-?\d+$/.test(typed) ? Number(typed) : typed;
+    case "object": return object(typed);
     case "regions": {
       const length = (text) => (/^-?\d+$/.test(text ?? "") ? Number(text) : text ?? "");
       const list = typed.map((region) => Object.fromEntries(SIDES.map((side) => [side, length(region[side])])));
@@ -31,6 +33,15 @@ export function valueOf(schema, typed) {
     case "gravity": return typeof typed === "object" ? { x: number(typed.x), y: number(typed.y) } : typed;
     case "input": return /^https?:\/\//.test(typed) ? { url: typed } : typed;
     default: return typed;
+  }
+}
+
+/** A name as it is, `{…}` as the JSON that it is meant to be. */
+function object(typed) {
+  try {
+    return typed.startsWith("{") ? JSON.parse(typed) : typed;
+  } catch {
+    return typed;
   }
 }
 
@@ -161,6 +172,14 @@ const CONTROLS = {
     }),
   }),
 
+  object: ({ schema, shared, value, set, name, context }) => {
+    const names = name === "destination" ? context.destinations : [];
+    const list = h("datalist", { id: `${shared.id}-list` }, names.map((known) => h("option", { value: known })));
+    const { control } = CONTROLS.length({ schema, shared: { ...shared, list: list.id }, value, set });
+    control.placeholder = "name or {…}";
+    return { control, extra: [list] };
+  },
+
   choice: ({ schema, shared, value, set }) => {
     const control = h("select", { ...shared, on: on("change", (event) => set(event.target.value)) });
     control.append(h("option", { value: "", text: schema.default ?? "not set" }));
@@ -191,7 +210,10 @@ const CONTROLS = {
         set(event.target.value);
       }),
     });
-    const follow = () => { if (/^#[0-9a-f]{6}$/i.test(text.value)) picker.value = text.value; };
+    const follow = () => { 
+      const shown = text.value || text.placeholder;
+      if (/^#[0-9a-f]{6}$/i.test(shown)) picker.value = shown;
+    };
     follow();
     return { control: text, extra: [picker] };
   },
@@ -235,7 +257,9 @@ const CONTROLS = {
     const regions = value ?? [];
     const group = h("div", { ...shared, class: "regions" });
     const draw = () => {
+      const heads = h("div", { class: "region", "aria-hidden": "true" }, SIDES.map((side) => h("small", { class: "soft", text: side })));
       group.replaceChildren(
+        ...(regions.length > 0 ? [heads] : []),
         ...regions.map((region, index) => h("div", { class: "region" },
           SIDES.map((side) => h("input", {
             type: "text", value: region[side] ?? "", placeholder: side, "aria-label": `Region ${index + 1}, ${side} in px or %`,

@@ -102,6 +102,7 @@ export class JobView {
   close() {
     this.id = null;
     this.job = null;
+    this.deliveries = null;
     this.releasePictures();
   }
 
@@ -167,6 +168,7 @@ export class JobView {
         h("span", { text: `${output.format} ${output.width}×${output.height}` }),
         output.quality ? h("span", { text: `quality ${output.quality}` }) : null,
         h("span", {}, size(output.bytes), job.source ? h("span", { class: output.bytes < job.source.bytes ? "gain" : "loss", text: ` ${saved(job.source.bytes, output.bytes)}` }) : null),
+        output.location ? h("code", { text: output.location }) : null,
         downloadLink(output, output.name))));
     return h("section", {}, h("h3", { text: job.outputs.length === 1 ? "Result" : `${job.outputs.length} results` }), h("div", { class: "results" }, cards));
   }
@@ -175,9 +177,9 @@ export class JobView {
     if (!job.webhook) return null;
     const { url, status, attempts: count, last_status: lastStatus, next_attempt_at: next } = job.webhook;
     const words = [status ?? "waits for the job's end", count ? `${count} attempt${count === 1 ? "" : "s"}` : null, lastStatus ? `last answered ${lastStatus}` : null].filter(Boolean).join(", ");
-    const log = h("div", {});
-    new Deliveries(job, log).load();
-    return h("section", {}, h("h3", { text: "Webhook" }), h("p", {}, h("code", { text: url }), " ", h("span", { class: `status ${status === "delivered" ? "succeeded" : status ?? "queued"}`, text: words }), next ? [" next attempt ", timeOf(next)] : null), log);
+    this.deliveries ??= new Deliveries(job.id);
+    this.deliveries.load();
+    return h("section", {}, h("h3", { text: "Webhook" }), h("p", {}, h("code", { text: url }), " ", h("span", { class: `status ${status === "delivered" ? "succeeded" : status ?? "queued"}`, text: words }), next ? [" next attempt ", timeOf(next)] : null), this.deliveries.place);
   }
 
   raw(job, isOpen) {

@@ -24,6 +24,8 @@ function ask() {
 function update() {
   const button = byId("key-button");
   button.hidden = !api.key();
+  // A link can't send a key.
+  byId("metrics-link").hidden = Boolean(api.key());
 }
 
 /** Makes the dialog work. */
