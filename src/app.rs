@@ -5,13 +5,17 @@
 
 pub mod backup;
 pub mod doctor;
+mod given;
+mod health;
+mod last_run;
 pub mod reload;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,8 +31,8 @@ use crate::config::Settings;
 use crate::config::keys::KeysError;
 use crate::destination::{self, Destinations};
 use crate::egress::{Egress, EgressError};
-use crate::job::Probe;
-use crate::pipeline::{Asset, Assets, Fonts, Input};
+use crate::job::{Loss, Probe};
+use crate::pipeline::Assets;
 use crate::queue::{Queue, QueueError, upkeep};
 use crate::server;
 use crate::store::StoreError;
@@ -45,6 +49,14 @@ pub enum AppError {
     /// The address can't be listened on.
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The second address can't be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with --health-listen")]
+    HealthListen {
         /// The address.
         address: SocketAddr,
         /// What the system said.
@@ -101,6 +113,10 @@ pub enum AppError {
     Thread(#[source] std::io::Error),
 }
 
+pub use last_run::CRASH_MARK;
+
+use health::Health;
+
 /// Time for deliveries at shutdown, however long everything before has taken.
 const TELLING_TIME_MIN: Duration = Duration::from_secs(2);
 
@@ -108,12 +124,14 @@ const TELLING_TIME_MIN: Duration = Duration::from_secs(2);
 pub struct App {
     address: SocketAddr,
     listener: TcpListener,
+    health: Option<Health>,
     server: server::Config,
     services: server::Services,
     runner: Runner,
     deliverer: Deliverer,
     store: Arc<SqliteStore>,
     grace: Duration,
+    data_dir: PathBuf,
     reloader: Reloader,
     _watchdog: Watchdog,
 }
@@ -139,7 +157,7 @@ async fn furnish(settings: &mut Settings, now: Timestamp) -> Result<Furniture, A
     let destinations = open_destinations(std::mem::take(&mut settings.destinations), &egress).await?;
     settings.server.destinations = destinations.names().map(str::to_owned).collect();
     settings.worker.destinations = destinations;
-    let assets = load_assets(&settings.assets, &settings.fonts, &settings.worker).await?;
+    let assets = given::load(&settings.assets, &settings.fonts, &settings.worker).await?;
     let mistakes = server::preset_mistakes(&settings.server, &egress, &assets, now);
     if !mistakes.is_empty() {
         return Err(AppError::Presets(mistakes));
@@ -168,11 +186,12 @@ impl App {
         settings.worker.grace = settings.grace;
         settings.server.grace = settings.grace;
         let metrics = Metrics::new();
-        let (store, blobs) = open_data(&settings).await?;
+        let (store, blobs, loss) = open_data(&settings).await?;
         let address = settings.listen;
         let listen_failed = |source| AppError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
+        let health = settings.health_listen.map(Health::start).transpose()?;
         let Furniture { egress, assets } = furnish(&mut settings, clock.now()).await?;
         let isolation = isolate(&settings.worker, &assets).await?;
         let described = isolation.describe();
@@ -192,9 +211,18 @@ impl App {
             clock: clock.clone(),
         };
         let reloader = Reloader::new(current.clone(), judge);
-        let queue =
-            Queue::open(store.clone(), blobs.clone(), queue_config, clock.clone(), Arc::clone(&metrics))
-                .await?;
+        let queue = Queue::open_after(
+            loss,
+            store.clone(),
+            blobs.clone(),
+            queue_config,
+            clock.clone(),
+            Arc::clone(&metrics),
+        )
+        .await?;
+        let data_dir = settings.data_dir.clone();
+        let begin = move || last_run::begin(&data_dir);
+        tokio::task::spawn_blocking(begin).await.map_err(|error| AppError::Thread(error.into()))?;
         let pool = Pool::isolated(settings.worker.workers, Arc::clone(&metrics), isolation)
             .map_err(AppError::Thread)?;
         let limits = settings.worker.limits;
@@ -211,8 +239,9 @@ impl App {
         let mut webhook_config = webhook::Config::new(current.secrets());
         webhook_config.grace = settings.grace;
         let deliverer = Deliverer::new(queue.clone(), egress.clone(), Arc::clone(&metrics), webhook_config);
-        let watchdog = Watchdog::start(tokio::runtime::Handle::current(), Arc::clone(&metrics))
-            .map_err(AppError::Thread)?;
+        let mut runtimes = vec![("main", tokio::runtime::Handle::current())];
+        runtimes.extend(health.as_ref().map(|health| ("health", health.runtime())));
+        let watchdog = Watchdog::start(runtimes, Arc::clone(&metrics)).map_err(AppError::Thread)?;
         let probes: Vec<Arc<dyn Probe>> =
             vec![Arc::new(queue.clone()), Arc::new(blobs.clone()), Arc::new(pool)];
         let services = server::Services {
@@ -232,15 +261,26 @@ impl App {
         Ok(App {
             address,
             listener,
+            health,
             server,
             services,
             runner,
             deliverer,
             store,
             grace: settings.grace,
+            data_dir: settings.data_dir,
             reloader,
             _watchdog: watchdog,
         })
+    }
+
+    /// A file for the one program that this process is: whoever catches the signals that a crash ends with writes [`CRASH_MARK`] into it.
+    /// From then on a death without that mark counts as one from outside (`kill -9`, a power cut), which no job is suspected of.
+    ///
+    /// # Errors
+    /// What the file system says. Then every death may have been a job's, as without this call.
+    pub fn crash_mark(&self) -> std::io::Result<File> {
+        last_run::watched(&self.data_dir)
     }
 
     /// Judges everything that settings name: destinations, assets, fonts, presets. Opens no data directory and listens nowhere.
@@ -254,6 +294,11 @@ impl App {
     /// The address that is listened on, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that answers for the server's health alone, if there is one, with the real port.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(Health::address)
     }
 
     /// The queue: for programs that embed the server, and for tests.
@@ -288,15 +333,17 @@ impl App {
         let (stop, stopped) = watch::channel(false);
         let (stop_telling, telling_stopped) = watch::channel(false);
         let queue = self.services.queue.clone();
+        let metrics = Arc::clone(&self.services.metrics);
+        let (health, door) = self.health.map(Health::open).unzip();
+        let door = door.flatten();
         let mut working = JoinSet::new();
-        working.spawn(room(
-            "server",
-            server::run(self.listener, self.server, self.services, told(stopped.clone())),
-        ));
-        working.spawn(room("runner", self.runner.run_until(told(stopped), hurry)));
+        let server = server::run(self.listener, door, self.server, self.services, told(stopped.clone()));
+        working.spawn(room("server", Arc::clone(&metrics), server));
+        working.spawn(room("runner", Arc::clone(&metrics), self.runner.run_until(told(stopped), hurry)));
         let mut telling = JoinSet::new();
-        telling.spawn(room("deliverer", self.deliverer.run(told(telling_stopped.clone()))));
-        telling.spawn(room("upkeep", upkeep::run(queue, told(telling_stopped))));
+        let deliverer = self.deliverer.run(told(telling_stopped.clone()));
+        telling.spawn(room("deliverer", Arc::clone(&metrics), deliverer));
+        telling.spawn(room("upkeep", metrics, upkeep::run(queue, told(telling_stopped))));
         let ended = tokio::select! {
             () = shutdown => None,
             ended = working.join_next() => Some(ended),
@@ -313,6 +360,8 @@ impl App {
             tracing::info!("deliveries under way are left for the next start");
             telling.shutdown().await;
         }
+        // Its connections hold the store, too.
+        drop(health);
         let store = self.store;
         // Dropping the last reference ends the writer after a checkpoint.
         if tokio::task::spawn_blocking(move || drop(store)).await.is_err() {
@@ -327,8 +376,8 @@ impl App {
 }
 
 /// Runs a room; its name when it has ended, by a panic or not.
-async fn room(name: &'static str, work: impl Future<Output = ()>) -> &'static str {
-    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+async fn room(name: &'static str, metrics: Arc<Metrics>, work: impl Future<Output = ()>) -> &'static str {
+    if AssertUnwindSafe(metrics.polls.named(name, work)).catch_unwind().await.is_err() {
         tracing::error!(room = name, "a room ended by a panic");
     }
     name
@@ -343,14 +392,15 @@ fn with_keys(mut settings: Settings) -> Result<Settings, KeysError> {
     Ok(settings)
 }
 
-/// Opens store and blobs, off the event loop.
-async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs), AppError> {
+/// Opens store and blobs, off the event loop; and how the last process on them ended.
+async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs, Loss), AppError> {
     let directory = settings.data_dir.clone();
     let open = move || {
         let store = SqliteStore::open(&directory, crate::store::sqlite::Options::default())?;
         let blobs = Blobs::open(&directory.join("blobs"))
             .map_err(|source| AppError::Blobs { directory: directory.display().to_string(), source })?;
-        Ok((Arc::new(store), blobs))
+        let loss = last_run::loss(&directory);
+        Ok((Arc::new(store), blobs, loss))
     };
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
 }
@@ -370,57 +420,6 @@ async fn open_destinations(
     let egress = egress.clone();
     let open = move || Destinations::open(&configs, &egress).map_err(AppError::Destinations);
     tokio::task::spawn_blocking(open).await.map_err(|error| AppError::Thread(error.into()))?
-}
-
-/// Largest font of the settings, in bytes.
-const FONT_BYTES_MAX: u64 = 32 << 20;
-
-/// Reads and judges the images and fonts of the settings, off the event loop; every mistake is told at once.
-async fn load_assets(
-    images: &BTreeMap<String, PathBuf>,
-    fonts: &BTreeMap<String, PathBuf>,
-    config: &worker::Config,
-) -> Result<Arc<Assets>, AppError> {
-    let (images, fonts) = (images.clone(), fonts.clone());
-    let (limits, bytes_max) = (config.limits, config.source.asset_bytes_max);
-    let load = move || {
-        let (mut assets, mut all_fonts, mut mistakes) = (Assets::none(), Fonts::bundled(), Vec::new());
-        let mut mistaken = |kind: &str, name: &str, path: &Path, reason: String| {
-            mistakes.push(format!("{kind}.{name}: {} can't be used: {reason}", path.display()));
-        };
-        for (name, path) in images {
-            let asset = load_file(&path, bytes_max, "limits.asset")
-                .and_then(|file| Asset::new(file, &limits).map_err(|error| error.to_string()));
-            match asset {
-                Ok(asset) => assets.insert(Input::Named(name), asset),
-                Err(reason) => mistaken("assets", &name, &path, reason),
-            }
-        }
-        for (name, path) in fonts {
-            let file = load_file(&path, FONT_BYTES_MAX, "fixed");
-            if let Err(reason) = file.and_then(|file| all_fonts.insert(name.clone(), file)) {
-                mistaken("fonts", &name, &path, reason);
-            }
-        }
-        if !mistakes.is_empty() {
-            return Err(AppError::Assets(mistakes));
-        }
-        Ok(Arc::new(assets.with_fonts(Arc::new(all_fonts))))
-    };
-    tokio::task::spawn_blocking(load).await.map_err(|error| AppError::Thread(error.into()))?
-}
-
-fn load_file(path: &Path, bytes_max: u64, limit: &str) -> Result<bytes::Bytes, String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    // Reading a pipe would wait for somebody to write.
-    if !metadata.is_file() {
-        return Err("it is no regular file".to_owned());
-    }
-    let length = metadata.len();
-    if length > bytes_max {
-        return Err(format!("it has {length} bytes; the limit is {bytes_max} ({limit})"));
-    }
-    std::fs::read(path).map(bytes::Bytes::from).map_err(|error| error.to_string())
 }
 
 /// Resolves once the flag is set, or its owner is gone.

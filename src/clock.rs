@@ -99,6 +99,14 @@ impl Clock {
         }
     }
 
+    /// Steps a steady clock to the system's time of day if the two have been more than a day apart for ten minutes, and says by how many
+    /// seconds: such a clock began on a machine that did not know the date (it has no battery, or slept for days), and would stay wrong
+    /// for years. What waits for a moment comes due in a heap then, so it is for who knows that nothing is under way.
+    pub fn step_if_far(&self) -> Option<i64> {
+        let Clock::Steady(steady) = self else { return None };
+        steady.lock().unwrap_or_else(PoisonError::into_inner).step(wall_nanos(), passed_nanos())
+    }
+
     /// The time of day as others know it at this moment: for what they compare with their own clocks, such as a signature's timestamp.
     pub fn wall(&self) -> Timestamp {
         match self {
@@ -130,6 +138,12 @@ const CATCH_UP: i64 = 10;
 /// A difference that is worth a line in the log.
 const JUMP_NANOS: i64 = 10_000 * NANOS_PER_MILLI;
 
+/// A difference that is no correction: more than a day and the hour of a wrong time zone.
+const FAR_NANOS: i64 = 25 * 3600 * 1000 * NANOS_PER_MILLI;
+
+/// How long a difference lasts before it counts as the truth and not as somebody's slip.
+const FAR_FOR_NANOS: i64 = 10 * 60 * 1000 * NANOS_PER_MILLI;
+
 /// Where a steady clock stands; all in nanoseconds.
 #[derive(Debug)]
 pub struct Steady {
@@ -137,11 +151,13 @@ pub struct Steady {
     /// Of the clock that nobody sets, at the last look.
     passed: i64,
     is_apart: bool,
+    /// Since when the system's clock has been far away.
+    far_since: Option<i64>,
 }
 
 impl Steady {
     fn starting(wall: i64, passed: i64) -> Steady {
-        Steady { shown: wall, passed, is_apart: false }
+        Steady { shown: wall, passed, is_apart: false, far_since: None }
     }
 
     /// The moment to show when the system's clock shows `wall` and the clock that nobody sets shows `passed`.
@@ -156,7 +172,16 @@ impl Steady {
             tracing::warn!(seconds, "the system's clock was set; this server's own draws near it slowly");
         }
         self.is_apart = is_apart;
+        self.far_since = (apart.abs() >= FAR_NANOS).then(|| self.far_since.unwrap_or(self.passed));
         self.shown
+    }
+
+    /// Steps to the system's clock if it has been far away for long; by how many seconds.
+    fn step(&mut self, wall: i64, passed: i64) -> Option<i64> {
+        let shown = self.at(wall, passed);
+        self.far_since.filter(|since| self.passed - since >= FAR_FOR_NANOS)?;
+        (self.shown, self.is_apart, self.far_since) = (wall, false, None);
+        Some((wall - shown) / (1000 * NANOS_PER_MILLI))
     }
 }
 
@@ -218,6 +243,26 @@ mod tests {
         // A reading that comes late, from another thread, moves nothing back.
         let (shown, passed) = (steady.shown, steady.passed);
         assert_eq!(steady.at(shown, passed - SECOND), shown);
+    }
+
+    #[test]
+    fn a_clock_that_began_without_the_date_is_set_right_once_that_is_sure() {
+        const SECOND: i64 = 1000 * NANOS_PER_MILLI;
+        const DAY: i64 = 24 * 3600 * SECOND;
+        let right = |passed: i64| 20_000 * DAY + passed;
+        let mut steady = Steady::starting(SECOND, 0);
+        assert_eq!(steady.step(right(SECOND), SECOND), None, "a minute may be a slip");
+        assert_eq!(steady.step(right(599 * SECOND), 599 * SECOND), None);
+        assert_eq!(steady.step(602 * SECOND, 602 * SECOND), None, "and it was one");
+        assert_eq!(steady.step(right(700 * SECOND), 700 * SECOND), None);
+        let stepped = steady.step(right(1300 * SECOND), 1300 * SECOND).unwrap();
+        assert!((stepped - 20_000 * 24 * 3600).abs() < 600, "{stepped}");
+        assert_eq!(steady.at(right(1301 * SECOND), 1301 * SECOND), right(1301 * SECOND));
+        let (mut passed, mut wall) = (steady.passed, steady.shown - DAY);
+        for _ in 0..700 {
+            (passed, wall) = (passed + SECOND, wall + SECOND);
+            assert_eq!(steady.step(wall, passed), None, "yesterday is near");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod capabilities;
 pub mod deliveries;
+pub mod document;
 pub mod duration;
 mod fields;
 pub mod fingerprint;

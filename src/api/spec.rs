@@ -301,10 +301,18 @@ fn read_outputs(outputs: Option<&Value>, reader: &mut Reader<'_>) -> Vec<OutputS
             return Vec::new();
         }
     };
+    let given: Vec<&str> = list.iter().filter_map(|value| value.get("name")?.as_str()).collect();
     let mut read: Vec<OutputSpec> = Vec::with_capacity(list.len());
     for (index, value) in list.iter().enumerate() {
         let pointer = format!("/outputs/{index}");
-        let Some(output) = OutputSpec::read(value, index, &pointer, &mut reader.problems) else { continue };
+        let Some(mut output) = OutputSpec::read(value, index, &pointer, &mut reader.problems) else {
+            continue;
+        };
+        let is_named = value.get("name").is_some_and(|name| !name.is_null());
+        if !is_named && given.contains(&output.name.as_str()) {
+            let taken = read.iter().map(|earlier| earlier.name.as_str()).chain(given.iter().copied());
+            output.name = free_name(&taken.collect::<Vec<_>>(), list.len());
+        }
         if read.iter().any(|earlier| earlier.name == output.name) {
             let detail = format!("the name {:?} is taken by an output before this one", output.name);
             reader.problem(format!("{pointer}/name"), detail);
@@ -315,6 +323,12 @@ fn read_outputs(outputs: Option<&Value>, reader: &mut Reader<'_>) -> Vec<OutputS
         read.push(output);
     }
     read
+}
+
+/// A default name for an output whose own default somebody else was given: the next number that nobody has.
+fn free_name(taken: &[&str], outputs: usize) -> String {
+    let mut names = (outputs + 1..).map(|number| format!("output-{number}"));
+    names.find(|name| !taken.contains(&name.as_str())).expect("there are more numbers than outputs")
 }
 
 /// A destination must be there, and its key not be another output's.

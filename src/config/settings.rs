@@ -28,6 +28,8 @@ use crate::{destination, egress, job, pipeline, queue, server, webhook, worker};
 pub struct Settings {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// A second address, for `/health/*` and `/metrics` alone.
+    pub health_listen: Option<SocketAddr>,
     /// Directory of everything that is kept.
     pub data_dir: PathBuf,
     /// What links begin with, without a slash at the end; `None`: the address listened on.
@@ -170,7 +172,16 @@ fn refuse_open_door(layers: &mut Layers) {
     else {
         return;
     };
-    if listen.ip().is_loopback() || *insecure {
+    let health = match layers.optional("health_listen") {
+        Some(Value::Address(health)) => Some(("health_listen", health)),
+        _ => None,
+    };
+    let is_exposed = |(_, address): &(&str, &SocketAddr)| !address.ip().is_loopback();
+    let Some((name, listen)) = [Some(("listen", listen)), health].into_iter().flatten().find(is_exposed)
+    else {
+        return;
+    };
+    if *insecure {
         return;
     }
     // A file that can't be read stops the start by itself.
@@ -178,7 +189,7 @@ fn refuse_open_door(layers: &mut Layers) {
     if is_open {
         let (port, data_dir) = (listen.port(), data_dir.display());
         layers.mistakes.push(Mistake::new(
-            format!("listen is {listen}, which other machines can reach, and nothing asks them for a key"),
+            format!("{name} is {listen}, which other machines can reach, and nothing asks them for a key"),
             format!(
                 "make a key with `minilab keys add NAME --data-dir {data_dir}`, \
                  add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true) if everyone who can reach it may use it, \
@@ -231,6 +242,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
     let public_url_of_server = public_url.clone();
     Settings {
         listen,
+        health_listen: values.optional_address("health_listen"),
         data_dir: values.path("data_dir"),
         public_url,
         log: values.text("log").unwrap_or_default(),
@@ -287,6 +299,13 @@ impl Values<'_> {
     fn address(&self, name: &'static str) -> SocketAddr {
         match self.0.value(name) {
             Value::Address(address) => *address,
+            other => unreachable!("{name} is an address, not {other:?}"),
+        }
+    }
+
+    fn optional_address(&self, name: &'static str) -> Option<SocketAddr> {
+        match self.0.optional(name)? {
+            Value::Address(address) => Some(*address),
             other => unreachable!("{name} is an address, not {other:?}"),
         }
     }

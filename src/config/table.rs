@@ -115,6 +115,13 @@ pub const SETTINGS: &[Setting] = &[
         "Address and port to listen on; port 0 takes a free one",
     ),
     open(
+        "health_listen",
+        Server,
+        Kind::Address,
+        "none",
+        "A second address for /health/* and /metrics alone, answered however busy the server is",
+    ),
+    open(
         "public_url",
         Server,
         Kind::Url,

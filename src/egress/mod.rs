@@ -5,6 +5,8 @@
 //! the webhook deliverer ([`Egress::post`]), by the worker's source fetch ([`Egress::get`]), by destinations ([`Egress::send_trusted`]) and,
 //! at submit, by the server ([`Egress::vet_url`], [`vet_headers`]).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod coding;
 mod connector;
 mod dial;

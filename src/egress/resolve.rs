@@ -125,6 +125,8 @@ pub(super) fn system_resolver() -> Resolver {
     Arc::new(move |host, port| {
         let host = host.to_owned();
         Box::pin(async move {
+            // On a thread that is there to wait.
+            #[allow(clippy::disallowed_methods)]
             let lookup = move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
             tokio::task::spawn_blocking(lookup).await.map_err(io::Error::other)?
         })

@@ -38,9 +38,9 @@ pub enum AttemptEnd {
     Cancelled,
     /// Given back by a server that was stopping: it doesn't count.
     Released,
-    /// Its lease ran out: it doesn't count.
+    /// Its lease ran out, or the server was killed from outside or lost its machine: it doesn't count.
     Lost,
-    /// The process that ran it died, the server's or its own: counted apart.
+    /// The process that ran it died, the server's or its own, perhaps of it: counted apart.
     Died,
 }
 
@@ -92,6 +92,9 @@ pub struct Suspicion {
     pub deaths: u32,
     /// Whether the running attempt is the only one.
     pub is_alone: bool,
+    /// Somebody asked for it to be tried again: it waits until nothing else is to be done, so that asking holds nobody up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_retried: bool,
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub struct Attempt {
     pub analysis: BTreeMap<String, serde_json::Value>,
     /// What the pipeline remarked.
     pub warnings: Vec<Warning>,
+    /// Whether the pipeline has begun: only then can the process be said to have survived it.
+    pub has_run: bool,
 }
 
 /// How an attempt ended.
@@ -68,9 +70,9 @@ pub enum Outcome {
 /// How an attempt went missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// Its lease ran out.
+    /// Its lease ran out, or its process ended for reasons that are no job's: nobody is to blame.
     Lease,
-    /// The process that ran it died.
+    /// The process that ran it died, for all that is known of one of its jobs.
     Process,
     /// The server died, while the attempt ran in a process of its own: the image had no part in it, once its header was read.
     Server,
@@ -219,10 +221,18 @@ impl Job {
             self.warnings = attempt.warnings;
         }
         let cancel_requested = std::mem::take(&mut self.cancel_requested);
-        match (&outcome, &mut self.suspicion) {
-            // It was not seen through: it has neither cleared itself nor shown any guilt.
-            (Outcome::Released, Some(suspicion)) => suspicion.is_alone = false,
-            // The process has survived it.
+        let is_survived = match &outcome {
+            Outcome::Succeeded(_) => true,
+            // It was not seen through.
+            Outcome::Released => false,
+            // What failed before its image was touched says nothing about the image.
+            Outcome::Failed(_) | Outcome::Retry(..) | Outcome::Died(..) | Outcome::Cancelled => {
+                attempt.has_run
+            }
+        };
+        match &mut self.suspicion {
+            // It has neither cleared itself nor shown any guilt.
+            Some(suspicion) if !is_survived => suspicion.is_alone = false,
             _ => self.suspicion = None,
         }
         match &outcome {
@@ -350,7 +360,7 @@ impl Job {
         self.forgiven = self.attempt;
         self.error = None;
         // What took the process down before is tried alone again, with a clean record.
-        self.suspicion = self.suspicion.map(|_| Suspicion::default());
+        self.suspicion = self.suspicion.map(|_| Suspicion { is_retried: true, ..Suspicion::default() });
         self.finished_at = None;
         self.expires_at = None;
         self.timings = Timings::default();

@@ -170,10 +170,11 @@ fn mistake(kind: Kind, value: &Value) -> Option<String> {
             ),
         },
         Kind::Length { min, max } => match Length::read(value) {
-            Some(Length::Percent(_)) => return None,
+            Some(Length::Percent(share)) if share > 0.0 || min == 0 => return None,
             Some(Length::Pixels(pixels)) if (min..=max).contains(&i64::from(pixels)) => return None,
             _ => format!(
-                "must be a whole number of pixels from {min} to {max}, or a percentage such as \"50%\""
+                "must be a whole number of pixels from {min} to {max}, or a percentage{} such as \"50%\"",
+                if min > 0 { " above 0" } else { "" }
             ),
         },
         Kind::LengthOr { min, max, word } => {
@@ -324,9 +325,13 @@ fn param_schema(param: &Param) -> Value {
 }
 
 fn length_schema(min: i64, max: i64) -> Value {
+    let share = match min {
+        ..=0 => "^[0-9]+(\\.[0-9]+)?%$",
+        _ => "^([0-9]*[1-9][0-9]*(\\.[0-9]+)?|[0-9]+\\.[0-9]*[1-9][0-9]*)%$",
+    };
     json!({"oneOf": [
         {"type": "integer", "minimum": min, "maximum": max},
-        {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?%$"},
+        {"type": "string", "pattern": share},
     ]})
 }
 

@@ -83,7 +83,7 @@ impl Region {
     fn in_bounds(self) -> bool {
         let within = |length: Length, min: i64| match length {
             Length::Pixels(pixels) => (min..=PIXELS_MAX).contains(&i64::from(pixels)),
-            Length::Percent(_) => true,
+            Length::Percent(share) => min == 0 || share > 0.0,
         };
         within(self.left, 0) && within(self.top, 0) && within(self.width, 1) && within(self.height, 1)
     }

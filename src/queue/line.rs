@@ -43,8 +43,8 @@ struct Places {
     later: BTreeMap<(Timestamp, JobId), Later>,
     /// Jobs of each owner that wait, due or not, and those on their way into the line.
     by_owner: HashMap<Owner, usize>,
-    /// Those that have to run alone.
-    suspects: BTreeSet<JobId>,
+    /// Those that have to run alone: from when on, and whether they wait until nothing else is to be done.
+    suspects: BTreeMap<JobId, (Timestamp, bool)>,
     /// What attempts under way were charged, and since when they run.
     running: HashMap<JobId, (Charge, Timestamp)>,
     shares: Shares,
@@ -77,9 +77,9 @@ impl Line {
     /// A queued job enters.
     pub(super) fn enter(&self, waiting: Waiting, now: Timestamp) {
         let mut places = self.lock();
-        let Waiting { id, priority, run_at, is_suspect, needs_fetch, owner } = waiting;
+        let Waiting { id, priority, run_at, is_suspect, is_retried, needs_fetch, owner } = waiting;
         if is_suspect {
-            places.suspects.insert(id);
+            places.suspects.insert(id, (run_at, is_retried));
         }
         let kind = usize::from(needs_fetch);
         if run_at > now {
@@ -111,6 +111,7 @@ impl Line {
                     priority: job.spec.priority,
                     run_at: job.run_at,
                     is_suspect: job.suspicion.is_some(),
+                    is_retried: job.suspicion.is_some_and(|suspicion| suspicion.is_retried),
                     needs_fetch: job.needs_fetch(),
                     owner: job.owner.clone(),
                 };
@@ -164,19 +165,20 @@ impl Line {
         Some((work? + places.left_of_running(now)) / self.workers)
     }
 
-    /// Whether a job in the line has to run alone.
-    pub(super) fn has_suspects(&self) -> bool {
-        !self.lock().suspects.is_empty()
+    /// Whether a due job in the line has to run alone, of those who wait for all others, or of the rest.
+    pub(super) fn has_suspects(&self, is_retried: bool, now: Timestamp) -> bool {
+        self.lock().suspects.values().any(|(run_at, waits)| *run_at <= now && *waits == is_retried)
     }
 
-    /// Those in the line that have to run alone.
-    pub(super) fn suspects(&self) -> BTreeSet<JobId> {
-        self.lock().suspects.clone()
+    /// Those in the line that are due and have to run alone.
+    pub(super) fn suspects(&self, now: Timestamp) -> BTreeSet<JobId> {
+        let places = self.lock();
+        places.suspects.iter().filter(|(_, (run_at, _))| *run_at <= now).map(|(id, _)| *id).collect()
     }
 
     /// The store knows of no more suspects, asked after these were seen; who has come since stays.
     pub(super) fn forget_suspects(&self, seen: &BTreeSet<JobId>) {
-        self.lock().suspects.retain(|id| !seen.contains(id));
+        self.lock().suspects.retain(|id, _| !seen.contains(id));
     }
 
     /// Where a queued job stands, and when it is likely to begin.

@@ -12,16 +12,24 @@ use super::Queue;
 
 /// Turns, one a core.
 #[derive(Debug)]
-pub(super) struct Looks(Arc<Semaphore>);
+pub(super) struct Looks {
+    turns: Arc<Semaphore>,
+    most: usize,
+}
 
 impl Looks {
     pub(super) fn new() -> Looks {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Looks(Arc::new(Semaphore::new(cores)))
+        let most = std::thread::available_parallelism().map_or(2, usize::from);
+        Looks { turns: Arc::new(Semaphore::new(most)), most }
+    }
+
+    /// Whether nobody looks at an image.
+    pub(super) fn is_idle(&self) -> bool {
+        self.turns.available_permits() == self.most
     }
 
     async fn turn(&self) -> Turn {
-        let permit = Arc::clone(&self.0).acquire_owned().await;
+        let permit = Arc::clone(&self.turns).acquire_owned().await;
         Turn { _permit: permit.expect("the semaphore is never closed") }
     }
 }
@@ -46,10 +54,12 @@ mod tests {
     #[tokio::test]
     async fn no_more_look_at_once_than_there_are_cores() {
         let looks = Looks::new();
+        assert!(looks.is_idle());
         let mut turns = Vec::new();
         for _ in 0..std::thread::available_parallelism().unwrap().get() {
             turns.push(looks.turn().await);
         }
+        assert!(!looks.is_idle());
         let mut one_more = Box::pin(looks.turn());
         assert!(futures_util::poll!(&mut one_more).is_pending());
         turns.pop();

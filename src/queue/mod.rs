@@ -4,6 +4,8 @@
 //! (who waits behind whom) and on the [`feed`]. Never decodes an image, never speaks HTTP. Called by `server` (submit, read, cancel …), by
 //! `worker` (claim, extend, finish) and by `webhook` (claim and finish deliveries), which meet only here.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod board;
 mod changes;
 mod deliveries;
@@ -40,7 +42,7 @@ pub use crate::store::{Claimed, DeadLetters, DeliveryRequest, Extended, Finish, 
 use crate::access::{self, Keyring, Keys};
 use crate::blob::{BlobKey, Blobs};
 use crate::clock::Clock;
-use crate::job::{Event, Job, KeyId, Render, Retention};
+use crate::job::{Event, Job, KeyId, Loss, Render, Retention};
 use crate::links::LinkKey;
 use crate::store::{Counts, JobStore, Reap, StoreError};
 use crate::telemetry::Metrics;
@@ -169,8 +171,20 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     /// Takes over a store of which this process is the only user: what a dead one left running goes back into the line, its half-sent
-    /// deliveries become due.
+    /// deliveries become due. Nothing is known of its death: whatever was running may have been the cause.
     pub async fn open(
+        store: Arc<dyn JobStore>,
+        blobs: Blobs,
+        config: Config,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Queue, QueueError> {
+        Queue::open_after(Loss::Process, store, blobs, config, clock, metrics).await
+    }
+
+    /// The same for who knows how the last process ended.
+    pub async fn open_after(
+        loss: Loss,
         store: Arc<dyn JobStore>,
         blobs: Blobs,
         config: Config,
@@ -210,17 +224,19 @@ impl Queue {
                 render,
             }),
         };
-        queue.recover().await?;
+        queue.recover(loss).await?;
         Ok(queue)
     }
 
-    async fn recover(&self) -> Result<(), QueueError> {
+    async fn recover(&self, loss: Loss) -> Result<(), QueueError> {
         let shared = &self.shared;
         let now = shared.clock.now();
-        let others = match shared.config.is_isolated {
-            true => Reap::BystandersOf(shared.worker),
-            false => Reap::OthersThan(shared.worker),
+        let loss = match loss {
+            // What attempts do in processes of their own, this one can't have died of.
+            Loss::Process if shared.config.is_isolated => Loss::Server,
+            other => other,
         };
+        let others = Reap::OthersThan(shared.worker, loss);
         let reaped = shared.store.reap(others, shared.config.retention, shared.render.clone(), now).await?;
         if !reaped.is_empty() {
             tracing::info!(

@@ -18,6 +18,8 @@ use crate::store::Reap;
 const COUNTS_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at the room on the disk.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks whether the clock tells the right day.
+const TIME_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two looks for leases that ran out.
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two purges.
@@ -39,6 +41,7 @@ pub async fn run(queue: Queue, shutdown: impl Future<Output = ()>) {
         tokio::join!(
             every(COUNTS_INTERVAL, "count jobs", || queue.refresh_counts()),
             every(SPACE_INTERVAL, "look after room on the disk", || queue.keep_space()),
+            every(TIME_INTERVAL, "look after the clock", || queue.keep_time()),
             every(REAP_INTERVAL, "take back expired leases", || queue.reap()),
             every(PURGE_INTERVAL, "remove expired jobs", || queue.purge()),
             every(SWEEP_INTERVAL, "remove orphaned blobs", || queue.sweep()),
@@ -108,6 +111,20 @@ impl Queue {
                 return Ok(());
             }
         }
+    }
+
+    /// Sets a clock right that began on the wrong day, while no job is running.
+    async fn keep_time(&self) -> Result<(), QueueError> {
+        if self.stats().running == 0
+            && let Some(seconds) = self.shared.clock.step_if_far()
+        {
+            tracing::warn!(
+                seconds,
+                "the clock was on another day than the system's; it is set right, and what it has dated stays so"
+            );
+            self.wake();
+        }
+        Ok(())
     }
 
     /// Looks at the room on the disk; while it is low, what has expired is removed at once.

@@ -26,7 +26,7 @@ impl Queue {
         memory_bytes_max: u64,
     ) -> Result<Vec<Claimed>, QueueError> {
         let shared = &self.shared;
-        if shared.is_space_gone.load(Ordering::Acquire) {
+        if !self.may_begin() {
             return Ok(Vec::new());
         }
         // What is fetched takes room that those need who are to be recorded.
@@ -50,18 +50,30 @@ impl Queue {
         Ok(claimed)
     }
 
-    /// Whether a job waits that was running when the process died. Until all of them have cleared themselves, or have been found to be the
-    /// cause, only one at a time may run, and nothing beside it: see [`Queue::claim_suspect`].
+    /// Whether a due job waits that was running when the process died. Until all of them have cleared themselves, or have been found to be
+    /// the cause, only one at a time may run, and nothing beside it: see [`Queue::claim_suspect`].
     pub fn has_suspects(&self) -> bool {
-        self.shared.line.has_suspects() && !self.shared.is_space_gone.load(Ordering::Acquire)
+        self.may_begin() && self.shared.line.has_suspects(false, self.shared.clock.now())
     }
 
-    /// Hands out one job of which the process may have died. `is_alone`: no other image is being worked on, so that another death while it
-    /// runs speaks against this job.
+    /// Whether such a job waits that somebody asked to be tried again. It has to run alone like the others, but nobody waits for it to
+    /// begin: it is for when nothing else is to be done.
+    pub fn has_retried_suspects(&self) -> bool {
+        self.may_begin() && self.shared.line.has_suspects(true, self.shared.clock.now())
+    }
+
+    /// Whether there is room on the disk to record how a job ends.
+    fn may_begin(&self) -> bool {
+        !self.shared.is_space_gone.load(Ordering::Acquire)
+    }
+
+    /// Hands out one due job of which the process may have died. `is_alone`: no other image is being worked on, so that another death while
+    /// it runs speaks against this job; unless a header is being looked at.
     pub async fn claim_suspect(&self, is_alone: bool) -> Result<Option<Claimed>, QueueError> {
         let shared = &self.shared;
         let (now, lease_duration) = (shared.clock.now(), shared.config.lease_duration);
-        let seen = shared.line.suspects();
+        let is_alone = is_alone && shared.looks.is_idle();
+        let seen = shared.line.suspects(now);
         let claimed = shared.store.claim_suspect(shared.worker, is_alone, lease_duration, now).await?;
         match &claimed {
             Some(claimed) => {

@@ -108,6 +108,11 @@ impl Activity {
         self.cut.load(Acquire)
     }
 
+    /// Whether no request is under way and no answer waits to be taken.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_flight.load(Relaxed) == 0 && self.blocked_since.load(Relaxed) == NEVER
+    }
+
     /// Judges the connection as it is now.
     pub(super) fn verdict(&self, patience: &Patience) -> Verdict {
         self.verdict_at(self.now(), patience)

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Patience, Verdict, Watched};
 use super::limits::{HEADERS_READ_MAX, READ_BUFFER_BYTES_MIN};
-use super::service;
+use super::service::{self, Door};
 use super::state::State;
 
 /// Bytes that one HTTP/2 stream may send before they are read: bounds the memory of uploads as `max_buf_size` does for HTTP/1.
@@ -23,6 +23,9 @@ const STREAMS_MAX: u32 = 128;
 /// How often a silent HTTP/2 peer is asked whether it still lives, and how long its answer may take.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Once the server stops, how long a connection with nothing under way is listened to: for a request that is just arriving.
+const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// Where the server's life stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +39,17 @@ pub(super) enum Phase {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, state: Arc<State>) {
+pub(super) async fn serve(stream: TcpStream, state: Arc<State>, door: Door) {
     // Answers are written whole; waiting for more to send would only delay them.
     let _delay_at_worst = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     state.services.metrics.http_connections.inc();
     let gauge = state.services.metrics.http_connections.clone();
-    drive(stream, local.ip(), &state).await;
+    drive(stream, local.ip(), &state, door).await;
     gauge.dec();
 }
 
-async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>) {
+async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>, door: Door) {
     let config = &state.config;
     let patience = Patience {
         header: config.header_timeout,
@@ -57,11 +60,15 @@ async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>) {
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let answer = {
         let (state, activity) = (Arc::clone(state), Arc::clone(&activity));
-        service_fn(move |request| service::answer(Arc::clone(&state), Arc::clone(&activity), local, request))
+        service_fn(move |request| {
+            service::answer(Arc::clone(&state), Arc::clone(&activity), door, local, request)
+        })
     };
     let builder = builder(state);
     let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
     let mut check = std::pin::pin!(tokio::time::sleep(patience.header));
+    let mut last_call = std::pin::pin!(tokio::time::sleep(LAST_CALL));
+    let mut is_last_call = false;
     let mut phase = state.phase.clone();
     loop {
         tokio::select! {
@@ -87,6 +94,15 @@ async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>) {
                     return activity.mark_cut();
                 }
                 connection.as_mut().graceful_shutdown();
+                is_last_call = true;
+                last_call.as_mut().reset(tokio::time::Instant::now() + LAST_CALL);
+            }
+            // A head that never ends, or has not begun, would hold up the stop; hyper waits for it.
+            () = last_call.as_mut(), if is_last_call => {
+                if activity.is_quiet() {
+                    return activity.mark_cut();
+                }
+                last_call.as_mut().reset(tokio::time::Instant::now() + LAST_CALL);
             }
         }
     }

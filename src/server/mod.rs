@@ -4,6 +4,8 @@
 //! details, the page and the OpenAPI document. Never decides what becomes of a job (that is `queue`), never reads pixels (that is
 //! `pipeline`, off the event loop). Built by `app`.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod activity;
 mod auth;
 mod body;
@@ -56,15 +58,32 @@ pub use presets::preset_mistakes;
 pub use state::Services;
 
 use connection::Phase;
+use service::Door;
 use state::State;
+
+use crate::telemetry::Complaint;
 
 /// Pause after an `accept` that failed for want of descriptors or memory: others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections of the health door at a time.
+const HEALTH_CONNECTIONS_MAX: usize = 256;
+
+/// A second listener for `/health/*` and `/metrics` alone, served on another runtime: it answers however busy this one is, and however
+/// many connections others hold.
+#[derive(Debug)]
+pub struct HealthDoor {
+    /// Where to listen, not blocking.
+    pub listener: std::net::TcpListener,
+    /// Who serves.
+    pub runtime: tokio::runtime::Handle,
+}
+
 /// Serves until `shutdown` resolves. Then it stops accepting at once, lets what is under way end within [`Config::grace`] (readiness is 503
-/// meanwhile) and returns when the connections are gone, or cut when the grace is over.
+/// meanwhile, and told so at the health door) and returns when the connections are gone, or cut when the grace is over.
 pub async fn run(
     listener: TcpListener,
+    health: Option<HealthDoor>,
     config: Config,
     services: Services,
     shutdown: impl Future<Output = ()> + Send,
@@ -72,10 +91,20 @@ pub async fn run(
     let connections_max = config.connections_max.clamp(1, Semaphore::MAX_PERMITS);
     let grace = config.grace;
     let (phase, _) = watch::channel(Phase::Serving);
-    let state = Arc::new(State::new(config, services, phase.subscribe(), listener.local_addr().ok()));
+    let (phase_of_state, address) = (phase.subscribe(), listener.local_addr().ok());
+    // Pages and documents are made here: too much work for a thread that others wait for.
+    let prepare = move || State::new(config, services, phase_of_state, address);
+    let state = match tokio::task::spawn_blocking(prepare).await {
+        Ok(state) => Arc::new(state),
+        Err(error) => return tracing::error!(%error, "the server could not prepare what it shows"),
+    };
     let places = Arc::new(Semaphore::new(connections_max));
+    let _health = health.map(|door| {
+        let serving = serve_health(door.listener, Arc::clone(&state));
+        AbortOnDrop(door.runtime.spawn(serving))
+    });
     tokio::select! {
-        () = accept(listener, &state, &places) => {}
+        () = accept(listener, &state, &places, Door::Main) => {}
         () = shutdown => {}
     }
     phase.send_replace(Phase::Draining);
@@ -88,13 +117,36 @@ pub async fn run(
     }
 }
 
+/// A task that ends with whoever has begun it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn serve_health(listener: std::net::TcpListener, state: Arc<State>) {
+    match TcpListener::from_std(listener) {
+        Ok(listener) => {
+            let places = Arc::new(Semaphore::new(HEALTH_CONNECTIONS_MAX));
+            accept(listener, &state, &places, Door::Health).await;
+        }
+        Err(error) => tracing::error!(%error, "the health address can't be served"),
+    }
+}
+
 /// Accepts connections, each as soon as there is a place for it.
-async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphore>) {
+async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphore>, door: Door) {
+    let mut trouble = Complaint::default();
     loop {
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let serving = connection::serve(stream, Arc::clone(state));
+                if trouble.is_over() {
+                    tracing::info!("connections are accepted again");
+                }
+                let serving = connection::serve(stream, Arc::clone(state), door);
                 tokio::spawn(async move {
                     serving.await;
                     drop(place);
@@ -103,7 +155,9 @@ async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphor
             }
             Err(error) if is_of_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
+                if trouble.is_news(&error) {
+                    tracing::error!(%error, "no connection can be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

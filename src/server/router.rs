@@ -169,6 +169,17 @@ impl Route {
     }
 }
 
+/// Whether this path tells how the server is.
+pub(super) fn is_about_health(path: &str) -> bool {
+    let is_told_by = |action: &Action| matches!(action, Action::Live | Action::Ready | Action::Metrics);
+    find(path).is_some_and(|(route, _)| route.methods.iter().any(|(_, action)| is_told_by(action)))
+}
+
+/// The route's path as it stands in the table, for logs.
+pub(super) fn name(path: &str) -> &'static str {
+    find(path).map_or("an unknown path", |(route, _)| route.path)
+}
+
 fn find(path: &str) -> Option<(&'static Route, Vec<String>)> {
     ROUTES.iter().find_map(|route| Some((route, route.matches(path)?)))
 }
@@ -192,6 +203,13 @@ mod tests {
         {
             assert!(find(path).is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn three_paths_are_about_health() {
+        let paths: Vec<&str> =
+            ROUTES.iter().map(|route| route.path).filter(|path| is_about_health(path)).collect();
+        assert_eq!(paths, ["/health/live", "/health/ready", "/metrics"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::activity::Activity;
 use super::auth::{self, Caller};
 use super::body::Body;
 use super::call::Call;
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::rate::Quota;
 use super::state::State;
 use super::{guard, limits, router};
@@ -22,10 +22,20 @@ use crate::telemetry::StatusLabel;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Which listener a request came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The one for everything.
+    Main,
+    /// The one that answers for the server's health alone, on threads of its own.
+    Health,
+}
+
 /// Answers a request. Never fails: what goes wrong is an answer, too.
 pub(super) async fn answer(
     state: Arc<State>,
     activity: Arc<Activity>,
+    door: Door,
     local: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
@@ -38,7 +48,7 @@ pub(super) async fn answer(
     let caller = Caller::identify(&state.services.keys, &head.headers);
     let quota = auth::admit(&state, &caller);
     let call = Call::new(Arc::clone(&state), head, body, local, caller, Arc::clone(&activity));
-    let mut response = match AssertUnwindSafe(handle(call, quota)).catch_unwind().await {
+    let mut response = match AssertUnwindSafe(handle(call, quota, door)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.into_response(&request_id),
         Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),
@@ -55,14 +65,19 @@ pub(super) async fn answer(
     Ok(response.map(|body| body.holding(in_flight)))
 }
 
-async fn handle(call: Call, quota: Option<Quota>) -> Result<Response<Body>, ApiError> {
+async fn handle(call: Call, quota: Option<Quota>, door: Door) -> Result<Response<Body>, ApiError> {
     limits::check_head(&call.head, &call.state.config)?;
     let authority = guard::authority(&call.head)?;
     if matches!(call.caller, Caller::Master) {
         guard::check(&call.state.hosts, &call.head, authority, call.local)?;
     }
     quota.map_or(Ok(()), |quota| quota.check())?;
-    router::dispatch(call).await
+    if door == Door::Health && !router::is_about_health(call.head.uri.path()) {
+        let detail = "Only /health/live, /health/ready and /metrics are answered at this address.";
+        return Err(ApiError::new(Code::NotFound, detail));
+    }
+    let metrics = Arc::clone(&call.state.services.metrics);
+    metrics.polls.named(router::name(call.head.uri.path()), router::dispatch(call)).await
 }
 
 /// Headers of every answer; and for HEAD all of them, but no body.

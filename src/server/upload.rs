@@ -1,7 +1,7 @@
 //! A request's body on its way in: its limits in bytes and time, its digest, and what happens to a body that nobody wants any more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -20,6 +20,12 @@ use super::state::{State, UploadMark};
 const DRAIN_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// How long that may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Slowest that a body may arrive, in bytes a second: the slowest modem is many times as fast, and who sends less only wants to hold the
+/// connection.
+const RATE_MIN: u64 = 256;
+/// The rate is judged over this much waiting, or over [`super::Config::body_idle_timeout`] if that is longer.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// A body that nobody has asked for yet. Dropped before its end, it is drained within limits (HTTP/1) or refused (HTTP/2).
 pub(super) struct Arriving {
@@ -104,6 +110,7 @@ pub(super) struct Upload {
     announced: Option<u64>,
     received: u64,
     idle: Duration,
+    pace: Pace,
     expected: Option<Expected>,
     counter: Counter,
     _mark: UploadMark,
@@ -119,6 +126,7 @@ impl Upload {
             announced,
             received: 0,
             idle: state.config.body_idle_timeout,
+            pace: Pace::over(state.config.body_idle_timeout.max(RATE_WINDOW)),
             expected: Expected::of(&head.headers)?,
             counter: state.services.metrics.received_bytes.clone(),
             _mark: state.begin_upload(),
@@ -127,6 +135,7 @@ impl Upload {
 
     /// The next bytes; `None` at the end.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let asked = Instant::now();
         let Ok(next) = tokio::time::timeout(self.idle, self.arriving.next()).await else {
             self.arriving.broken = true;
             let detail = format!("No byte of the body arrived for {} s.", self.idle.as_secs_f32());
@@ -135,6 +144,11 @@ impl Upload {
         let Some(bytes) = next else { return Ok(None) };
         let bytes = bytes.map_err(|error| ended_early().because(error))?;
         self.received += bytes.len() as u64;
+        if !self.pace.is_kept(asked.elapsed(), bytes.len() as u64) {
+            self.arriving.broken = true;
+            let detail = format!("The body arrives at less than {RATE_MIN} bytes a second.");
+            return Err(ApiError::new(Code::RequestTimeout, detail));
+        }
         self.counter.inc_by(bytes.len() as u64);
         if self.received > self.bytes_max {
             return Err(too_large(self.bytes_max));
@@ -157,6 +171,32 @@ impl Upload {
             Some(expected) => expected.verify(),
             None => Ok(()),
         }
+    }
+}
+
+/// How fast a body comes while it is waited for: time that this server takes for itself is not the sender's.
+#[derive(Debug)]
+struct Pace {
+    window: Duration,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    fn over(window: Duration) -> Pace {
+        Pace { window, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    /// Adds a wait and what came of it; `false` when a whole window has brought too little.
+    fn is_kept(&mut self, waited: Duration, bytes: u64) -> bool {
+        self.waited += waited;
+        self.bytes += bytes;
+        if self.waited < self.window {
+            return true;
+        }
+        let is_kept = self.bytes >= RATE_MIN * self.waited.as_secs();
+        (self.waited, self.bytes) = (Duration::ZERO, 0);
+        is_kept
     }
 }
 
@@ -194,5 +234,23 @@ fn check_framing(head: &Parts, bytes_max: u64) -> Result<Option<u64>, ApiError> 
             let error = ApiError::new(Code::LengthRequired, "Send a Content-Length, or the body in chunks.");
             Err(error.header(header::CONNECTION, HeaderValue::from_static("close")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dribbler_is_told_from_a_slow_line() {
+        let second = Duration::from_secs(1);
+        let kept = |bytes: u64| {
+            let mut pace = Pace::over(10 * second);
+            (0..30).all(|_| pace.is_kept(second, bytes))
+        };
+        assert!(kept(RATE_MIN) && !kept(RATE_MIN - 1) && !kept(1));
+        let mut pace = Pace::over(10 * second);
+        assert!(pace.is_kept(9 * second, 0) && pace.is_kept(second, 2560), "a pause may be made up for");
+        assert!(pace.is_kept(9 * second, 0) && !pace.is_kept(second, 2559));
     }
 }

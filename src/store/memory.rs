@@ -178,6 +178,7 @@ impl JobStore for MemoryStore {
                 priority: job.spec.priority,
                 run_at: job.run_at,
                 is_suspect: job.suspicion.is_some(),
+                is_retried: job.suspicion.is_some_and(|suspicion| suspicion.is_retried),
                 needs_fetch: job.needs_fetch(),
                 owner: job.owner.clone(),
             })
@@ -219,7 +220,8 @@ impl JobStore for MemoryStore {
     ) -> Result<Option<Claimed>> {
         let mut state = self.state();
         let state = &mut *state;
-        let queued = state.rows.values_mut().filter(|row| row.job.status == Status::Queued);
+        let is_due = |row: &&mut Row| row.job.status == Status::Queued && row.job.run_at <= now;
+        let queued = state.rows.values_mut().filter(is_due);
         let suspects = queued.filter_map(|row| row.job.suspicion.map(|suspicion| (suspicion.deaths, row)));
         let worst = suspects.max_by_key(|(deaths, row)| (*deaths, std::cmp::Reverse(row.job.id)));
         Ok(worst.map(|(_, row)| {
@@ -335,7 +337,7 @@ impl JobStore for MemoryStore {
         let mut state = self.state();
         let dead = |row: &&Row| match (reap, row.lease) {
             (Reap::Expired, Some((_, until))) => until <= now,
-            (Reap::OthersThan(worker) | Reap::BystandersOf(worker), Some((holder, _))) => holder != worker,
+            (Reap::OthersThan(worker, _), Some((holder, _))) => holder != worker,
             (_, None) => false,
         };
         let rows: Vec<Row> = state.rows.values().filter(dead).cloned().collect();
@@ -344,8 +346,7 @@ impl JobStore for MemoryStore {
         }
         let loss = match reap {
             Reap::Expired => Loss::Lease,
-            Reap::OthersThan(_) => Loss::Process,
-            Reap::BystandersOf(_) => Loss::Server,
+            Reap::OthersThan(_, loss) => loss,
         };
         let mut jobs = Vec::new();
         for mut row in rows {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::job::{
-    Attempt, Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Outcome,
+    Attempt, Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Loss, Outcome,
     Receiver, Render, Retention, SourceInfo, Status,
 };
 
@@ -202,12 +202,9 @@ pub struct Removed {
 pub enum Reap {
     /// Those whose lease ran out.
     Expired,
-    /// Those of every worker but this one, whose process has died: at boot of the only process on the store. Who was running becomes a
-    /// suspect. Claimed deliveries become due again, too.
-    OthersThan(uuid::Uuid),
-    /// The same where attempts run in processes of their own, and this one reads but headers: suspects are only those
-    /// whose header was not yet read.
-    BystandersOf(uuid::Uuid),
+    /// Those of every worker but this one, whose process has ended: at boot of the only process on the store. Who was running when it died
+    /// of [`Loss::Process`] becomes a suspect; of [`Loss::Server`], who was being read for the plan. Claimed deliveries become due again, too.
+    OthersThan(uuid::Uuid, Loss),
 }
 
 /// What the gauges show.
@@ -239,6 +236,8 @@ pub struct Waiting {
     pub run_at: Timestamp,
     /// Whether it has to run alone.
     pub is_suspect: bool,
+    /// Whether it also waits until nothing else is to be done: somebody asked for it to be tried again.
+    pub is_retried: bool,
     /// Whether its source must be fetched first.
     pub needs_fetch: bool,
     /// The key that submitted it.
@@ -334,8 +333,8 @@ pub trait JobStore: Send + Sync + 'static {
     /// Hands out due jobs by turns of their owners, each owner's highest priority first, then oldest: jobs whose source is stored and jobs that must fetch it wait in two lines
     /// that don't hold each other up. A row that can't be read is set aside and logged.
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>>;
-    /// Hands out one of the jobs that were running when a process died, which [`JobStore::claim`] passes over: the one with most deaths,
-    /// then the oldest. `is_alone` tells whether anything else runs.
+    /// Hands out one of the due jobs that were running when a process died, which [`JobStore::claim`] passes over: the one with most
+    /// deaths, then the oldest. `is_alone` tells whether anything else runs.
     async fn claim_suspect(
         &self,
         worker: uuid::Uuid,

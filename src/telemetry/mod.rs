@@ -4,9 +4,11 @@
 //! here is global. Reading it never blocks writers.
 
 pub mod complaint;
+pub mod polls;
 pub mod watchdog;
 
 pub use complaint::Complaint;
+pub use polls::{Poll, Polls};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -42,10 +44,19 @@ pub struct OutcomeLabel {
     pub outcome: &'static str,
 }
 
+/// Label `runtime`: one of the event loops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RuntimeLabel {
+    /// `main` for everything, `health` for the small one that answers at `health_listen`.
+    pub runtime: &'static str,
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What the threads of the event loops are at.
+    pub polls: Polls,
     /// Jobs acknowledged.
     pub jobs_submitted: Counter,
     /// Jobs ended, by status.
@@ -72,9 +83,9 @@ pub struct Metrics {
     pub oldest_queued_job_seconds: FractionGauge,
     /// Webhook attempts, by outcome.
     pub webhook_attempts: Family<OutcomeLabel, Counter>,
-    /// How late the event loop was in serving a heartbeat.
-    pub event_loop_stall_seconds: Histogram,
-    /// The longest stall since the start.
+    /// How late an event loop was in serving a heartbeat, by runtime.
+    pub event_loop_stall_seconds: Family<RuntimeLabel, Histogram>,
+    /// The longest stall of any since the start.
     pub event_loop_stall_max_seconds: FractionGauge,
     /// HTTP answers, by status class.
     pub http_responses: Family<StatusLabel, Counter>,
@@ -90,11 +101,16 @@ fn stage_histogram() -> Histogram {
     Histogram::new(exponential_buckets(0.000_1, 3.0, 12))
 }
 
+fn stall_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_5, 2.0, 12))
+}
+
 impl Metrics {
     /// Fresh metrics, all zero.
     pub fn new() -> Arc<Metrics> {
         let mut metrics = Metrics {
             registry: Registry::with_prefix("minilab"),
+            polls: Polls::default(),
             jobs_submitted: Counter::default(),
             jobs_finished: Family::default(),
             job_wait_seconds: Histogram::new(exponential_buckets(0.001, 3.0, 13)),
@@ -108,7 +124,7 @@ impl Metrics {
             jobs_current: Family::default(),
             oldest_queued_job_seconds: FractionGauge::default(),
             webhook_attempts: Family::default(),
-            event_loop_stall_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 12)),
+            event_loop_stall_seconds: Family::new_with_constructor(stall_histogram),
             event_loop_stall_max_seconds: FractionGauge::default(),
             http_responses: Family::default(),
             http_connections: Gauge::default(),
@@ -137,15 +153,16 @@ impl Metrics {
         let in_seconds = [
             ("job_wait", "From being due to being claimed", &self.job_wait_seconds),
             ("job_run", "From being claimed to the end of the attempt", &self.job_run_seconds),
-            (
-                "event_loop_stall",
-                "How late the event loop served a heartbeat",
-                &self.event_loop_stall_seconds,
-            ),
         ];
         for (name, help, histogram) in in_seconds {
             to.register_with_unit(name, help, Unit::Seconds, histogram.clone());
         }
+        to.register_with_unit(
+            "event_loop_stall",
+            "How late an event loop served a heartbeat, by runtime",
+            Unit::Seconds,
+            self.event_loop_stall_seconds.clone(),
+        );
         to.register_with_unit(
             "operation",
             "Pipeline stages, by operation",
@@ -206,6 +223,7 @@ mod tests {
         metrics.jobs_finished.get_or_create(&StatusLabel { status: "succeeded" }).inc();
         metrics.operation_seconds.get_or_create(&OpLabel { op: "resize" }).observe(0.01);
         metrics.webhook_attempts.get_or_create(&OutcomeLabel { outcome: "delivered" }).inc();
+        metrics.event_loop_stall_seconds.get_or_create(&RuntimeLabel { runtime: "main" }).observe(0.01);
         let text = metrics.render();
         for name in [
             "minilab_jobs_submitted_total 1",
@@ -216,7 +234,7 @@ mod tests {
             "minilab_pool_threads_busy 0",
             "minilab_oldest_queued_job_seconds 0",
             "minilab_webhook_attempts_total{outcome=\"delivered\"} 1",
-            "minilab_event_loop_stall_seconds_bucket",
+            "minilab_event_loop_stall_seconds_count{runtime=\"main\"} 1",
             "minilab_memory_granted_bytes 0",
         ] {
             assert!(text.contains(name), "{name} is missing in\n{text}");

@@ -1,17 +1,23 @@
-//! Times the event loop from outside: an OS thread asks the runtime to run a task, and measures how late it runs.
-//! It sees a runtime of which no worker is free in time; a blocked worker beside a free one it does not see. Called by `app`, once for each runtime; it never touches what the runtime works on.
+//! Times the event loops from outside: an OS thread asks each runtime to run a task, and measures how late it runs.
+//!
+//! That shows a runtime of which no thread is free in time; a blocked thread beside a free one shows in what the threads are at ([`Polls`]).
+//! Called by `app`; it never touches what the runtimes work on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Metrics;
+use tokio::runtime::Handle;
 
-/// Between two heartbeats.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(5);
+use super::{Metrics, Poll, Polls, RuntimeLabel};
+
+/// Between two looks, and between two heartbeats of one runtime.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// A stall that is worth a line in the log: anything longer is felt as a freeze.
 const STALL_WARNED: Duration = Duration::from_millis(50);
+/// A stall that is told before it has ended: it may never end.
+const STALL_ALARMED: Duration = Duration::from_secs(2);
 
 /// A running watchdog; stops when dropped.
 #[derive(Debug)]
@@ -21,13 +27,22 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches the runtime of this handle.
-    pub fn start(runtime: tokio::runtime::Handle, metrics: Arc<Metrics>) -> std::io::Result<Watchdog> {
+    /// Watches these runtimes, each under the name that its metric carries.
+    pub fn start(runtimes: Vec<(&'static str, Handle)>, metrics: Arc<Metrics>) -> std::io::Result<Watchdog> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("watchdog".to_owned())
-            .spawn(move || watch(&runtime, &metrics, &stopped))?;
+        let watch = move || {
+            let mut hearts: Vec<Heart> = runtimes.into_iter().map(Heart::new).collect();
+            let mut blocked = None;
+            while !stopped.load(Ordering::Relaxed) {
+                for heart in &mut hearts {
+                    heart.look(&metrics);
+                }
+                tell_of_blocked(&metrics.polls, &mut blocked);
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+        };
+        let thread = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch)?;
         Ok(Watchdog { stop, thread: Some(thread) })
     }
 }
@@ -42,38 +57,79 @@ impl Drop for Watchdog {
     }
 }
 
-/// One heartbeat at a time: a task is spawned, and the time until it has run is the stall.
-fn watch(runtime: &tokio::runtime::Handle, metrics: &Metrics, stop: &AtomicBool) {
-    let started = Instant::now();
-    let answered = Arc::new(AtomicU64::new(0));
-    let mut longest = Duration::ZERO;
-    let mut sequence = 0;
-    while !stop.load(Ordering::Relaxed) {
-        sequence += 1;
+/// One runtime's heartbeats, one at a time: a task is spawned, and the time until it runs is the stall.
+struct Heart {
+    runtime: &'static str,
+    handle: Handle,
+    /// When the task under way was spawned; `None` between two.
+    asked: Option<Instant>,
+    /// Microseconds from spawning to running, plus one; 0 until it has run.
+    answered: Arc<AtomicU64>,
+    /// What the threads were at when the stall became worth telling.
+    hint: Option<&'static str>,
+    is_alarmed: bool,
+}
+
+impl Heart {
+    fn new((runtime, handle): (&'static str, Handle)) -> Heart {
+        let answered = Arc::new(AtomicU64::new(0));
+        Heart { runtime, handle, asked: None, answered, hint: None, is_alarmed: false }
+    }
+
+    fn look(&mut self, metrics: &Metrics) {
+        let Some(asked) = self.asked else { return self.ask() };
+        match self.answered.swap(0, Ordering::AcqRel) {
+            0 => self.still_waiting(asked.elapsed(), &metrics.polls),
+            answered => {
+                self.asked = None;
+                self.record(Duration::from_micros(answered - 1), metrics);
+            }
+        }
+    }
+
+    fn ask(&mut self) {
         let asked = Instant::now();
-        let (to, number) = (Arc::clone(&answered), sequence);
-        let watcher = std::thread::current();
-        runtime.spawn(async move {
-            to.store(number, Ordering::Release);
-            watcher.unpark();
+        (self.asked, self.hint, self.is_alarmed) = (Some(asked), None, false);
+        let answered = Arc::clone(&self.answered);
+        self.handle.spawn(async move {
+            let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX - 1);
+            answered.store(micros + 1, Ordering::Release);
         });
-        while answered.load(Ordering::Acquire) < sequence && !stop.load(Ordering::Relaxed) {
-            std::thread::park_timeout(STALL_WARNED);
+    }
+
+    fn still_waiting(&mut self, stall: Duration, polls: &Polls) {
+        if stall >= STALL_WARNED && self.hint.is_none() {
+            self.hint = polls.longest().filter(|poll| poll.lasts() >= STALL_WARNED / 2).map(|poll| poll.name);
         }
-        let stall = asked.elapsed();
-        metrics.event_loop_stall_seconds.observe(stall.as_secs_f64());
-        if stall > longest {
-            longest = stall;
-            metrics.event_loop_stall_max_seconds.set(longest.as_secs_f64());
+        if stall >= STALL_ALARMED && !self.is_alarmed {
+            self.is_alarmed = true;
+            tracing::error!(runtime = self.runtime, task = self.hint, "the event loop does not answer");
         }
-        if stall > STALL_WARNED {
-            tracing::warn!(
-                stall_ms = u64::try_from(stall.as_millis()).unwrap_or(u64::MAX),
-                uptime_s = started.elapsed().as_secs(),
-                "the event loop stalled"
-            );
+    }
+
+    fn record(&self, stall: Duration, metrics: &Metrics) {
+        let label = RuntimeLabel { runtime: self.runtime };
+        metrics.event_loop_stall_seconds.get_or_create_owned(&label).observe(stall.as_secs_f64());
+        if stall.as_secs_f64() > metrics.event_loop_stall_max_seconds.get() {
+            metrics.event_loop_stall_max_seconds.set(stall.as_secs_f64());
         }
-        std::thread::sleep(HEARTBEAT_INTERVAL);
+        if stall >= STALL_WARNED {
+            // Without a task that was at it all the time, the machine had no processor to spare.
+            let stall_ms = u64::try_from(stall.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(runtime = self.runtime, stall_ms, task = self.hint, "the event loop stalled");
+        }
+    }
+}
+
+/// Tells once of a poll that takes too long: it may block one thread while others still answer heartbeats.
+fn tell_of_blocked(polls: &Polls, told: &mut Option<Poll>) {
+    let Some(poll) = polls.longest().filter(|poll| poll.lasts() >= STALL_WARNED) else { return };
+    if *told != Some(poll) {
+        *told = Some(poll);
+        tracing::warn!(
+            task = poll.name,
+            "a thread of the event loop has been at one thing for more than 50 ms"
+        );
     }
 }
 
@@ -81,18 +137,64 @@ fn watch(runtime: &tokio::runtime::Handle, metrics: &Metrics, stop: &AtomicBool)
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_blocked_loop_is_seen() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        let metrics = Metrics::new();
-        let watchdog = Watchdog::start(runtime.handle().clone(), Arc::clone(&metrics)).unwrap();
-        let blocked = runtime.spawn(async { std::thread::sleep(Duration::from_millis(120)) });
-        runtime.block_on(blocked).unwrap();
+    fn eventually(what: &str, is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(5);
-        while metrics.event_loop_stall_max_seconds.get() < 0.08 && Instant::now() < deadline {
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_blocked_loop_is_seen_and_the_other_is_not_blamed() {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (blocked, free) = (runtime(), runtime());
+        let metrics = Metrics::new();
+        let watched = vec![("blocked", blocked.handle().clone()), ("free", free.handle().clone())];
+        let watchdog = Watchdog::start(watched, Arc::clone(&metrics)).unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let polls = Arc::clone(&metrics);
+        let work = blocked.spawn(async move {
+            polls.polls.named("the culprit", async move { held.recv().is_err() }).await
+        });
+        eventually("what it is at shows", || {
+            metrics
+                .polls
+                .longest()
+                .is_some_and(|poll| poll.name == "the culprit" && poll.lasts() > 2 * STALL_WARNED)
+        });
+        drop(release);
+        assert!(blocked.block_on(work).unwrap());
+        eventually("its stall shows", || metrics.event_loop_stall_max_seconds.get() >= 0.08);
         drop(watchdog);
-        assert!(metrics.event_loop_stall_max_seconds.get() >= 0.08);
+        let text = metrics.render();
+        let heartbeats = |runtime: &str| {
+            let begin = format!("minilab_event_loop_stall_seconds_count{{runtime=\"{runtime}\"}} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&begin)).unwrap();
+            line.parse::<u32>().unwrap()
+        };
+        assert!(heartbeats("free") > heartbeats("blocked"), "{text}");
+    }
+
+    #[test]
+    fn the_hint_names_who_was_at_it() {
+        let polls = Polls::default();
+        let mut heart = Heart::new((
+            "main",
+            tokio::runtime::Builder::new_current_thread().build().unwrap().handle().clone(),
+        ));
+        heart.still_waiting(STALL_WARNED, &polls);
+        assert_eq!(heart.hint, None);
+        futures_util::FutureExt::now_or_never(polls.named("/v1/jobs", async {
+            let began = Instant::now();
+            while began.elapsed() < STALL_WARNED {
+                std::hint::spin_loop();
+            }
+            heart.still_waiting(STALL_WARNED, &polls);
+            let mut told = None;
+            tell_of_blocked(&polls, &mut told);
+            assert_eq!(told.map(|poll| poll.name), Some("/v1/jobs"));
+        }));
+        assert_eq!(heart.hint, Some("/v1/jobs"));
     }
 }

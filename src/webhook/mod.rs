@@ -3,6 +3,8 @@
 //! Owns signatures, the schedule of attempts and the deliverer. It changes deliveries only through `queue` and opens no connection but
 //! through `egress`; the body was fixed in the transaction that ended the job, and is sent as it is. Built and run by `app`.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod deliverer;
 mod message;
 pub mod receivers;

@@ -105,9 +105,10 @@ impl Run {
         } else {
             let given = assets::gather(&self.rooms, job).await?;
             let source = self.stored_source(job, inline_source)?;
-            Prepared { source, given, memory_bytes: job.memory_bytes }
+            let memory_bytes = self.memory_needed(job, &source, &given).await?;
+            Prepared { source, given, memory_bytes }
         };
-        let mut grant = Arc::new(match grant {
+        let mut grant = Arc::new(match grant.filter(|_| prepared.memory_bytes <= job.memory_bytes) {
             Some(grant) => grant,
             None => self.unless_stopped(self.rooms.memory.take(prepared.memory_bytes)).await?,
         });
@@ -119,6 +120,19 @@ impl Run {
             grant.shrink_to(made.outputs.iter().map(|(encoded, _)| encoded.bytes.len() as u64).sum());
         }
         self.store(job, made).await
+    }
+
+    /// What the job was planned for, or more: an asset of the settings may have become another with the last start.
+    async fn memory_needed(&self, job: &Job, source: &Source, given: &[Given]) -> Result<u64, WorkError> {
+        let is_own = |name: &String| job.assets.iter().any(|asset| asset.name == *name);
+        let is_of_settings = |input: &Input| matches!(input, Input::Named(name) if !is_own(name));
+        let is_older = job.created_at < self.rooms.started_at;
+        if !is_older || !job.spec.pipeline.inputs().any(|(_, input)| is_of_settings(input)) {
+            return Ok(job.memory_bytes);
+        }
+        let (inputs, asset_bytes) = (assets::look(&self.rooms, given).await?, assets::bytes(given));
+        let (_, planned) = fetch::look(&self.rooms, source, &job.spec, inputs, asset_bytes).await?;
+        Ok(planned.max(job.memory_bytes))
     }
 
     fn stored_source(&self, job: &Job, inline_source: Option<Bytes>) -> Result<Source, WorkError> {
@@ -316,7 +330,8 @@ impl Run {
             store: millis(self.store_time),
             ..self.control.timings()
         };
-        let mut attempt = Attempt { timings, ..Attempt::default() };
+        let has_run = self.control.time_left().is_some();
+        let mut attempt = Attempt { timings, has_run, ..Attempt::default() };
         let mut inline_outputs = Vec::new();
         let retry_outcome = |failure| {
             crate::queue::retry::outcome(job, failure, self.rooms.queue.clock().now(), rand::random())

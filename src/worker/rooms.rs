@@ -8,6 +8,7 @@ use super::heartbeat::HeldLeases;
 use super::memory::MemoryBudget;
 use super::pool::Pool;
 use crate::blob::{Blobs, SpoolFile, SpoolReader};
+use crate::clock::Timestamp;
 use crate::egress::Egress;
 use crate::pipeline::Assets;
 use crate::queue::Queue;
@@ -24,6 +25,8 @@ pub(super) struct Rooms {
     pub(super) leases: HeldLeases,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: Config,
+    /// What was submitted before was planned by an earlier process.
+    pub(super) started_at: Timestamp,
 }
 
 impl Rooms {

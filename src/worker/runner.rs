@@ -62,7 +62,19 @@ impl Runner {
         let runtime = tokio::runtime::Handle::current();
         let heartbeat = Heartbeat::start(queue.clone(), leases.clone(), config.lease_duration, runtime)?;
         let memory = MemoryBudget::new(config.memory_bytes_max, Arc::clone(&metrics));
-        let rooms = Arc::new(Rooms { queue, blobs, egress, assets, pool, memory, leases, metrics, config });
+        let started_at = queue.clock().now();
+        let rooms = Arc::new(Rooms {
+            queue,
+            blobs,
+            egress,
+            assets,
+            pool,
+            memory,
+            leases,
+            metrics,
+            config,
+            started_at,
+        });
         Ok(Runner {
             rooms,
             load: Load::new(),
@@ -142,6 +154,9 @@ impl Runner {
             // The head of the line may need more than there is, since the limit was lowered after it was submitted: it runs alone.
             claimed = self.rooms.queue.claim(1, 0, u64::MAX).await;
         }
+        if matches!(&claimed, Ok(none) if none.is_empty()) && self.rooms.queue.has_retried_suspects() {
+            return self.claim_suspect().await;
+        }
         match claimed {
             Ok(claimed) => {
                 if self.trouble.is_over() {
@@ -202,7 +217,8 @@ impl Runner {
         self.begun.push((lease, Arc::downgrade(&control)));
         let rooms = Arc::clone(&self.rooms);
         self.attempts.spawn(async move {
-            attempt::run(rooms, claimed, grant, slot, control).await;
+            let metrics = Arc::clone(&rooms.metrics);
+            metrics.polls.named("attempt", attempt::run(rooms, claimed, grant, slot, control)).await;
         });
     }
 

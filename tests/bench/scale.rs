@@ -1,8 +1,9 @@
 //! Whether the embedded store's costs stay the same however many jobs it keeps: `cargo bench --bench scale [-- JOBS_MAX]`.
 //!
 //! Prints a table, asserts nothing: machines and their disks differ, the ratios count. The store is filled with ended jobs to 1,000, then
-//! ten times as many, up to `JOBS_MAX` (default 100,000). At each size it measures inserts per second and reads of one job per second with
-//! 32 callers, and how long a page of the list, a claim and a purge that finds nothing take.
+//! ten times as many, up to `JOBS_MAX` (default 100,000). At each size it measures with 32 callers how many inserts, reads of one job and whole
+//! lives (insert, claim, finish) a second it does, and how long a page of the list (by status, by tag, and from the middle), a claim that
+//! finds nothing, a purge that finds nothing, one that removes 200 jobs, and a look for leases that ran out take.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{StreamExt, TryStreamExt};
 use minilab::clock::{Clock, Timestamp};
-use minilab::job::{Job, JobId, JobSpec, Retention, SourceSpec, Status};
+use minilab::job::{Attempt, Job, JobId, JobSpec, Outcome, Render, Retention, SourceSpec, Status};
 use minilab::pipeline::Pipeline;
 use minilab::store::sqlite::{Options, SqliteStore};
-use minilab::store::{ClaimRequest, JobStore, ListFilter, NewJob, Result};
+use minilab::store::{ClaimRequest, Finish, JobStore, ListFilter, NewJob, Reap, Result};
 
 const CALLERS: usize = 32;
 const PHASE: Duration = Duration::from_secs(2);
@@ -31,8 +32,18 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
 async fn table(store: &Arc<SqliteStore>, most: usize) -> Result<()> {
     println!(
-        "{:>9} {:>10} {:>10} {:>10} {:>10} {:>10}",
-        "jobs", "inserts/s", "reads/s", "list", "claim", "purge"
+        "{:>8} {:>9} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>9}",
+        "jobs",
+        "inserts/s",
+        "reads/s",
+        "lives/s",
+        "status",
+        "tag",
+        "middle",
+        "claim",
+        "purge",
+        "purge 200",
+        "reap"
     );
     let (mut kept, mut size) = (Vec::new(), 1000);
     while size <= most {
@@ -47,15 +58,59 @@ async fn table(store: &Arc<SqliteStore>, most: usize) -> Result<()> {
             store.get(id).await.map(drop)
         })
         .await?;
+        let lives = rate(|_| live(store)).await?;
         let now = Clock::System.now();
-        let filter = ListFilter { status: Some(Status::Succeeded), limit: 51, ..ListFilter::default() };
-        let list = time(|| async { store.list(filter.clone()).await.map(drop) }).await?;
+        let page = ListFilter { limit: 51, ..ListFilter::default() };
+        let by_status = ListFilter { status: Some(Status::Succeeded), ..page.clone() };
+        let by_tag = ListFilter { tag: Some("bench".to_owned()), ..page.clone() };
+        let middle = ListFilter { before: Some(kept[kept.len() / 2]), ..by_tag.clone() };
+        let list = |filter: ListFilter| async move {
+            time(|| async { store.list(filter.clone()).await.map(drop) }).await
+        };
+        let (status, tag, middle) = (list(by_status).await?, list(by_tag).await?, list(middle).await?);
         let claim = time(|| async { store.claim(request(), now).await.map(drop) }).await?;
         let purge = time(|| async { store.purge(Retention::default(), 200, now).await.map(drop) }).await?;
-        println!("{size:>9} {inserts:>10.0} {reads:>10.0} {list:>10.1?} {claim:>10.1?} {purge:>10.1?}");
+        let purge_200 = purge_of_200(store, now).await?;
+        let render: Render = Arc::new(|_, _, _| bytes::Bytes::new());
+        let reap = time(|| async {
+            store.reap(Reap::Expired, Retention::default(), render.clone(), now).await.map(drop)
+        });
+        let reap = reap.await?;
+        println!(
+            "{size:>8} {inserts:>9.0} {reads:>9.0} {lives:>8.0} {status:>9.1?} {tag:>9.1?} {middle:>9.1?} {claim:>9.1?} {purge:>9.1?} {purge_200:>10.1?} {reap:>9.1?}"
+        );
         size *= 10;
     }
     Ok(())
+}
+
+/// A job from submit to success.
+async fn live(store: &Arc<SqliteStore>) -> Result<()> {
+    let mut new = ended_job();
+    new.job.status = Status::Queued;
+    new.job.expires_at = None;
+    store.insert(new).await?;
+    let now = Clock::System.now();
+    for claimed in store.claim(ClaimRequest { ready_max: 1, fetch_max: 1, ..request() }, now).await? {
+        let outcome = Outcome::Succeeded(Vec::new());
+        let finish =
+            Finish { lease: claimed.lease, outcome, attempt: Attempt::default(), inline_outputs: Vec::new() };
+        store.finish(finish, Retention::default(), Arc::new(|_, _, _| bytes::Bytes::new()), now).await?;
+    }
+    Ok(())
+}
+
+/// How long it takes to remove 200 jobs that have expired.
+async fn purge_of_200(store: &Arc<SqliteStore>, now: Timestamp) -> Result<Duration> {
+    let expired = (0..200).map(|_| {
+        let mut new = ended_job();
+        new.job.expires_at = Some(now.minus(Duration::from_secs(1)));
+        new
+    });
+    each(expired.collect(), |new| async move { store.insert(new).await.map(drop) }).await?;
+    let began = Instant::now();
+    store.purge(Retention::default(), 200, now).await?;
+    Ok(began.elapsed())
 }
 
 async fn each<T, F: Future<Output = Result<()>>>(items: Vec<T>, work: impl Fn(T) -> F) -> Result<()> {

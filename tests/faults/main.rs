@@ -1,5 +1,6 @@
 //! Disks that fail under the real binary: `strace` makes the k-th fsync or write of every thread fail, and whatever was acknowledged must be
-//! there after a restart. Needs `strace` and the right to trace (`.ci/run` installs it); without them it says so and checks nothing.
+//! there after a restart. Needs `strace` and the right to trace (`.ci/run` installs it). Without them it says so and checks nothing, unless
+//! `TEST_STRACE=required`, which makes that a failure.
 //!
 //! `TEST_FAULTS` says how many faults of each kind (default 4).
 
@@ -98,6 +99,11 @@ impl Server {
 fn can_trace(test: &str) -> bool {
     let tried = Command::new("strace").args(["-f", "-qq", "-o", "/dev/null", "true"]).output();
     let is_able = matches!(tried, Ok(output) if output.status.success());
+    let is_required = std::env::var("TEST_STRACE").is_ok_and(|needed| needed == "required");
+    assert!(
+        is_able || !is_required,
+        "{test}: strace is not installed or may not trace here, and is required"
+    );
     if !is_able {
         eprintln!("{test}: not checked, because strace is not installed or may not trace here");
     }
@@ -182,7 +188,7 @@ fn a_full_disk_refuses_and_the_server_recovers_by_itself() {
     if !can_trace("a_full_disk_refuses_and_the_server_recovers_by_itself") {
         return;
     }
-    let (mut acknowledged_in_all, mut refused_in_all) = (0, 0);
+    let (mut acknowledged_in_all, mut refused_in_all, mut starts_refused) = (0, 0, 0);
     let mut slowest = Duration::ZERO;
     for nth in 0..faults() {
         let directory = tempfile::tempdir().unwrap();
@@ -196,6 +202,7 @@ fn a_full_disk_refuses_and_the_server_recovers_by_itself() {
             Start::Listening(server) => server,
             Start::Refused(complaint) => {
                 assert!(complaint.contains("minilab: "), "no sentence: {complaint}");
+                starts_refused += 1;
                 check(&data, &[]);
                 continue;
             }
@@ -228,8 +235,10 @@ fn a_full_disk_refuses_and_the_server_recovers_by_itself() {
         acknowledged_in_all += acknowledged.len();
     }
     println!(
-        "{} full disks: {acknowledged_in_all} jobs acknowledged, 0 lost; {refused_in_all} submits refused; slowest recovery {slowest:?}",
+        "{} full disks: {acknowledged_in_all} jobs acknowledged, 0 lost; {refused_in_all} submits and {starts_refused} starts refused; \
+         slowest recovery {slowest:?}",
         faults()
     );
+    assert!(refused_in_all > 0, "no write has failed while the server was running");
     assert!(slowest < RECOVERY, "{slowest:?}");
 }

@@ -1,21 +1,24 @@
 //! Stores that fail: for every kind of call and every n, the n-th one goes wrong. What was acknowledged comes to a good end, what was
 //! refused is not there.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{StreamExt, TryStreamExt};
 use minilab::blob::{BlobKey, Blobs};
-use minilab::clock::Timestamp;
-use minilab::job::{Job, JobId, Status};
-use minilab::queue::{InlineKey, Submitted};
+use minilab::clock::{Clock, Timestamp};
+use minilab::job::{Job, JobId, JobSpec, SourceInfo, SourceSpec, Status};
+use minilab::queue::{Config, InlineKey, Lookup, Queue, SourceBytes, Submission, Submitted};
 use minilab::store::JobStore;
 use minilab::store::memory::MemoryStore;
+use minilab::telemetry::Metrics;
 
 use crate::support::faults::{Answered, FaultyObjects, How, MeddledStore, Meddling};
 use crate::support::images;
-use crate::support::lab::Lab;
+use crate::support::jobs;
+use crate::support::lab::{self, Lab};
 use crate::support::receiver::Receiver;
 
 /// Scenarios at the same time: most of their time is spent waiting.
@@ -102,7 +105,10 @@ impl Run {
                 }
             };
             let is_known = match &key {
-                BlobKey::Source(_) | BlobKey::Asset { .. } => true,
+                BlobKey::Source(_) => job.source.as_ref().is_none_or(|source| !source.inline),
+                BlobKey::Asset { name, .. } => {
+                    job.assets.iter().any(|asset| !asset.inline && asset.name == *name)
+                }
                 BlobKey::Output { attempt, .. } => {
                     job.outputs.iter().any(|output| output.attempt == *attempt)
                 }
@@ -157,6 +163,136 @@ async fn a_store_that_fails_once_loses_nothing() {
         assert!(struck.contains(&(kind, true)), "no call of {kind} was made to fail");
     }
     println!("{} faults", struck.iter().filter(|(_, struck)| *struck).count());
+}
+
+/// Asks until it is answered; a caller of the API does the same.
+async fn until_answered<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(ask: impl Fn() -> F) -> T {
+    for _ in 0..3 {
+        if let Ok(answer) = ask().await {
+            return answer;
+        }
+    }
+    panic!("a store that fails once fails always");
+}
+
+/// An image to be fetched, as often as anybody asks.
+fn image_server() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/a.png", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, image) = (stream.unwrap(), images::small());
+            let _request = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", image.len());
+            let _sent = std::io::Write::write_all(&mut stream, &[head.as_bytes(), &image].concat());
+        }
+    });
+    url
+}
+
+/// What people ask for, with one call going wrong: cancel, retry, delete, expiry, a source to fetch. Whether that call was made.
+async fn changes_with_failing_store(kind: &'static str, nth: u32, how: How, image: &str) -> bool {
+    let inner = Arc::new(MemoryStore::new());
+    let store = MeddledStore::new(Arc::clone(&inner) as _, Meddling::Fail(kind, nth, how));
+    let directory = tempfile::tempdir().unwrap();
+    let lab = Lab::start(Arc::clone(&store) as _, Blobs::open(directory.path()).unwrap()).await.unwrap();
+    let enter = async |spec: JobSpec| {
+        let id = JobId::new();
+        let is_upload = spec.source == SourceSpec::Upload;
+        let submission = Submission {
+            id,
+            spec,
+            source: is_upload.then(|| {
+                let image = images::small();
+                let header =
+                    minilab::pipeline::probe(std::io::Cursor::new(&image), &Default::default()).unwrap();
+                let digest = <sha2::Sha256 as sha2::Digest>::digest(&image).into();
+                let info = SourceInfo::new(&header, image.len() as u64, digest, true);
+                (info, SourceBytes::Inline(image.into()))
+            }),
+            assets: Vec::new(),
+            memory_bytes: u64::from(is_upload) << 20,
+            warnings: Vec::new(),
+            trace_parent: None,
+            idempotency_key: None,
+        };
+        lab.queue.submit(submission).await.unwrap();
+        id
+    };
+    let outputs = serde_json::json!({"outputs": [{"name": "output", "format": "png"}]});
+    let spec = || JobSpec { pipeline: serde_json::from_value(outputs.clone()).unwrap(), ..jobs::spec() };
+    let later = Some(lab.queue.clock().now().plus(Duration::from_secs(3600)));
+    let cancelled = enter(JobSpec { run_at: later, ..spec() }).await;
+    let deleted = enter(JobSpec { run_at: later, ..spec() }).await;
+    let expired = enter(JobSpec { expires_in: Some(Duration::from_millis(1)), ..spec() }).await;
+    let source = SourceSpec::Url { url: image.to_owned(), headers: Vec::new() };
+    let fetched = enter(JobSpec { source, ..spec() }).await;
+    until_answered(|| lab.queue.cancel(cancelled)).await;
+    assert_eq!(lab.settled(cancelled).await.status, Status::Cancelled);
+    until_answered(|| lab.queue.retry(cancelled)).await;
+    assert_eq!(
+        lab.settled(cancelled).await.status,
+        Status::Succeeded,
+        "it runs as soon as somebody asks again"
+    );
+    until_answered(|| lab.queue.delete(deleted)).await;
+    assert!(matches!(lab.queue.get(deleted).await.unwrap(), Lookup::Gone(_)));
+    // Housekeeping may be faster than this test.
+    lab.queue.wait_terminal(expired, Duration::from_secs(30)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    until_answered(|| lab.queue.purge()).await;
+    assert!(matches!(lab.queue.get(expired).await.unwrap(), Lookup::Gone(_)));
+    let fetched = lab.settled(fetched).await;
+    assert_eq!(fetched.status, Status::Succeeded, "{:?}", fetched.error);
+    assert_eq!(inner.counts().await.unwrap().jobs, [0, 0, 2, 0, 0]);
+    store.struck.load(Ordering::SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_people_ask_for_happens_once_though_the_store_fails() {
+    const KINDS: [&str; 5] = ["cancel", "retry", "delete", "purge", "set_source"];
+    let image = image_server();
+    let hows = [How::Refused, How::Full, How::AnswerLost];
+    let cases = KINDS.into_iter().flat_map(|kind| hows.map(|how| (kind, how)));
+    let image = &image;
+    let struck: Vec<(&str, bool)> = futures_util::stream::iter(cases)
+        .map(|(kind, how)| async move { (kind, changes_with_failing_store(kind, 1, how, image).await) })
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    assert!(struck.iter().all(|(_, struck)| *struck), "{struck:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn suspects_are_handed_out_in_the_end() {
+    for how in [How::Refused, How::Full] {
+        let inner = Arc::new(MemoryStore::new());
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let dead = Queue::open(
+            Arc::clone(&inner) as _,
+            blobs.clone(),
+            Config::default(),
+            Clock::System,
+            Metrics::new(),
+        );
+        let dead = dead.await.unwrap();
+        let pipeline = || serde_json::json!({"outputs": [{"name": "output", "format": "png"}]});
+        let ids = [JobId::new(), JobId::new()];
+        for id in ids {
+            lab::submit(&dead, &blobs, id, &images::small(), pipeline(), "").await.unwrap();
+        }
+        assert_eq!(dead.claim(9, 0, u64::MAX).await.unwrap().len(), 2);
+        drop(dead);
+        let store = MeddledStore::new(Arc::clone(&inner) as _, Meddling::Fail("claim_suspect", 1, how));
+        let lab = Lab::start(Arc::clone(&store) as _, blobs).await.unwrap();
+        for id in ids {
+            let job = lab.settled(id).await;
+            assert_eq!((job.status, job.suspicion), (Status::Succeeded, None));
+        }
+        assert!(store.struck.load(Ordering::SeqCst));
+    }
 }
 
 /// The same with the bytes: whether the failing call was made.

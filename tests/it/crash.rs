@@ -82,14 +82,14 @@ async fn kill_9_loses_no_acknowledged_job_and_no_webhook() {
         .collect();
     let mut slowest_start = server.started_in;
     for kill in 0..kills {
+        // Every other server has acknowledged something before it dies, however slow the machine is.
+        let told = || promises.acknowledged.lock().unwrap().len();
+        let (before, began) = (told(), std::time::Instant::now());
+        while kill % 2 == 0 && told() == before && began.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         // The moments are spread over what a job goes through; they need not be the same in every run.
         tokio::time::sleep(Duration::from_millis(150 + (kill as u64 * 7919) % 400)).await;
-        // Whoever dies alone three times running is failed as the culprit. The newest job runs when all suspects have cleared themselves.
-        let newest = promises.acknowledged.lock().unwrap().last().map(|(id, _)| id.clone());
-        if let (1, Some(newest)) = (kill % 2, newest) {
-            let client = Client::new(&server.url).unwrap();
-            client.wait(&newest, Some(Duration::from_secs(30)), |_| {}).await.unwrap();
-        }
         server.kill();
         server = ServerProcess::start(directory.path(), &[]);
         slowest_start = slowest_start.max(server.started_in);
@@ -100,7 +100,7 @@ async fn kill_9_loses_no_acknowledged_job_and_no_webhook() {
         client.await.unwrap();
     }
     let acknowledged = promises.acknowledged.lock().unwrap().clone();
-    assert!(acknowledged.len() > kills, "only {} jobs were acknowledged", acknowledged.len());
+    assert!(acknowledged.len() > kills / 2, "only {} jobs were acknowledged", acknowledged.len());
     let outputs = check_jobs(&server.url, &acknowledged).await;
     assert_eq!(outputs.len(), pictures.len());
     let wanted: HashSet<String> = acknowledged.iter().map(|(id, _)| id.clone()).collect();

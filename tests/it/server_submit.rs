@@ -393,3 +393,41 @@ fn mistakes_are_told_where_and_as_what_they_were_made() {
     assert_eq!(pointer, "/outputs");
     assert!(detail.contains("not 21"), "{detail}");
 }
+
+#[test]
+fn what_is_said_twice_or_leaves_nothing_is_refused_and_free_names_are_found() {
+    let server = TestServer::start();
+    let dry = |spec: &str| {
+        let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        let mut body = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"job\"\r\n\r\n{spec}\r\n--{BOUNDARY}\r\n"
+        )
+        .into_bytes();
+        body.extend_from_slice(b"Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n");
+        body.extend_from_slice(&small());
+        body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+        server.request("POST", "/v1/jobs?dry_run=true", &[("content-type", &content_type)], &body)
+    };
+    let twice = dry(r#"{"outputs":[{"format":"png"}],"outputs":[{"format":"webp"}]}"#);
+    assert_eq!((twice.status, twice.code().as_str()), (400, "invalid_json"));
+    assert!(
+        twice.json()["detail"].as_str().unwrap().contains("\"outputs\" is given twice"),
+        "{}",
+        twice.json()
+    );
+    let nothing = dry(r#"{"operations":[{"op":"crop","width":"0%","height":"50%"}],"outputs":[{}]}"#);
+    assert_eq!((nothing.status, nothing.code().as_str()), (422, "invalid_spec"));
+    assert_eq!(nothing.json()["errors"][0]["pointer"], "/operations/0/width");
+    let edge = dry(
+        r#"{"operations":[{"op":"crop","left":"0%","top":0,"width":"50%","height":"0.5%"}],"outputs":[{}]}"#,
+    );
+    assert_eq!(edge.status, 200, "{}", edge.json());
+    let named = dry(r#"{"outputs":[{},{"name":"output"},{"name":"output-4"},{}]}"#);
+    let names: Vec<String> = named.json()["outputs"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{}", named.json()))
+        .iter()
+        .map(|output| output["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["output-5", "output", "output-4", "output-6"]);
+}

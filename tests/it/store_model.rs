@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Code, Delivery, DeliveryId, DeliveryRecord, DeliveryStatus, Event, Failure, Job, JobId, JobSpec, KeyId,
-    Lease, Outcome, Retention, Status, WebhookSpec,
+    Attempt, Code, Delivery, DeliveryId, DeliveryRecord, DeliveryStatus, Event, Failure, Job, JobId, JobSpec,
+    KeyId, Lease, Loss, Outcome, Retention, Status, WebhookSpec,
 };
 use minilab::store::memory::MemoryStore;
 use minilab::store::sqlite::SqliteStore;
 use minilab::store::{
-    ClaimRequest, DeadLetters, DeliveryRequest, Found, IdempotencyKey, InlineKey, Inserted, JobStore,
+    ClaimRequest, DeadLetters, DeliveryRequest, Finish, Found, IdempotencyKey, InlineKey, Inserted, JobStore,
     ListFilter, NewJob, Reap, Redelivered, Removed, Retried,
 };
 use proptest::prelude::*;
@@ -294,7 +294,9 @@ impl Pair {
                 both!(self, store => store.extend(leases.clone(), seconds, now), same);
             }
             Verb::Reap { boot } => {
-                let which = boot.map_or(Reap::Expired, |worker| Reap::OthersThan(Uuid::from_u128(worker)));
+                let loss = if now.as_millis() % 3 == 0 { Loss::Lease } else { Loss::Process };
+                let which =
+                    boot.map_or(Reap::Expired, |worker| Reap::OthersThan(Uuid::from_u128(worker), loss));
                 both!(self, store => store.reap(which, retention(), render(), now), same);
             }
             Verb::Purge { limit } => {
@@ -374,6 +376,8 @@ impl Pair {
                     _ if delay == 0 => ending(lease, Outcome::Cancelled),
                     _ => ending(lease, Outcome::Released),
                 };
+                let attempt = Attempt { has_run: pick % 2 == 0, ..finish.attempt };
+                let finish = Finish { attempt, ..finish };
                 both!(self, store => store.finish(finish.clone(), retention(), render(), now), same);
             }
             _ => {}

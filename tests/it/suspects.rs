@@ -1,5 +1,6 @@
-//! Who took the process down? Jobs that were running when it died run alone, one at a time, until they have cleared themselves or died
-//! alone for the third time. First as a model of a thousand deaths over the real queue, then with the real binary.
+//! Who took the process down? Jobs that were running when it crashed run alone, one at a time, until they have cleared themselves or died
+//! alone for the third time; a kill from outside makes no suspects. First as a model of a thousand deaths over the real queue, then with
+//! the real runner and the real binary.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,13 +10,15 @@ use std::time::{Duration, Instant};
 use minilab::blob::Blobs;
 use minilab::client::{Client, Submission};
 use minilab::clock::Clock;
-use minilab::job::{Attempt, Code, JobId, Outcome, Status};
-use minilab::queue::{self, Claimed, Finish, Lookup, Queue, SourceBytes};
+use minilab::job::{Attempt, Code, JobId, Loss, Outcome, Status};
+use minilab::queue::{self, Claimed, Finish, ListFilter, Lookup, Queue, SourceBytes};
+use minilab::store::JobStore;
 use minilab::store::memory::MemoryStore;
 use minilab::telemetry::Metrics;
 
 use crate::support::images;
 use crate::support::jobs::{self, source};
+use crate::support::lab::{self, Lab};
 use crate::support::process::ServerProcess;
 
 /// Threads of the modelled worker.
@@ -29,9 +32,13 @@ struct Life {
 
 impl Life {
     async fn begin(store: &Arc<MemoryStore>, directory: &Path) -> Life {
+        Life::begin_after(Loss::Process, store, directory).await
+    }
+
+    async fn begin_after(loss: Loss, store: &Arc<MemoryStore>, directory: &Path) -> Life {
         let blobs = Blobs::open(directory).unwrap();
-        let config = queue::Config::default();
-        let queue = Queue::open(Arc::clone(store) as _, blobs, config, Clock::System, Metrics::new());
+        let (config, store) = (queue::Config::default(), Arc::clone(store) as _);
+        let queue = Queue::open_after(loss, store, blobs, config, Clock::System, Metrics::new());
         Life { queue: queue.await.unwrap(), under_way: Vec::new() }
     }
 
@@ -88,18 +95,17 @@ fn dice(mut state: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-#[tokio::test]
-async fn a_thousand_kills_fail_no_innocent_job() {
+/// A thousand processes end in the middle of what they do, after at least so many attempts each; then one lives.
+async fn a_thousand_deaths(loss: Loss, ended_min: usize) {
     let (store, directory) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
     let mut roll = dice(7);
     let mut jobs = Vec::new();
     for _ in 0..1000 {
-        let mut life = Life::begin(&store, directory.path()).await;
+        let mut life = Life::begin_after(loss, &store, directory.path()).await;
         for _ in 0..roll(4) {
             jobs.push(life.submit().await);
         }
-        // Every life gets something done; the kill comes in the middle of whatever follows.
-        for _ in 0..=roll(5) {
+        for _ in 0..ended_min + roll(5) {
             life.claim().await;
             if !life.under_way.is_empty() {
                 life.finish(roll(WORKERS)).await;
@@ -107,7 +113,7 @@ async fn a_thousand_kills_fail_no_innocent_job() {
         }
         life.claim().await;
     }
-    let mut life = Life::begin(&store, directory.path()).await;
+    let mut life = Life::begin_after(loss, &store, directory.path()).await;
     loop {
         life.claim().await;
         if life.under_way.is_empty() {
@@ -119,6 +125,16 @@ async fn a_thousand_kills_fail_no_innocent_job() {
     for id in jobs {
         assert_eq!(life.status(id).await, (Status::Succeeded, None));
     }
+}
+
+#[tokio::test]
+async fn a_thousand_kills_fail_no_innocent_job() {
+    a_thousand_deaths(Loss::Lease, 0).await;
+}
+
+#[tokio::test]
+async fn a_thousand_crashes_fail_no_job_that_gets_something_done_in_between() {
+    a_thousand_deaths(Loss::Process, 1).await;
 }
 
 #[tokio::test]
@@ -169,18 +185,22 @@ async fn wait_for_attempt(client: &Client, id: &str, number: u32) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_is_running_whenever_the_server_dies_fails_and_the_others_do_not() {
-    let directory = tempfile::tempdir().unwrap();
-    // Long enough to be met in the middle: twenty lossless pictures.
+/// Long enough to be met in the middle: twenty lossless pictures.
+fn long() -> Submission {
     let outputs: Vec<_> = (0..20)
         .map(|number| serde_json::json!({"name": format!("o{number}"), "format": "webp", "lossless": true}))
         .collect();
-    let long = images::picture(image::ImageFormat::Png, 1600, 1200, 3);
-    let long = Submission::bytes(long).spec(serde_json::json!({"outputs": outputs}));
-    let mut server = ServerProcess::start(directory.path(), &["--workers", "2", "--isolation", "thread"]);
+    let picture = images::picture(image::ImageFormat::Png, 1600, 1200, 3);
+    Submission::bytes(picture).spec(serde_json::json!({"outputs": outputs}))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_running_whenever_the_server_crashes_fails_and_the_others_do_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["--workers", "2", "--isolation", "thread"];
+    let mut server = ServerProcess::start(directory.path(), &arguments);
     let client = Client::new(&server.url).unwrap();
-    let culprit = client.submit(&long).await.unwrap().id;
+    let culprit = client.submit(&long()).await.unwrap().id;
     wait_for_attempt(&client, &culprit, 1).await;
     let mut healthy = Vec::new();
     for seed in 0..50 {
@@ -188,20 +208,103 @@ async fn a_job_that_is_running_whenever_the_server_dies_fails_and_the_others_do_
         let submission = Submission::bytes(small).query("width", "20");
         healthy.push(client.submit(&submission).await.unwrap().id);
     }
-    for attempt in 1..=4 {
+    // A kill in between proves nothing against anybody.
+    for (attempt, is_crash) in (1..).zip([true, true, false, true, false, true]) {
         let client = Client::new(&server.url).unwrap();
         wait_for_attempt(&client, &culprit, attempt).await;
-        server.kill();
-        server = ServerProcess::start(directory.path(), &["--workers", "2", "--isolation", "thread"]);
+        if is_crash {
+            server.crash()
+        } else {
+            server.kill()
+        }
+        server = ServerProcess::start(directory.path(), &arguments);
     }
     let client = Client::new(&server.url).unwrap();
     let job = client.get(&culprit).await.unwrap();
     let error = job.error.expect("it has failed");
     assert_eq!((job.status, error.code.as_str(), error.retryable), (Status::Failed, "crashed", false));
     let ends: Vec<_> = job.attempts.iter().map(|attempt| attempt.status.as_str()).collect();
-    assert_eq!(ends, ["died"; 4]);
+    assert_eq!(ends, ["died", "died", "lost", "died", "lost", "died"]);
     for id in healthy {
         let job = client.wait(&id, Some(Duration::from_secs(30)), |_| {}).await.unwrap();
         assert_eq!(job.status, Status::Succeeded, "{:?}", job.error);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_is_running_whenever_somebody_kills_the_server_succeeds_in_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = ServerProcess::start(directory.path(), &["--workers", "2"]);
+    let id = Client::new(&server.url).unwrap().submit(&long()).await.unwrap().id;
+    for attempt in 1..=8 {
+        wait_for_attempt(&Client::new(&server.url).unwrap(), &id, attempt).await;
+        server.kill();
+        server = ServerProcess::start(directory.path(), &["--workers", "2"]);
+    }
+    let client = Client::new(&server.url).unwrap();
+    let job = client.wait(&id, Some(Duration::from_secs(60)), |_| {}).await.unwrap();
+    assert_eq!(job.status, Status::Succeeded, "{:?}", job.error);
+}
+
+/// What is running and what waits, as the store has it.
+async fn by_status(store: &MemoryStore, status: Status) -> Vec<JobId> {
+    let filter = ListFilter { status: Some(status), limit: 99, ..ListFilter::default() };
+    store.list(filter).await.unwrap().iter().map(|job| job.id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_runner_runs_nothing_beside_a_suspect() {
+    let (store, directory) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+    let blobs = Blobs::open(directory.path()).unwrap();
+    let image = images::picture(image::ImageFormat::Png, 900, 700, 3);
+    let pipeline = || serde_json::json!({"outputs": [{"name": "o", "format": "webp", "lossless": true}]});
+    let life = Life::begin(&store, directory.path()).await;
+    let enter = async |queue: &Queue, count: usize| {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let id = JobId::new();
+            lab::submit(queue, &blobs, id, &image, pipeline(), "").await.unwrap();
+            ids.push(id);
+        }
+        ids
+    };
+    let suspects = enter(&life.queue, 3).await;
+    assert_eq!(life.queue.claim(9, 0, u64::MAX).await.unwrap().len(), 3);
+    drop(life);
+    let lab = Lab::start(Arc::clone(&store) as _, blobs.clone()).await.unwrap();
+    enter(&lab.queue, 6).await;
+    let began = Instant::now();
+    let mut seen_suspect = 0;
+    loop {
+        let running = by_status(&store, Status::Running).await;
+        if running.iter().any(|id| suspects.contains(id)) {
+            assert_eq!(running.len(), 1, "somebody runs beside a suspect");
+            seen_suspect += 1;
+        }
+        if by_status(&store, Status::Succeeded).await.len() == 9 {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60));
+        tokio::task::yield_now().await;
+    }
+    assert!(seen_suspect > 0, "no suspect was seen");
+}
+
+#[tokio::test]
+async fn a_retried_suspect_waits_for_everybody_else() {
+    let (store, directory) = (Arc::new(MemoryStore::new()), tempfile::tempdir().unwrap());
+    let mut life = Life::begin(&store, directory.path()).await;
+    let culprit = life.submit().await;
+    life.claim().await;
+    life = Life::begin(&store, directory.path()).await;
+    life.queue.cancel(culprit).await.unwrap();
+    assert!(!life.queue.has_suspects());
+    life.queue.retry(culprit).await.unwrap();
+    assert!(!life.queue.has_suspects() && life.queue.has_retried_suspects());
+    // Whoever starts next knows it, too.
+    let life = Life::begin(&store, directory.path()).await;
+    assert!(!life.queue.has_suspects() && life.queue.has_retried_suspects());
+    let healthy = life.submit().await;
+    let claimed = life.queue.claim(9, 9, u64::MAX).await.unwrap();
+    assert_eq!(claimed.iter().map(|claimed| claimed.job.id).collect::<Vec<_>>(), [healthy]);
 }

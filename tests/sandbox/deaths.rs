@@ -118,7 +118,7 @@ pub(crate) fn the_servers_death_makes_no_suspects() {
         let ends: Vec<String> = job.attempts.iter().map(|attempt| attempt.status.clone()).collect();
         assert_eq!(
             (job.status.name(), ends),
-            ("cancelled", ["died", "died", "died", "died", "cancelled"].map(str::to_owned).to_vec())
+            ("cancelled", ["lost", "lost", "lost", "lost", "cancelled"].map(str::to_owned).to_vec())
         );
     });
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns what an operator sees of it: the first lines, logs, signals, the exit code. Building and running the rooms is `app`'s.
 
+mod crash;
 mod flags;
 mod logging;
 mod signals;
@@ -38,6 +39,10 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         let (stop, hurry) = signals::both().context("cannot catch signals")?;
         let app = App::start(loaded.settings).await?;
+        match app.crash_mark() {
+            Ok(file) => crash::mark_into(file),
+            Err(error) => tracing::warn!(%error, "a crash of this process can't be told from a kill"),
+        }
         let reloads =
             signals::at_each_hangup(reload(sources, app.reloader())).context("cannot catch signals")?;
         tokio::spawn(reloads);

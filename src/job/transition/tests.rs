@@ -227,7 +227,7 @@ fn a_bystander_clears_itself_and_a_culprit_is_found_at_the_third_death_alone() {
     let retention = Retention::default();
     let mut job = running();
     job.reap(Loss::Process, &retention, LATER);
-    assert_eq!(job.suspicion, Some(Suspicion { deaths: 0, is_alone: false }), "it was not alone");
+    assert_eq!(job.suspicion, Some(Suspicion::default()), "it was not alone");
     let die = |job: &mut Job, is_alone: bool| {
         job.claim_suspect(is_alone, LATER);
         job.reap(Loss::Process, &retention, LATER);
@@ -241,17 +241,27 @@ fn a_bystander_clears_itself_and_a_culprit_is_found_at_the_third_death_alone() {
     assert_eq!((job.status, job.suspicion.unwrap().deaths), (Status::Queued, 2));
     let mut innocent = job.clone();
     innocent.claim_suspect(true, LATER);
-    let innocent = finished(innocent, Outcome::Retry(failure(), LATER));
+    let mut unseen = innocent.clone();
+    let attempt = Attempt { has_run: true, ..Attempt::default() };
+    innocent.finish(Outcome::Retry(failure(), LATER), attempt, &retention, LATER);
     assert_eq!((innocent.status, innocent.suspicion), (Status::Queued, None), "any end but a death clears");
+    unseen.finish(Outcome::Retry(failure(), LATER), Attempt::default(), &retention, LATER);
+    let two_deaths = Some(Suspicion { deaths: 2, ..Suspicion::default() });
+    assert_eq!(unseen.suspicion, two_deaths, "its image was never touched");
     let mut drained = job.clone();
     drained.claim_suspect(true, LATER);
     let drained = finished(drained, Outcome::Released);
-    assert_eq!(drained.suspicion, Some(Suspicion { deaths: 2, is_alone: false }), "a deploy changes nothing");
+    assert_eq!(drained.suspicion, two_deaths, "a deploy changes nothing");
+    let mut killed = job.clone();
+    killed.claim_suspect(true, LATER);
+    killed.reap(Loss::Lease, &retention, LATER);
+    assert_eq!(killed.suspicion, two_deaths, "neither does a kill from outside");
     die(&mut job, true);
     assert_eq!((job.status, job.error.as_ref().unwrap().code), (Status::Failed, Code::Crashed));
     assert_eq!(job.attempts_counted(), 1, "of its attempts the last one counts");
     assert!(job.retry(LATER));
-    assert_eq!(job.suspicion, Some(Suspicion::default()), "a culprit is tried alone again");
+    let retried = Suspicion { is_retried: true, ..Suspicion::default() };
+    assert_eq!(job.suspicion, Some(retried), "a culprit is tried alone again");
 }
 
 #[test]

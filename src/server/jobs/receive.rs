@@ -15,6 +15,7 @@ use super::super::spool::{Gathering, Received};
 use super::super::state::State;
 use super::super::upload::Upload;
 use super::inputs;
+use crate::api::document;
 use crate::api::query::{self, Query};
 use crate::api::spec::{self, Refusal, Rejected, Rules, SPEC_BYTES_MAX, Verdict};
 use crate::clock::Timestamp;
@@ -156,7 +157,7 @@ fn of_json(
     form: spec::Form,
     query_problems: Vec<crate::pipeline::Problem>,
 ) -> Result<JobSpec, ApiError> {
-    let document: Value = serde_json::from_slice(bytes).map_err(|error| unreadable(bytes, &error))?;
+    let document: Value = document::read(bytes).map_err(|error| unreadable(bytes, &error))?;
     let judged = with_rules(state, |rules| spec::read(&document, form, rules));
     match judged {
         Ok(spec) if query_problems.is_empty() => Ok(spec),

@@ -35,11 +35,12 @@ pub(super) fn line_query() -> String {
 pub(super) const NEXT_OWNER: &str = "SELECT owner FROM jobs INDEXED BY jobs_claimable \
      WHERE status = 'queued' AND due = 1 AND owner >= ?1 ORDER BY owner LIMIT 1";
 
-/// Jobs that have to run alone, oldest first.
+/// Due jobs that have to run alone, oldest first.
 pub(super) fn suspects_query() -> String {
     let columns = rows::COLUMNS;
     format!(
-        "SELECT {columns} FROM jobs INDEXED BY jobs_suspects WHERE status = 'queued' AND due = 3 ORDER BY id"
+        "SELECT {columns} FROM jobs INDEXED BY jobs_suspects \
+         WHERE status = 'queued' AND due = 3 AND run_at <= ?1 ORDER BY id"
     )
 }
 
@@ -188,7 +189,7 @@ pub(super) fn claim_suspect(
 ) -> Result<Option<Claimed>, Fault> {
     let deaths = |row: &Row| row.job.suspicion.map_or(0, |suspicion| suspicion.deaths);
     let mut worst: Option<Row> = None;
-    let damaged = rows::scan(tx.connection(), &suspects_query(), [], |row| {
+    let damaged = rows::scan(tx.connection(), &suspects_query(), [now.as_millis()], |row| {
         // They come oldest first.
         if worst.as_ref().is_none_or(|worst| deaths(&row) > deaths(worst)) {
             worst = Some(row);

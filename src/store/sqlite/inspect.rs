@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rusqlite::Connection;
 
+use super::ballast::Ballast;
 use super::lock::DirectoryLock;
 use super::{DATABASE_FILE, Options, reads, rows, schema};
 use crate::job::{Job, JobId};
@@ -86,6 +87,8 @@ impl Inspection {
     pub fn of_stopped(directory: &Path) -> Result<Inspection> {
         drop(Inspection::open(directory)?);
         let lock = DirectoryLock::take(directory)?;
+        // Opening writes, too: what a full disk does not keep a server from, it must not keep the doctor from.
+        drop(Ballast::dropped(directory));
         let file = directory.join(DATABASE_FILE);
         let connection = schema::open_writer(&file, Options::default().page_cache_bytes)?;
         Ok(Inspection { connection, _lock: Some(lock) })

@@ -73,7 +73,7 @@ pub(super) fn inline_bytes(
 /// The whole waiting line, in order.
 pub(super) fn waiting(connection: &Connection) -> Result<Vec<Waiting>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, priority, run_at, due = 3, needs_fetch, owner FROM jobs INDEXED BY jobs_by_status WHERE status = 'queued' AND due <> 2",
+        "SELECT id, priority, run_at, due = 3, needs_fetch, owner, due = 3 AND state ->> '$.suspicion.is_retried' IS 1 FROM jobs INDEXED BY jobs_by_status WHERE status = 'queued' AND due <> 2",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Waiting {
@@ -83,6 +83,7 @@ pub(super) fn waiting(connection: &Connection) -> Result<Vec<Waiting>, Fault> {
             is_suspect: row.get(3)?,
             needs_fetch: row.get(4)?,
             owner: rows::read_owner(row, 5)?,
+            is_retried: row.get(6)?,
         })
     })?;
     let mut waiting = rows.collect::<Result<Vec<Waiting>, _>>()?;
@@ -92,6 +93,8 @@ pub(super) fn waiting(connection: &Connection) -> Result<Vec<Waiting>, Fault> {
 
 /// Earliest time of a scheduled job.
 pub(super) const NEXT_JOB: &str = "SELECT min(run_at) FROM jobs INDEXED BY jobs_scheduled WHERE status = 'queued' AND due = 0 AND run_at > ?1";
+/// Earliest time of one that has to run alone.
+pub(super) const NEXT_SUSPECT: &str = "SELECT min(run_at) FROM jobs INDEXED BY jobs_suspects WHERE status = 'queued' AND due = 3 AND run_at > ?1";
 /// Earliest time of a delivery.
 pub(super) const NEXT_DELIVERY: &str = "SELECT min(next_attempt_at) FROM deliveries INDEXED BY deliveries_due WHERE status = 'pending' AND next_attempt_at > ?1";
 
@@ -102,7 +105,8 @@ pub(super) fn next_due(connection: &Connection, now: Timestamp) -> Result<NextDu
         let millis: Option<i64> = statement.query_row([now.as_millis()], |row| row.get(0))?;
         Ok(millis.map(Timestamp::from_millis))
     };
-    Ok(NextDue { job: earliest(NEXT_JOB)?, delivery: earliest(NEXT_DELIVERY)? })
+    let job = [earliest(NEXT_JOB)?, earliest(NEXT_SUSPECT)?].into_iter().flatten().min();
+    Ok(NextDue { job, delivery: earliest(NEXT_DELIVERY)? })
 }
 
 /// Counts everything, from indexes alone; once, at open.

@@ -91,6 +91,7 @@ fn every_query_follows_an_index_and_sorts_nothing() {
         (deliveries::DUE_OF_RECEIVER.to_owned(), "deliveries_by_receiver (receiver=? AND next_attempt_at<?)"),
         (deliveries::PURGE.to_owned(), "deliveries_ended (ended_at"),
         (reads::NEXT_JOB.to_owned(), "jobs_scheduled (run_at>?)"),
+        (reads::NEXT_SUSPECT.to_owned(), "jobs_suspects"),
         (reads::NEXT_DELIVERY.to_owned(), "deliveries_due (next_attempt_at>?)"),
         (filter(None, None, before), "(id<?)"),
         (filter(Some(Status::Queued), None, before), "jobs_by_status (status=? AND id<?)"),
@@ -407,15 +408,67 @@ async fn idempotency_keys_of_the_second_schema_are_nobodys() {
     assert!(matches!(submit(Some(own)).await.unwrap(), Inserted::Duplicate(_)));
 }
 
-#[tokio::test]
-async fn rows_of_the_first_schema_are_read_and_worked_on() {
+/// A store of the first schema with the rows that its program wrote, and whatever this adds.
+fn of_the_first_schema(more: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let connection = Connection::open(directory.path().join(DATABASE_FILE)).unwrap();
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").unwrap();
     connection.execute_batch(include_str!("schema/1.sql")).unwrap();
     connection.execute_batch(include_str!("../../../tests/data/store-v1.sql")).unwrap();
+    connection.execute_batch(more).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
-    drop(connection);
+    directory
+}
+
+#[tokio::test]
+async fn what_was_under_way_under_the_first_schema_goes_on() {
+    let directory = of_the_first_schema(
+        "INSERT INTO jobs SELECT X'01A20108697175418E9780FDDA0C02E2', 'running', 2, 1, priority, tag, memory_bytes, needs_fetch, \
+         0, created.at, 0, X'00112233445566778899AABBCCDDEEFF', created.at + 30000, NULL, NULL, 0, state, spec \
+         FROM jobs, (SELECT 1795313658225 AS at) AS created WHERE status = 'queued'; \
+         INSERT INTO deliveries SELECT X'01A20108697175418E9780FDDA0C02E3', id, 'job.succeeded', 'https://a.test/hook', \
+         'https://a.test', X'7B7D', 'pending', 1, 1, 1795313688225, NULL, NULL, 1795313658225, NULL FROM jobs WHERE status = 'succeeded'; \
+         UPDATE jobs SET pending_deliveries = 1, announced = X'01A20108697175418E9780FDDA0C02E3' WHERE status = 'succeeded'",
+    );
+    let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
+    let now = Timestamp::from_millis(1_795_313_700_000);
+    let boot = crate::store::Reap::OthersThan(uuid::Uuid::from_u128(1), crate::job::Loss::Process);
+    let render: crate::job::Render = Arc::new(|_, _, _| Bytes::new());
+    let reaped = store.reap(boot, crate::job::Retention::default(), render, now).await.unwrap();
+    assert_eq!(reaped.len(), 1);
+    assert_eq!(
+        reaped[0].suspicion,
+        Some(crate::job::Suspicion::default()),
+        "it was running when the process died"
+    );
+    let lease = Duration::from_secs(30);
+    let claimed = store.claim_suspect(uuid::Uuid::from_u128(1), true, lease, now).await.unwrap().unwrap();
+    assert_eq!((claimed.job.id, claimed.job.attempt), (reaped[0].id, 2));
+    let all = crate::store::DeliveryRequest {
+        limit: 9,
+        failing_max: 9,
+        places: 9,
+        places_of: std::collections::HashMap::new(),
+        lease_duration: lease,
+    };
+    let delivery = store.claim_deliveries(all, now).await.unwrap().remove(0);
+    assert_eq!((delivery.attempt, delivery.url.as_str()), (2, "https://a.test/hook"));
+    let result = crate::job::DeliveryResult {
+        status: crate::job::DeliveryStatus::Delivered,
+        next_attempt_at: None,
+        response_status: Some(200),
+        error: None,
+        is_sent: true,
+        latency: Duration::ZERO,
+        answer: Bytes::new(),
+    };
+    let told = store.finish_delivery(delivery.id, 2, result, now).await.unwrap().unwrap();
+    assert_eq!(told.webhook.unwrap().attempts, 2);
+}
+
+#[tokio::test]
+async fn rows_of_the_first_schema_are_read_and_worked_on() {
+    let directory = of_the_first_schema("");
     let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
     let filter = crate::store::ListFilter { limit: 9, ..Default::default() };
     let jobs = store.list(filter).await.unwrap();

@@ -50,8 +50,7 @@ pub(super) fn reap(
 ) -> Result<Vec<Job>, Fault> {
     let loss = match reap {
         Reap::Expired => Loss::Lease,
-        Reap::OthersThan(_) => Loss::Process,
-        Reap::BystandersOf(_) => Loss::Server,
+        Reap::OthersThan(_, loss) => loss,
     };
     let mut dead: Vec<Row> = Vec::new();
     let take = |row: Row| {
@@ -60,7 +59,7 @@ pub(super) fn reap(
     };
     let damaged = match reap {
         Reap::Expired => rows::scan(tx.connection(), &expired_leases_query(), [now.as_millis()], take)?,
-        Reap::OthersThan(worker) | Reap::BystandersOf(worker) => {
+        Reap::OthersThan(worker, _) => {
             deliveries::release_claimed(tx, now)?;
             rows::scan(tx.connection(), &other_leases_query(), [worker.as_bytes()], take)?
         }

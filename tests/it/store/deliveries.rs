@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use minilab::job::{
-    Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, Job, JobSpec, Outcome, Retention, Standing,
-    Status, WebhookSpec,
+    Delivery, DeliveryId, DeliveryResult, DeliveryStatus, Event, Job, JobSpec, Loss, Outcome, Retention,
+    Standing, Status, WebhookSpec,
 };
 use minilab::store::{DeadLetters, DeliveryRequest, Reap, Redelivered, Retried};
 
@@ -134,7 +134,7 @@ async fn an_expired_claim_is_the_next_attempt(store: Store) {
 async fn a_claim_of_a_dead_process_is_due_at_boot(store: Store) {
     done(&store, "https://a.test/hook", 0).await;
     let lost = one(&store, 0).await;
-    let boot = Reap::OthersThan(WORKER);
+    let boot = Reap::OthersThan(WORKER, Loss::Process);
     store.reap(boot, Retention::default(), render(), at(100)).await.unwrap();
     assert_eq!(record(&store, &lost, delivered(), 101).await, None);
     let delivery = one(&store, 101).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use minilab::job::{JobSpec, Outcome, Retention, Status};
+use minilab::job::{JobSpec, Loss, Outcome, Retention, Status};
 use minilab::store::sqlite::{DATABASE_FILE, Options, SqliteStore};
 use minilab::store::{
     Counts, Extended, IdempotencyKey, InlineKey, Inserted, JobStore, ListFilter, NewJob, Reap, StoreError,
@@ -107,7 +107,7 @@ fn after_a_crash_every_answered_change_is_there() {
         assert_eq!(restarted.list(everything()).await.unwrap(), store.list(everything()).await.unwrap());
         assert_eq!(get(&restarted, job.id).await, job);
         assert_eq!(restarted.counts().await.unwrap().jobs, [0, 39, 1, 0, 0]);
-        let boot = Reap::OthersThan(uuid::Uuid::from_u128(2));
+        let boot = Reap::OthersThan(uuid::Uuid::from_u128(2), Loss::Process);
         let reaped = restarted.reap(boot, Retention::default(), render(), at(50)).await.unwrap();
         assert_eq!(reaped.len(), 39);
         assert_eq!(restarted.counts().await.unwrap().jobs, [39, 0, 1, 0, 0]);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use minilab::job::{AttemptEnd, Code, Job, JobSpec, Outcome, Retention, Status};
-use minilab::store::{Claimed, Reap};
+use minilab::job::{Attempt, AttemptEnd, Code, Job, JobSpec, Loss, Outcome, Retention, Status};
+use minilab::store::{Claimed, Finish, Reap};
 use uuid::Uuid;
 
 use super::{Store, WORKER, add, claim_all, exam, failure, finish, get, ids, submit};
@@ -16,6 +16,8 @@ exam!(
     three_deaths_alone_fail_a_job_and_tell_of_it,
     who_was_fetching_goes_back_as_it_was,
     a_suspect_clears_itself,
+    a_suspect_that_has_not_run_stays_one_and_waits_for_its_time,
+    nobody_is_suspected_of_a_death_from_outside,
     a_suspect_can_be_cancelled_and_deleted,
     nobody_is_suspected_where_attempts_have_processes_of_their_own,
 );
@@ -24,7 +26,10 @@ const LEASE: Duration = Duration::from_secs(30);
 
 /// The process has died and its successor takes over.
 async fn die(store: &Store) -> Vec<Job> {
-    store.reap(Reap::OthersThan(Uuid::from_u128(2)), Retention::default(), render(), at(10)).await.unwrap()
+    store
+        .reap(Reap::OthersThan(Uuid::from_u128(2), Loss::Process), Retention::default(), render(), at(10))
+        .await
+        .unwrap()
 }
 
 async fn suspect(store: &Store, is_alone: bool) -> Option<Claimed> {
@@ -86,7 +91,9 @@ async fn three_deaths_alone_fail_a_job_and_tell_of_it(store: Store) {
     assert_eq!(store.claim_deliveries(deliveries(9), at(20)).await.unwrap().len(), 1);
     store.retry(id, at(21)).await.unwrap();
     assert!(claim_all(&store, at(22)).await.is_empty(), "tried again, it is alone again");
-    assert_eq!(suspect(&store, true).await.unwrap().job.suspicion.unwrap().deaths, 0);
+    assert!(store.waiting().await.unwrap()[0].is_retried, "and waits for all others");
+    let again = store.claim_suspect(WORKER, true, LEASE, at(21)).await.unwrap().unwrap();
+    assert_eq!(again.job.suspicion.unwrap().deaths, 0);
 }
 
 async fn who_was_fetching_goes_back_as_it_was(store: Store) {
@@ -105,10 +112,59 @@ async fn a_suspect_clears_itself(store: Store) {
     claim_all(&store, at(1)).await;
     die(&store).await;
     let lease = suspect(&store, true).await.unwrap().lease;
-    let job = finish(&store, ending(lease, Outcome::Retry(failure(), at(30))), at(21)).await.unwrap();
+    let attempt = Attempt { has_run: true, ..Attempt::default() };
+    let ended = Finish { attempt, ..ending(lease, Outcome::Retry(failure(), at(30))) };
+    let job = finish(&store, ended, at(21)).await.unwrap();
     assert_eq!((job.status, job.suspicion), (Status::Queued, None));
     assert!(!store.waiting().await.unwrap()[0].is_suspect);
     assert_eq!(ids(claim_all(&store, at(30)).await.iter().map(|claimed| &claimed.job)), [id]);
+}
+
+async fn a_suspect_that_has_not_run_stays_one_and_waits_for_its_time(store: Store) {
+    let id = submit(&store, spec(), at(0)).await.id;
+    claim_all(&store, at(1)).await;
+    die(&store).await;
+    let lease = suspect(&store, true).await.unwrap().lease;
+    // What it names by URL could not be fetched: its image was never touched.
+    let job = finish(&store, ending(lease, Outcome::Retry(failure(), at(50))), at(21)).await.unwrap();
+    assert_eq!(job.suspicion.map(|suspicion| (suspicion.deaths, suspicion.is_alone)), Some((0, false)));
+    assert!(store.waiting().await.unwrap()[0].is_suspect);
+    assert!(suspect(&store, true).await.is_none(), "it is not due");
+    assert_eq!(store.next_due(at(20)).await.unwrap().job, Some(at(50)));
+    assert!(claim_all(&store, at(60)).await.is_empty(), "it still has to run alone");
+    let again = store.claim_suspect(WORKER, true, LEASE, at(50)).await.unwrap().unwrap();
+    assert_eq!(again.job.id, id);
+}
+
+async fn nobody_is_suspected_of_a_death_from_outside(store: Store) {
+    let (bystander, suspected) =
+        (submit(&store, spec(), at(0)).await.id, submit(&store, spec(), at(0)).await.id);
+    claim_all(&store, at(1)).await;
+    let killed = || {
+        store.reap(Reap::OthersThan(Uuid::from_u128(2), Loss::Lease), Retention::default(), render(), at(10))
+    };
+    let ends: Vec<_> = killed().await.unwrap().iter().map(|job| job.attempts[0].end).collect();
+    assert_eq!(ends, [AttemptEnd::Lost; 2]);
+    assert_eq!(claim_all(&store, at(20)).await.len(), 2);
+    let job = get(&store, bystander).await;
+    finish(
+        &store,
+        crate::support::jobs::success(minilab::job::Lease {
+            job: job.id,
+            attempt: job.attempt,
+            worker: WORKER,
+        }),
+        at(21),
+    )
+    .await
+    .unwrap();
+    // Who is suspected already stays so, and the kill is not counted.
+    die(&store).await;
+    for _ in 0..9 {
+        assert_eq!(suspect(&store, true).await.unwrap().job.id, suspected);
+        let job = killed().await.unwrap().remove(0);
+        assert_eq!(job.suspicion.map(|suspicion| suspicion.deaths), Some(0));
+    }
 }
 
 async fn a_suspect_can_be_cancelled_and_deleted(store: Store) {
@@ -127,7 +183,7 @@ async fn nobody_is_suspected_where_attempts_have_processes_of_their_own(store: S
     for round in 0..5 {
         let claimed = claim_all(&store, at(100 * round + 1)).await;
         assert_eq!(ids(claimed.iter().map(|claimed| &claimed.job)), [id]);
-        let boot = Reap::BystandersOf(Uuid::from_u128(2));
+        let boot = Reap::OthersThan(Uuid::from_u128(2), Loss::Server);
         let reaped = store.reap(boot, Retention::default(), render(), at(100 * round + 10)).await.unwrap();
         assert_eq!((reaped.len(), reaped[0].suspicion), (1, None));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use minilab::clock::Timestamp;
-use minilab::job::{Job, JobId, JobSpec, Outcome, Retention, Status};
+use minilab::job::{Job, JobId, JobSpec, Loss, Outcome, Retention, Status};
 use minilab::store::{IdempotencyKey, InlineKey, Inserted, NewJob, Reap};
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ async fn at_boot_the_jobs_of_others_go_back(store: Store) {
     store.claim(request(Uuid::from_u128(9)), at(0)).await.unwrap();
     submit(&store, spec(), at(0)).await;
     let mine = claim_one(&store, at(0)).await;
-    let reaped = reap(&store, Reap::OthersThan(WORKER), 1).await;
+    let reaped = reap(&store, Reap::OthersThan(WORKER, Loss::Process), 1).await;
     assert_eq!(ids(&reaped), [lost.id]);
     assert_eq!(get(&store, mine.job.id).await, mine.job);
     assert!(claim_all(&store, at(1)).await.is_empty(), "it has to run alone");

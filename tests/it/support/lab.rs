@@ -60,7 +60,7 @@ impl Lab {
         Ok(Lab { queue, blobs, _stop: stop })
     }
 
-    /// Submits an image as the server does: what is large becomes a blob first, which goes again unless a job may need it.
+    /// Submits an image as the server does.
     pub(crate) async fn submit(
         &self,
         id: JobId,
@@ -68,36 +68,7 @@ impl Lab {
         pipeline: serde_json::Value,
         webhook: &str,
     ) -> Result<Submitted, String> {
-        let spec = JobSpec {
-            pipeline: serde_json::from_value(pipeline).unwrap(),
-            webhook: jobs::webhook(webhook),
-            ..jobs::spec()
-        };
-        let header = pipeline::probe(std::io::Cursor::new(image), &pipeline::Limits::default()).unwrap();
-        let digest = sha2::Sha256::digest(image).into();
-        let is_inline = image.len() <= minilab::blob::INLINE_BYTES_MAX;
-        let info = SourceInfo::new(&header, image.len() as u64, digest, is_inline);
-        let bytes = if is_inline {
-            SourceBytes::Inline(Bytes::copy_from_slice(image))
-        } else {
-            let mut spool = self.blobs.create_spool().await.map_err(|error| error.to_string())?;
-            spool.write(vec![Bytes::copy_from_slice(image)]).await.map_err(|error| error.to_string())?;
-            let key = BlobKey::Source(id);
-            self.blobs.put_spool(&key, spool).await.map_err(|error| error.to_string())?;
-            SourceBytes::Blob
-        };
-        let submission = Submission {
-            owner: None,
-            id,
-            spec,
-            source: Some((info, bytes)),
-            assets: Vec::new(),
-            memory_bytes: 1 << 20,
-            warnings: Vec::new(),
-            trace_parent: None,
-            idempotency_key: None,
-        };
-        self.queue.submit(submission).await.map_err(|error| error.to_string())
+        submit(&self.queue, &self.blobs, id, image, pipeline, webhook).await
     }
 
     /// The job once it has ended and its webhook, if it has one, has been delivered; panics after 30 seconds.
@@ -123,4 +94,45 @@ impl Lab {
             Err(_) => panic!("job {id} has not settled: {:?}", self.queue.get(id).await),
         }
     }
+}
+
+/// Submits an image as the server does: what is large becomes a blob first, which goes again unless a job may need it. An empty `webhook` is none.
+pub(crate) async fn submit(
+    queue: &Queue,
+    blobs: &Blobs,
+    id: JobId,
+    image: &[u8],
+    pipeline: serde_json::Value,
+    webhook: &str,
+) -> Result<Submitted, String> {
+    let spec = JobSpec {
+        pipeline: serde_json::from_value(pipeline).unwrap(),
+        webhook: jobs::webhook(webhook).filter(|webhook| !webhook.url.is_empty()),
+        ..jobs::spec()
+    };
+    let header = pipeline::probe(std::io::Cursor::new(image), &pipeline::Limits::default()).unwrap();
+    let digest = sha2::Sha256::digest(image).into();
+    let is_inline = image.len() <= minilab::blob::INLINE_BYTES_MAX;
+    let info = SourceInfo::new(&header, image.len() as u64, digest, is_inline);
+    let bytes = if is_inline {
+        SourceBytes::Inline(Bytes::copy_from_slice(image))
+    } else {
+        let mut spool = blobs.create_spool().await.map_err(|error| error.to_string())?;
+        spool.write(vec![Bytes::copy_from_slice(image)]).await.map_err(|error| error.to_string())?;
+        let key = BlobKey::Source(id);
+        blobs.put_spool(&key, spool).await.map_err(|error| error.to_string())?;
+        SourceBytes::Blob
+    };
+    let submission = Submission {
+        owner: None,
+        id,
+        spec,
+        source: Some((info, bytes)),
+        assets: Vec::new(),
+        memory_bytes: 1 << 20,
+        warnings: Vec::new(),
+        trace_parent: None,
+        idempotency_key: None,
+    };
+    queue.submit(submission).await.map_err(|error| error.to_string())
 }

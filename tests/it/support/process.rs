@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// A running `minilab serve`; killed when dropped.
 pub(crate) struct ServerProcess {
     child: Child,
@@ -17,8 +19,13 @@ pub(crate) struct ServerProcess {
 impl ServerProcess {
     /// Starts the server on this data directory, on a free port, allowed to call this machine.
     pub(crate) fn start(data_dir: &Path, arguments: &[&str]) -> ServerProcess {
+        ServerProcess::start_by(Command::new(env!("CARGO_BIN_EXE_minilab")), data_dir, arguments)
+    }
+
+    /// The same by a command that becomes the server, with these arguments at its end.
+    pub(crate) fn start_by(mut command: Command, data_dir: &Path, arguments: &[&str]) -> ServerProcess {
         let began = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_minilab"))
+        let mut child = command
             .args([
                 "serve",
                 "--listen",
@@ -61,6 +68,24 @@ impl ServerProcess {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end: its code, and how long it took.
+    pub(crate) fn end(mut self) -> (Option<i32>, Duration) {
+        let began = Instant::now();
+        (self.child.wait().unwrap().code(), began.elapsed())
+    }
+
+    /// A death by its own doing, as an abort or a stack overflow is.
+    pub(crate) fn crash(mut self) {
+        self.signal(Signal::ABORT);
+        let status = self.child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(6), "{status}");
     }
 
     /// Its process id. Asked for by the tests of the sandbox.

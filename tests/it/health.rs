@@ -1,0 +1,62 @@
+//! Health and metrics at an address of their own: answered while every thread of the event loop is blocked.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use minilab::app::App;
+use minilab::config::Settings;
+use tokio::sync::oneshot;
+
+use crate::support::raw;
+
+/// Threads of the event loop.
+const THREADS: usize = 2;
+
+#[test]
+fn health_is_told_while_the_event_loop_is_blocked() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = Settings::in_directory(directory.path());
+    settings.health_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().unwrap();
+    let app = runtime.block_on(App::start(settings)).unwrap();
+    let (main, health) = (app.address(), app.health_address().unwrap());
+    let (main, health) = (format!("http://{main}"), format!("http://{health}"));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = runtime.spawn(app.run(async { drop(stopped.await) }));
+    let get = |url: &str, path: &str| raw::request(url, "GET", path, &[], b"");
+    assert_eq!(get(&main, "/health/live").status, 200);
+    assert_eq!(get(&health, "/health/live").status, 200);
+    assert_eq!(get(&health, "/v1/jobs").status, 404, "nothing else is told there");
+    assert_eq!(get(&health, "/").status, 404);
+
+    let mut holding = Vec::new();
+    for _ in 0..THREADS {
+        let (release, held) = mpsc::channel::<()>();
+        let (begin, begun) = mpsc::channel();
+        runtime.spawn(async move {
+            begin.send(()).unwrap();
+            held.recv().is_err()
+        });
+        begun.recv().unwrap();
+        holding.push(release);
+    }
+    for _ in 0..20 {
+        assert_eq!(get(&health, "/health/live").status, 200);
+        assert_eq!(get(&health, "/health/ready").status, 200);
+    }
+    let metrics = String::from_utf8(get(&health, "/metrics").body).unwrap();
+    assert!(metrics.contains("minilab_event_loop_stall_seconds_count{runtime=\"health\"}"), "{metrics}");
+    let mut blocked = raw::connect(&main);
+    std::io::Write::write_all(&mut blocked, b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    blocked.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    assert!(blocked.read(&mut [0]).is_err(), "the main address must be blocked for this to mean anything");
+    drop(holding);
+    assert_eq!(get(&main, "/health/live").status, 200);
+
+    drop(stop);
+    runtime.block_on(running).unwrap().unwrap();
+    assert!(std::net::TcpStream::connect(health.strip_prefix("http://").unwrap()).is_err());
+}
