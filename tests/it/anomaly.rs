@@ -201,6 +201,7 @@ async fn changes_with_failing_store(kind: &'static str, nth: u32, how: How, imag
         let id = JobId::new();
         let is_upload = spec.source == SourceSpec::Upload;
         let submission = Submission {
+            owner: None,
             id,
             spec,
             source: is_upload.then(|| {
