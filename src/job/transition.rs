@@ -317,7 +317,7 @@ impl Job {
             self.end(Status::Cancelled, retention, now);
         } else if deaths >= DEATHS_MAX {
             let detail = format!(
-                "the server died or was killed {deaths} times while it was running this job and nothing else"
+                "the server died {deaths} times while it was running this job and nothing else"
             );
             self.error = Some(Failure::new(Code::Crashed, detail, false));
             self.end(Status::Failed, retention, now);
