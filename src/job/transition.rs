@@ -316,9 +316,8 @@ impl Job {
         if std::mem::take(&mut self.cancel_requested) {
             self.end(Status::Cancelled, retention, now);
         } else if deaths >= DEATHS_MAX {
-            let detail = format!(
-                "the server died or was killed {deaths} times while it was running this job and nothing else"
-            );
+            let detail =
+                format!("the server died {deaths} times while it was running this job and nothing else");
             self.error = Some(Failure::new(Code::Crashed, detail, false));
             self.end(Status::Failed, retention, now);
         } else {
