@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -77,15 +76,8 @@ fn webhooks_are_listened_to_passed_on_saved_and_verified() {
     let verified = ended(minilab(directory).args(["verify-webhook", path, "--data-dir", data])).expect(0);
     assert!(verified.text().starts_with("genuine: job.succeeded msg_"), "{verified:?}");
     ended(minilab(directory).args(["verify-webhook", path, "--secret", strange])).expect(1);
-    ended(minilab(directory).args(["verify-webhook", path, "--tolerance", "0s", "--data-dir", data])).expect(
-        if std::fs::metadata(&captured).unwrap().modified().unwrap().elapsed().unwrap()
-            < Duration::from_secs(1)
-        {
-            0
-        } else {
-            1
-        },
-    );
+    ended(minilab(directory).args(["verify-webhook", path, "--tolerance", "1h", "--data-dir", data]))
+        .expect(0);
     let tampered = std::fs::read_to_string(&captured).unwrap().replace("succeeded", "cancelled");
     let refused = client_with_input(
         directory,
