@@ -21,7 +21,7 @@ const PREFIX: &str = "MINILAB_";
 /// Beginnings of the variables that destinations may use.
 const CLOUD_PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 /// Variables of the program that are no settings.
-const OTHER_VARIABLES: [&str; 3] = ["MINILAB_API_KEY", "MINILAB_CONFIG", "MINILAB_SERVER"];
+const OTHER_VARIABLES: [&str; 4] = ["MINILAB_API_KEY", "MINILAB_COMMIT", "MINILAB_CONFIG", "MINILAB_SERVER"];
 
 /// Everything that settings are made from.
 #[derive(Clone, Debug, Default)]

@@ -166,8 +166,10 @@ fn after_a_failed_fsync_nothing_is_acknowledged_that_is_not_there() {
                 (503, _) => {
                     refused_in_all += 1;
                     // An image's own failed fsync concerns that image alone; the store's concerns everything.
-                    let ready = raw::request(&server.url, "GET", "/health/ready", &[], b"");
-                    is_broken |= ready.status == 503;
+                    // The look itself may be what a fault strikes, or be late on a busy machine: what the store says of itself counts.
+                    let ready = raw::request(&server.url, "GET", "/health/ready", &[], b"").json();
+                    let store = ready["checks"]["store"].as_str().unwrap_or_default();
+                    is_broken |= store != "ready" && !store.contains("in time");
                 }
                 (status, _) => panic!("{status} after a failed fsync"),
             }
