@@ -36,7 +36,9 @@ def run(*arguments):
 def settings():
     """Every variable that stands for a setting."""
     flags = re.findall(r"--([a-z][a-z-]+)", run("serve", "--help"))
-    return {"MINILAB_" + flag.replace("-", "_").upper() for flag in flags} | {"MINILAB_WEBHOOK_SECRET"}
+    of_flags = {"MINILAB_" + flag.replace("-", "_").upper() for flag in flags}
+    # One has no flag, the other is read when the program is built.
+    return of_flags | {"MINILAB_WEBHOOK_SECRET", "MINILAB_COMMIT"}
 
 
 def variables_and_commands():
