@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use tracing::Instrument;
 
 use super::activity::Activity;
 use super::auth::{self, Caller};
@@ -44,14 +45,21 @@ pub(super) async fn answer(
     let request_id = format!("{:016x}", rand::random::<u64>());
     let is_head = request.method() == Method::HEAD;
     let (head, body) = request.into_parts();
-    tracing::debug!(request.id = request_id, method = %head.method, path = head.uri.path(), "request");
+    let span = tracing::info_span!(
+        "request",
+        request.id = request_id,
+        http.request.method = %head.method,
+        url.path = head.uri.path()
+    );
+    tracing::debug!(parent: &span, "request");
     let caller = Caller::identify(&state.services.keys, &head.headers);
     let quota = auth::admit(&state, &caller);
     let call = Call::new(Arc::clone(&state), head, body, local, caller, Arc::clone(&activity));
-    let mut response = match AssertUnwindSafe(handle(call, quota, door)).catch_unwind().await {
+    let handled = AssertUnwindSafe(handle(call, quota, door)).catch_unwind();
+    let mut response = match handled.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => error.into_response(&request_id),
-        Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),
+        Ok(Err(error)) => span.in_scope(|| error.into_response(&request_id)),
+        Err(_) => span.in_scope(|| ApiError::internal("a handler panicked").into_response(&request_id)),
     };
     finish(&mut response, &request_id, is_head);
     if let Some(quota) = quota {

@@ -310,6 +310,7 @@ test("a server that asks for a key is given it, everywhere", async () => {
     assert.equal(await page.evaluate(() => sessionStorage.getItem("minilab.key")), token);
     assert.equal(await page.evaluate(() => localStorage.length), 0);
     assert.ok(!(await page.locator("#webhooks").isVisible()), "what is the operator's is not shown to others");
+    await page.getByRole("link", { name: "All jobs" }).click();
     await page.getByRole("button", { name: "Forget the key" }).click();
     await page.getByLabel("API key", { exact: true }).fill(reader);
     await page.keyboard.press("Enter");

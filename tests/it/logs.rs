@@ -129,7 +129,7 @@ fn no_secret_is_logged_at_any_level() {
         "outputs": [{"format": "png"}],
     });
     let failed = ask("POST", "/v1/jobs?wait=20", "application/json", spec.to_string().as_bytes());
-    assert_eq!(failed.json()["error"]["code"], "source_http_error", "{failed:?}");
+    assert_eq!(failed.json()["error"]["code"], "source_not_found", "{failed:?}");
     assert!(refusing.join().unwrap().contains(source_header));
 
     // A link that carries its own permission.
