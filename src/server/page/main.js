@@ -134,8 +134,7 @@ charts.start({
     isSilent = stats === null;
     showState();
     if (isSilent) return;
-    receivers.take(stats.deliveries.failed);
+    receivers.take(stats);
     usage.take(stats);
   },
 });
-receivers.start();

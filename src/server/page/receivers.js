@@ -21,25 +21,20 @@ export class Receivers {
     this.limit = PAGE;
     this.isAllowed = true;
     this.givenUp = null;
+    this.askedAt = -Infinity;
   }
 
-  /** Looks now and then, for as long as the page lives. */
-  start() {
-    const loop = async () => {
-      if (!document.hidden) await this.load();
-      if (this.isAllowed) setTimeout(loop, EVERY_MS);
-    };
-    loop();
-  }
-
-  /** Told how many deliveries were given up so far: another number is news. */
-  take(givenUp) {
-    const isNews = this.givenUp !== null && this.givenUp !== givenUp;
-    this.givenUp = givenUp;
-    if (isNews && this.isAllowed) this.load();
+  /** Looks now and then, and at once when a sample of `/v1/stats` tells that something more was given up. */
+  take(stats) {
+    // Who is told of a single key's jobs is no operator.
+    if (stats.covers === "key" || !this.isAllowed) return;
+    const isNews = this.givenUp !== stats.deliveries.failed;
+    this.givenUp = stats.deliveries.failed;
+    if (isNews || performance.now() - this.askedAt > EVERY_MS) this.load();
   }
 
   async load() {
+    this.askedAt = performance.now();
     try {
       const [{ receivers }, { deliveries }] = await Promise.all([api.json("/v1/receivers", { quiet: true }), api.json(`/v1/deliveries?limit=${this.limit}`, { quiet: true })]);
       this.draw(receivers, deliveries);
@@ -98,7 +93,7 @@ export class Receivers {
     if (deliveries.length === 0) return [];
     const isMore = deliveries.length === this.limit;
     const older = h("button", { type: "button", class: "small", "data-act": "more-given-up", text: "Show more", on: { click: (event) => this.act(event, async () => { this.limit = Math.min(200, this.limit * 2); }) } });
-    const all = sureButton("Send all again", "all-again", "Send again all that was given up", async () => {
+    const all = sureButton("Send all again", "all-again", "Send all again that was given up", async () => {
       const { deliveries: count } = await api.json(`/v1/deliveries/redeliver?${new URLSearchParams({ since: "1970-01-01T00:00:00Z" })}`, { method: "POST" });
       say(`${count} ${count === 1 ? "delivery" : "deliveries"} will be sent again.`);
       await this.load();
