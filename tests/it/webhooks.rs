@@ -1,6 +1,7 @@
 //! Webhooks through the front door, judged by the reference library.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use minilab::blob::Blobs;
@@ -185,4 +186,41 @@ async fn a_place_is_free_once_the_receiver_has_answered_whatever_the_store_does(
         lab.submit(JobId::new(), &images::small(), pipeline, &receiver.url).await.unwrap();
     }
     receiver.wait_until(|received| received.len() == JOBS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_only_fails_for_days_hears_nothing_until_it_is_enabled() {
+    let clock = Clock::manual(Timestamp::from_millis(1_790_000_000_000));
+    let is_well = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&is_well);
+    let receiver = Receiver::start(move |_| if answers.load(Ordering::SeqCst) { 200 } else { 503 }).await;
+    let app = TestServer::at(clock.clone(), |_| {});
+    let client = app.client();
+    // A plan is some three days long; what fails for five is disabled by an attempt of the second.
+    while client.receivers().await.unwrap().first().is_none_or(|one| one.disabled_at.is_none()) {
+        let id = submit(&client, &receiver.url).await;
+        for attempts in 1..=10 {
+            let state = webhook_when(&app, &id, |webhook| {
+                webhook.attempts == attempts && webhook.next_attempt_at.is_some()
+                    || webhook.status.as_deref() == Some("failed")
+            })
+            .await;
+            let Some(next) = state.next_attempt_at else { break };
+            clock.advance(Timestamp::parse(&next).unwrap().since(clock.now()));
+            app.queue.wake();
+        }
+        assert!(receiver.received().len() < 40, "it was never disabled");
+    }
+    let before = receiver.received().len();
+    assert!(before > 10, "{before}");
+    let id = submit(&client, &receiver.url).await;
+    let state = webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("failed")).await;
+    assert_eq!((state.last_status, receiver.received().len()), (None, before));
+    let told = &client.deliveries(&id).await.unwrap()[0];
+    assert!(told.attempts[0].error.as_deref().is_some_and(|error| error.contains("disabled")), "{told:?}");
+    is_well.store(true, Ordering::SeqCst);
+    client.enable_receiver(&receiver.url).await.unwrap();
+    client.redeliver(&id).await.unwrap();
+    webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("delivered")).await;
+    assert!(client.receivers().await.unwrap().is_empty());
 }
