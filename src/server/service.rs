@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::activity::Activity;
 use super::auth::{self, Caller};
@@ -18,8 +19,9 @@ use super::call::Call;
 use super::error::{ApiError, Code};
 use super::rate::Quota;
 use super::state::State;
-use super::{guard, limits, router};
+use super::{guard, limits, router, trace};
 use crate::telemetry::StatusLabel;
+use crate::telemetry::trace::{failed, follow, span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -45,12 +47,15 @@ pub(super) async fn answer(
     let request_id = format!("{:016x}", rand::random::<u64>());
     let is_head = request.method() == Method::HEAD;
     let (head, body) = request.into_parts();
-    let span = tracing::info_span!(
+    let span = span!(
         "request",
+        "server",
         request.id = request_id,
         http.request.method = %head.method,
-        url.path = head.uri.path()
+        url.path = head.uri.path(),
+        http.response.status_code = Empty
     );
+    follow(&span, || trace::parent(&head.headers));
     tracing::debug!(parent: &span, "request");
     let caller = Caller::identify(&state.services.keys, &head.headers);
     let quota = auth::admit(&state, &caller);
@@ -61,6 +66,10 @@ pub(super) async fn answer(
         Ok(Err(error)) => span.in_scope(|| error.into_response(&request_id)),
         Err(_) => span.in_scope(|| ApiError::internal("a handler panicked").into_response(&request_id)),
     };
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        failed(&span, class(response.status()));
+    }
     finish(&mut response, &request_id, is_head);
     if let Some(quota) = quota {
         quota.tell(response.headers_mut());
