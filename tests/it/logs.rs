@@ -140,10 +140,10 @@ fn no_secret_is_logged_at_any_level() {
     let path = link.strip_prefix(&url).unwrap();
     assert_eq!(raw::request(&url, "GET", path, &[], b"").status, 200, "{link}");
     let forged = path.replace(signature, "canary-signature");
-    assert_eq!(raw::request(&url, "GET", &forged, &[], b"").status, 401);
+    assert_eq!(raw::request(&url, "GET", &forged, &[], b"").status, 403);
 
     let logs = logging.end();
-    assert!(logs.lines().count() > 20 && logs.contains("submitted"), "{logs}");
+    assert!(logs.lines().count() > 10 && logs.contains("submitted"), "{logs}");
     let (_, token_secret) = token.rsplit_once('_').unwrap();
     let link_signature = received[0].headers["webhook-signature"].to_str().unwrap();
     for canary in [
