@@ -1,7 +1,6 @@
 //! What an operator asks of the sandbox, and what he is told.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use minilab::pipeline::{Assets, Limits};
@@ -51,9 +50,11 @@ fn child_that_says(level: &str, directory: &std::path::Path) -> std::path::PathB
     let frame = |text: &str| format!("\\{:03o}\\000\\000\\000{text}", text.len());
     let script =
         format!("#!/bin/sh\nprintf '{}{}' >&0\nexec cat >/dev/null\n", frame(&hello), frame("\"ready\""));
-    let path = directory.join("child");
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (text, path) = (directory.join("text"), directory.join("child"));
+    std::fs::write(&text, script).unwrap();
+    // By somebody else: what this process has open to write can't be started while another thread is starting something.
+    let installed = Command::new("install").arg("-m755").args([&text, &path]).status().unwrap();
+    assert!(installed.success());
     path
 }
 

@@ -4,6 +4,7 @@
 //! nothing about jobs; `job` and `look` do.
 
 use std::fs::File;
+use std::io::Seek;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
@@ -256,6 +257,8 @@ impl Child {
     /// Frees the memory of its outputs, and of whatever it has complained of.
     pub(super) fn forget_output(&self) -> std::io::Result<()> {
         self.errors.set_len(0)?;
+        // Its place in that file is the child's, too: what it writes counts against its limit from there.
+        (&self.errors).rewind()?;
         self.output.set_len(0)
     }
 
