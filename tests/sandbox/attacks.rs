@@ -326,6 +326,20 @@ pub(crate) fn looks_die_alone() {
         settings.worker.workers = 1;
     });
     let drawing = |attack: &str| [DRAWING, MARK, attack.as_bytes()].concat();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let bytes = drawing("null");
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _request = connection.read(&mut [0; 4096]).unwrap();
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", bytes.len());
+            connection.write_all(&[head.as_bytes(), &bytes].concat()).unwrap();
+        }
+    });
+    let fetched = serde_json::json!({"source": {"url": format!("http://{address}/a.svg")}, "outputs": [{}]});
+    let id = server.post_json("/v1/jobs", &fetched).json()["id"].as_str().unwrap().to_owned();
     std::thread::scope(|scope| {
         let submit = |(attack, code): (&'static str, &'static str)| {
             let (server, drawing) = (&server, drawing(attack));
@@ -347,20 +361,6 @@ pub(crate) fn looks_die_alone() {
         let waiting: Vec<_> = LOOKS.into_iter().map(submit).collect();
         waiting.into_iter().for_each(|one| one.join().unwrap());
     });
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let bytes = drawing("null");
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let _request = connection.read(&mut [0; 4096]).unwrap();
-            let head =
-                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", bytes.len());
-            connection.write_all(&[head.as_bytes(), &bytes].concat()).unwrap();
-        }
-    });
-    let fetched = serde_json::json!({"source": {"url": format!("http://{address}/a.svg")}, "outputs": [{}]});
-    let id = server.post_json("/v1/jobs", &fetched).json()["id"].as_str().unwrap().to_owned();
     let job = ended(&server, &id);
     assert_eq!(
         (&job["error"]["code"], job["attempts"].as_array().unwrap().len()),
