@@ -61,6 +61,11 @@ pub(super) struct Charge {
 }
 
 impl Charge {
+    /// Who was charged.
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
     /// How long the job is expected to take.
     pub(super) fn expected(&self) -> Duration {
         Duration::from_micros(self.micros)

@@ -15,6 +15,7 @@ mod line;
 mod looks;
 mod reads;
 pub mod retry;
+mod stats;
 mod submit;
 mod throughput;
 pub mod upkeep;
@@ -34,7 +35,8 @@ pub use deliveries::{DELIVERY_LEASE, Redelivery};
 pub use feed::{Feed, FeedItem};
 pub use line::Forecast;
 pub use looks::Turn;
-pub use reads::{Lookup, Stats};
+pub use reads::Lookup;
+pub use stats::{KeyUse, Stats};
 pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
 
 pub use crate::store::{Claimed, DeadLetters, DeliveryRequest, Extended, Finish, InlineKey, ListFilter};
@@ -156,6 +158,7 @@ struct Shared {
     /// Bytes that submissions may take before the next look.
     space_bytes: AtomicI64,
     counts: std::sync::Mutex<Counts>,
+    key_counts: stats::KeyCounts,
     reaper: std::sync::Mutex<upkeep::Turns>,
     /// Blobs that no job knew at the last sweep.
     orphans: std::sync::Mutex<HashSet<BlobKey>>,
@@ -211,6 +214,7 @@ impl Queue {
                 is_space_gone: AtomicBool::new(false),
                 space_bytes: AtomicI64::new(0),
                 counts: std::sync::Mutex::default(),
+                key_counts: stats::KeyCounts::default(),
                 reaper: std::sync::Mutex::default(),
                 orphans: std::sync::Mutex::default(),
                 work_arrived: Notify::new(),
@@ -269,7 +273,10 @@ impl Queue {
         let shared = &self.shared;
         let job = Arc::new(job);
         let spread = || {
-            shared.line.update(&job, shared.clock.now());
+            let now = shared.clock.now();
+            if let Some(taken) = shared.line.update(&job, now) {
+                shared.throughput.worked(job.owner.as_ref(), now, taken);
+            }
             shared.feed.push(&job);
         };
         if !shared.board.put(&job, spread) {

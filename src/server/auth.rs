@@ -181,11 +181,13 @@ fn challenged(code: Code, detail: &str, challenge: &str) -> ApiError {
     }
 }
 
-/// What a request with a key gets beside its answer: the state of the key's rate.
+/// Counts a request with a key. What it gets beside its answer: the state of the key's rate.
 pub(super) fn admit(state: &State, caller: &Caller) -> Option<super::rate::Quota> {
     let Caller::Key(key) = caller else { return None };
+    let now = state.services.clock.now();
+    state.usage.note(&key.id, now);
     let per_minute = key.requests_per_minute?;
-    Some(state.rates.take(&key.id, per_minute, state.services.clock.now()))
+    Some(state.rates.take(&key.id, per_minute, now))
 }
 
 #[cfg(test)]

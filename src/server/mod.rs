@@ -45,6 +45,7 @@ mod stats;
 mod stored;
 mod trace;
 mod upload;
+mod usage;
 
 use std::future::Future;
 use std::sync::Arc;

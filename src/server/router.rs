@@ -127,7 +127,7 @@ async fn act(action: Action, call: Call) -> Result<Response<Body>, ApiError> {
         Action::RedeliverDeadLetters => deliveries::redeliver_dead_letters(&call).await,
         Action::Receivers => deliveries::receivers(&call).await,
         Action::EnableReceiver => deliveries::enable_receiver(&call).await,
-        Action::Stats => Ok(stats::show(&call)),
+        Action::Stats => stats::show(&call).await,
         Action::Capabilities => Ok(capabilities::show(&call)),
         Action::OpenApi => Ok(openapi::show(&call)),
         Action::Docs => Ok(docs::show(&call)),

@@ -275,6 +275,59 @@ fn a_key_with_a_rate_is_told_what_is_left() {
 }
 
 #[test]
+fn a_key_gets_its_own_figures_and_the_operator_everybodys() {
+    let server = server(
+        |key| key.requests_per_minute = (key.name == "other").then_some(500),
+        |settings| settings.queue.queued_max = 20,
+    );
+    let hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));
+    let done = submit(&server, "shop", "width=5");
+    let answer = get(&server, "shop", &format!("/v1/jobs/{done}?wait=30"));
+    assert_eq!(answer.json()["status"], "succeeded");
+    submit(&server, "shop", &format!("width=5&run_at={hour}"));
+    submit(&server, "other", &format!("width=5&run_at={hour}"));
+
+    let own = get(&server, "shop", "/v1/stats").json();
+    assert_eq!(own["covers"], "key");
+    let counts = json!({"queued": 1, "running": 0, "succeeded": 1, "failed": 0, "cancelled": 0});
+    assert_eq!((&own["jobs"], &own["finished_last_minute"]), (&counts, &json!(1)));
+    assert!(own["worker_seconds_last_minute"].as_f64().unwrap() > 0.0);
+    assert_eq!(own["workers"]["busy"], 0);
+    let keys = own["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert_eq!((&keys[0]["name"], &keys[0]["scopes"]), (&json!("shop"), &json!(["submit", "read"])));
+    assert_eq!((&keys[0]["queued"], &keys[0]["queue_places"]), (&json!(1), &json!(10)));
+    assert_eq!(keys[0]["worker_seconds_last_minute"], own["worker_seconds_last_minute"]);
+    assert_eq!(keys[0]["requests_last_minute"], 4);
+
+    // Nothing of it depends on what others do.
+    let reader = get(&server, "reader", "/v1/stats").json();
+    assert_eq!(reader["jobs"], json!({"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}));
+    assert_eq!((&reader["finished_last_minute"], &reader["oldest_queued_seconds"]), (&json!(0), &json!(null)));
+    assert_eq!(reader["worker_seconds_last_minute"], 0.0);
+
+    let all = get(&server, "operator", "/v1/stats").json();
+    assert_eq!((&all["covers"], &all["jobs"]["queued"]), (&json!("server"), &json!(2)));
+    assert!(all["worker_seconds_last_minute"].as_f64() >= own["worker_seconds_last_minute"].as_f64());
+    let keys = all["keys"].as_array().unwrap();
+    let names: Vec<_> = keys.iter().map(|key| key["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["operator", "other", "reader", "shop"]);
+    assert_eq!((&keys[1]["queued"], &keys[1]["requests_per_minute"]), (&json!(1), &json!(500)));
+    assert!(keys.iter().all(|key| key["last_used_at"].is_string()), "{keys:?}");
+    // A revoked key is gone from the list.
+    keys::change(server.directory(), |file| {
+        let reader = file.keys.iter_mut().find(|record| record.key.name == "reader").unwrap();
+        reader.key.is_revoked = true;
+    })
+    .unwrap();
+    server.reloader.reload(Settings::in_directory(server.directory())).unwrap();
+    assert_eq!(get(&server, "operator", "/v1/stats").json()["keys"].as_array().unwrap().len(), 3);
+    // Where nobody needs a key there are none.
+    let open = TestServer::start().get("/v1/stats").json();
+    assert_eq!((&open["covers"], &open["keys"]), (&json!("server"), &json!([])));
+}
+
+#[test]
 fn a_key_fills_its_share_of_the_queue_and_no_more() {
     let server = server(|_| {}, |settings| settings.queue.queued_max = 6);
     let in_an_hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));

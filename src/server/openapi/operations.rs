@@ -98,7 +98,7 @@ pub(super) fn paths() -> Value {
             "responses": answers(&[("200", events_answer())]),
         }},
         "/v1/stats": {"get": {
-            "operationId": "getStats", "summary": "What the dashboard draws.",
+            "operationId": "getStats", "summary": "What the dashboard draws, and what each API key uses. A key without the scope `admin` gets the figures of its own jobs.",
             "responses": answers(&[("200", json_answer("Numbers of this moment.", "StatsView"))]),
         }},
         "/v1/capabilities": {"get": {

@@ -45,7 +45,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{
-    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, Lease, Receiver, Render, Retention,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Receiver, Render, Retention,
     SourceInfo,
 };
 
@@ -270,6 +270,10 @@ impl JobStore for SqliteStore {
             Some(broken) => Err(broken),
             None => Ok(self.shared.counts()),
         }
+    }
+
+    async fn counts_of(&self, owner: KeyId) -> Result<Counts> {
+        self.readers.call(move |connection| reads::count_of(connection, &owner)).await
     }
 
     async fn next_due(&self, now: Timestamp) -> Result<NextDue> {
