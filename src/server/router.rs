@@ -175,6 +175,11 @@ pub(super) fn is_about_health(path: &str) -> bool {
     find(path).is_some_and(|(route, _)| route.methods.iter().any(|(_, action)| is_told_by(action)))
 }
 
+/// The methods that a path takes, as `Allow` lists them; `None` where nothing is.
+pub(super) fn allowed(path: &str) -> Option<String> {
+    find(path).map(|(route, _)| route.allowed())
+}
+
 /// The route's path as it stands in the table, for logs.
 pub(super) fn name(path: &str) -> &'static str {
     find(path).map_or("an unknown path", |(route, _)| route.path)

@@ -256,6 +256,82 @@ fn everybodys_events_are_ones_own_and_end_with_the_key() {
     assert_eq!(get(&server, "operator", "/v1/jobs").status, 200);
 }
 
+/// Withdraws a key, as `keys revoke` and SIGHUP do.
+fn revoke(server: &TestServer, name: &str) {
+    keys::change(server.directory(), |file| {
+        let record = file.keys.iter_mut().find(|record| record.key.name == name).unwrap();
+        record.key.is_revoked = true;
+        record.revoked_at = Some(Clock::System.now());
+    })
+    .unwrap();
+    server.reloader.reload(Settings::in_directory(server.directory())).unwrap();
+}
+
+/// Sends a request with a key and leaves it to be answered.
+fn begin(server: &TestServer, who: &str, method: &str, path: &str, body: &[u8]) -> std::net::TcpStream {
+    let mut stream = raw::connect(&server.url);
+    let (host, length) = (server.url.trim_start_matches("http://"), body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {length}\r\n\r\n",
+        token(who)
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut stream, body).unwrap();
+    stream
+}
+
+#[test]
+fn who_waits_with_a_key_learns_at_once_that_it_was_revoked() {
+    let server = server(|_| {}, |_| {});
+    let hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));
+    let later = format!("/v1/jobs?width=5&run_at={hour}");
+    let job = submit(&server, "shop", &format!("width=5&run_at={hour}"));
+    let open = |method: &str, path: &str, body: &[u8]| begin(&server, "shop", method, path, body);
+    let mut waiting = vec![
+        open("GET", &format!("/v1/jobs/{job}?wait=60"), b""),
+        open("GET", &format!("/v1/jobs/{job}/outputs/output?wait=60"), b""),
+    ];
+    let mut submitting = open("POST", &format!("{later}&wait=60"), &images::small());
+    let mut others = begin(&server, "operator", "GET", &format!("/v1/jobs/{job}?wait=60"), b"");
+    // The submission has been taken: its job is there.
+    while get(&server, "operator", "/v1/jobs").json()["jobs"].as_array().unwrap().len() < 2 {
+        std::thread::yield_now();
+    }
+    let began = std::time::Instant::now();
+    revoke(&server, "shop");
+    for stream in &mut waiting {
+        let answer = raw::read_answer(stream);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"));
+    }
+    assert_eq!(raw::read_answer(&mut submitting).status, 202, "what was taken is taken");
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    // Whoever waits with another key goes on waiting, until there is something to tell.
+    assert_eq!(ask(&server, "operator", "POST", &format!("/v1/jobs/{job}/cancel"), &[], b"").status, 200);
+    assert_eq!(raw::read_answer(&mut others).json()["status"], "cancelled");
+}
+
+#[test]
+fn a_download_ends_with_its_key() {
+    let server = server(|_| {}, |_| {});
+    let large = images::picture(image::ImageFormat::Bmp, 3200, 3200, 1);
+    let answer = ask(&server, "shop", "POST", "/v1/jobs?width=5&wait=30", &[], &large);
+    let path = format!("/v1/jobs/{}/source", answer.json()["id"].as_str().unwrap());
+    let read = |who: &str, during: &dyn Fn()| {
+        let mut stream = begin(&server, who, "GET", &path, b"");
+        let mut first = [0; 1000];
+        std::io::Read::read_exact(&mut stream, &mut first).unwrap();
+        assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first));
+        during();
+        let mut rest = Vec::new();
+        // Cut off: the end comes before its length, or as an error.
+        let _end = std::io::Read::read_to_end(&mut stream, &mut rest);
+        first.len() + rest.len()
+    };
+    assert!(read("operator", &|| revoke(&server, "other")) > large.len(), "another key's end is none of this one's");
+    let got = read("shop", &|| revoke(&server, "shop"));
+    assert!(got < large.len(), "{got} of {} bytes came all the same", large.len());
+}
+
 #[test]
 fn a_key_with_a_rate_is_told_what_is_left() {
     let server = server(|key| key.requests_per_minute = (key.name == "reader").then_some(3), |_| {});

@@ -24,6 +24,7 @@ mod examples;
 mod fairness;
 mod health;
 mod hostile;
+mod origins;
 mod presets;
 mod readme;
 mod server_http;
