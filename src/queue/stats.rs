@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Queue, QueueError};
 use crate::clock::Timestamp;
-use crate::job::{KeyId, Status};
+use crate::job::{DeliveryStatus, KeyId, Status};
 use crate::store::Counts;
 use crate::telemetry::StatusLabel;
 
@@ -161,6 +161,11 @@ impl Queue {
         for (status, count) in Status::ALL.into_iter().zip(counts.jobs) {
             let gauge =
                 shared.metrics.jobs_current.get_or_create_owned(&StatusLabel { status: status.name() });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (status, count) in DeliveryStatus::ALL.into_iter().zip(counts.deliveries) {
+            let label = StatusLabel { status: status.name() };
+            let gauge = shared.metrics.deliveries_current.get_or_create_owned(&label);
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let oldest = self.stats().oldest_queued_seconds.unwrap_or(0.0);

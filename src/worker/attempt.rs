@@ -98,6 +98,9 @@ impl Run {
         grant: Option<MemoryGrant>,
         mut slot: Slot,
     ) -> Result<Stored, WorkError> {
+        if let Some(image) = job.source.as_ref().and_then(|source| source.image) {
+            self.control.source_is(image.format);
+        }
         let prepared = if job.needs_fetch() {
             let prepared = self.fetch(job, inline_source).await?;
             slot.become_ready();
@@ -169,6 +172,7 @@ impl Run {
         let inputs = assets::look(&self.rooms, &given).await?;
         let looked = fetch::look(&self.rooms, &source, &job.spec, inputs, assets::bytes(&given));
         let (header, memory_bytes) = looked.await?;
+        self.control.source_is(header.format);
         if info.image.is_none() {
             self.record_source(SourceInfo { image: Some((&header).into()), ..info }, None, memory_bytes)
                 .await?;
