@@ -33,6 +33,14 @@ pub(super) struct Class {
     output: Option<Format>,
 }
 
+#[cfg(test)]
+impl Class {
+    /// One like any other.
+    pub(super) fn any() -> Class {
+        Class { source: Format::Jpeg, output: None }
+    }
+}
+
 impl Load {
     /// What this job has a worker do; `None` while its source was not looked into.
     pub(super) fn of(job: &Job) -> Option<Load> {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::estimate::Load;
 use super::fair::{Charge, Owner, Shares};
 use crate::access::Keys;
 use crate::clock::Timestamp;
@@ -78,6 +79,7 @@ struct Place {
     /// Since when it has been due.
     since: Timestamp,
     kind: usize,
+    load: Option<Load>,
 }
 
 /// A job that is due later.
@@ -86,6 +88,7 @@ struct Later {
     owner: Owner,
     priority: i8,
     kind: usize,
+    load: Option<Load>,
 }
 
 impl Line {
@@ -95,8 +98,12 @@ impl Line {
         Line { places: Mutex::default(), keys, workers }
     }
 
-    /// A queued job enters.
+    /// A queued job enters of whose image nothing is known here.
     pub(super) fn enter(&self, waiting: Waiting, now: Timestamp) {
+        self.enter_with(waiting, None, now);
+    }
+
+    fn enter_with(&self, waiting: Waiting, load: Option<Load>, now: Timestamp) {
         let mut places = self.lock();
         let Waiting { id, priority, run_at, is_suspect, is_retried, needs_fetch, owner } = waiting;
         if is_suspect {
@@ -104,11 +111,11 @@ impl Line {
         }
         let kind = usize::from(needs_fetch);
         if run_at > now {
-            if places.later.insert((run_at, id), Later { owner: owner.clone(), priority, kind }).is_none() {
+            if places.later.insert((run_at, id), Later { owner: owner.clone(), priority, kind, load }).is_none() {
                 places.count(&owner, 1);
             }
         } else {
-            places.insert_due(&owner, priority, Place { id, since: run_at, kind }, self.weight(&owner), true);
+            places.insert_due(&owner, priority, Place { id, since: run_at, kind, load }, self.weight(&owner), true);
         }
     }
 
@@ -122,7 +129,7 @@ impl Line {
                 let mut places = self.lock();
                 let places = &mut *places;
                 if !places.running.contains_key(&job.id) {
-                    let charge = places.shares.begin(&job.owner, weight);
+                    let charge = places.shares.begin(&job.owner, weight, Load::of(job));
                     let since = job.started_at.unwrap_or(now);
                     places.running.insert(job.id, Running { charge, since, memory_bytes: job.memory_bytes });
                 }
@@ -139,7 +146,7 @@ impl Line {
                     needs_fetch: job.needs_fetch(),
                     owner: job.owner.clone(),
                 };
-                self.enter(waiting, now);
+                self.enter_with(waiting, Load::of(job), now);
                 taken
             }
             Status::Succeeded | Status::Failed | Status::Cancelled => self.lock().settle(job, now),
@@ -294,7 +301,7 @@ impl Places {
         if let Err(index) = line.binary_search_by_key(&place.id, |place| place.id) {
             line.insert(index, place);
             self.due_count += 1;
-            self.shares.enter(owner, weight, place.kind);
+            self.shares.enter(owner, weight, place.kind, place.load);
             if is_new {
                 self.count(owner, 1);
             }
@@ -319,7 +326,7 @@ impl Places {
         let Some(lines) = self.due.get_mut(&job.owner) else { return };
         let Some(line) = lines.get_mut(&key) else { return };
         let Ok(index) = line.binary_search_by_key(&job.id, |place| place.id) else { return };
-        let kind = line.remove(index).map_or(0, |place| place.kind);
+        let (kind, load) = line.remove(index).map_or((0, None), |place| (place.kind, place.load));
         if line.is_empty() {
             lines.remove(&key);
         }
@@ -327,7 +334,7 @@ impl Places {
             self.due.remove(&job.owner);
         }
         self.due_count -= 1;
-        self.shares.leave(&job.owner, kind);
+        self.shares.leave(&job.owner, kind, load);
         self.count(&job.owner, -1);
     }
 
@@ -362,8 +369,8 @@ impl Places {
     fn promote(&mut self, now: Timestamp, weight: impl Fn(&Owner) -> u32) {
         for _ in 0..PROMOTED_MAX {
             let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) else { return };
-            let ((since, id), Later { owner, priority, kind }) = first.remove_entry();
-            self.insert_due(&owner, priority, Place { id, since, kind }, weight(&owner), false);
+            let ((since, id), Later { owner, priority, kind, load }) = first.remove_entry();
+            self.insert_due(&owner, priority, Place { id, since, kind, load }, weight(&owner), false);
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod board;
 mod changes;
 mod deliveries;
+mod estimate;
 mod fair;
 pub mod feed;
 mod line;
