@@ -111,11 +111,21 @@ impl Line {
         }
         let kind = usize::from(needs_fetch);
         if run_at > now {
-            if places.later.insert((run_at, id), Later { owner: owner.clone(), priority, kind, load }).is_none() {
+            if places
+                .later
+                .insert((run_at, id), Later { owner: owner.clone(), priority, kind, load })
+                .is_none()
+            {
                 places.count(&owner, 1);
             }
         } else {
-            places.insert_due(&owner, priority, Place { id, since: run_at, kind, load }, self.weight(&owner), true);
+            places.insert_due(
+                &owner,
+                priority,
+                Place { id, since: run_at, kind, load },
+                self.weight(&owner),
+                true,
+            );
         }
     }
 

@@ -75,8 +75,10 @@ impl Minute {
 
     fn sum(&self, now: Timestamp) -> LastMinute {
         let second = now.as_seconds();
-        let recent =
-            self.0.iter().filter(|bucket| (0..SECONDS as i64).contains(&second.saturating_sub(bucket.second)));
+        let recent = self
+            .0
+            .iter()
+            .filter(|bucket| (0..SECONDS as i64).contains(&second.saturating_sub(bucket.second)));
         let sum = recent.fold(Bucket::new(second), |sum, bucket| Bucket {
             second,
             ended: sum.ended + bucket.ended,

@@ -128,7 +128,12 @@ impl Call {
     }
 
     /// The same until the job is another than the one seen.
-    pub(super) async fn wait_change(&self, id: JobId, seen: u64, limit: Duration) -> Result<Arc<Job>, ApiError> {
+    pub(super) async fn wait_change(
+        &self,
+        id: JobId,
+        seen: u64,
+        limit: Duration,
+    ) -> Result<Arc<Job>, ApiError> {
         self.unless_over(id, self.state.services.queue.wait_change(id, seen, limit)).await
     }
 

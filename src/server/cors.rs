@@ -67,7 +67,8 @@ impl Origins {
 fn origin(text: &str) -> Result<String, String> {
     let wrong = || format!("{text:?} is no origin; write it like https://app.example.com, without a path");
     let url = url::Url::parse(text).map_err(|_| wrong())?;
-    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && !text.ends_with('/');
+    let is_bare =
+        url.path() == "/" && url.query().is_none() && url.fragment().is_none() && !text.ends_with('/');
     let is_anonymous = url.username().is_empty() && url.password().is_none();
     match matches!(url.scheme(), "http" | "https") && is_bare && is_anonymous {
         true => Ok(url.origin().ascii_serialization()),
@@ -102,8 +103,8 @@ impl Visit {
     /// The answer to a preflight, if that is what this is and its page may ask. Others are answered as any `OPTIONS`.
     pub(super) fn preflight(&self, head: &Parts) -> Option<Response<Body>> {
         self.allowed.as_ref()?;
-        let is_preflight =
-            head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let is_preflight = head.method == Method::OPTIONS
+            && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let methods = router::allowed(head.uri.path()).filter(|_| is_preflight)?;
         let mut response = respond::empty(StatusCode::NO_CONTENT);
         let headers = response.headers_mut();
@@ -178,9 +179,15 @@ mod tests {
         let spelled = |text: &str| Origins::parse([text]).unwrap().listed;
         assert_eq!(spelled("https://App.Example.com:443"), ["https://app.example.com"]);
         assert_eq!(spelled("http://[::1]:3000"), ["http://[::1]:3000"]);
-        for wrong in
-            ["", "app.example.com", "https://a.example/", "https://a.example/x", "https://u@a.example", "null", "*.a"]
-        {
+        for wrong in [
+            "",
+            "app.example.com",
+            "https://a.example/",
+            "https://a.example/x",
+            "https://u@a.example",
+            "null",
+            "*.a",
+        ] {
             assert!(Origins::parse([wrong]).is_err(), "{wrong}");
         }
     }

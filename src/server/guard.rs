@@ -54,7 +54,9 @@ impl Hosts {
         let default = if origin.scheme() == "https" { 443 } else { 80 };
         // Only a proxy that is trusted knows; without one either may be meant.
         let same_scheme = is_https.is_none_or(|is_https| is_https == (origin.scheme() == "https"));
-        same_host && same_scheme && origin.port_or_known_default() == Some(authority.port_u16().unwrap_or(default))
+        same_host
+            && same_scheme
+            && origin.port_or_known_default() == Some(authority.port_u16().unwrap_or(default))
     }
 }
 

@@ -18,7 +18,9 @@ pub(super) fn show(call: &Call) -> Response<Body> {
             let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             respond::text(StatusCode::OK, media_type, metrics.render())
         }
-        false => respond::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render_plain()),
+        false => {
+            respond::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.render_plain())
+        }
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response

@@ -151,7 +151,11 @@ mod tests {
 
     #[test]
     fn nobody_else_is_believed() {
-        let lies = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https"), ("forwarded", "for=192.0.2.1")];
+        let lies = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=192.0.2.1"),
+        ];
         assert_eq!(client("203.0.113.5", &lies), ("203.0.113.5".to_owned(), None));
         assert_eq!(address("::ffff:203.0.113.5", &lies), "203.0.113.5");
         assert_eq!(address("::ffff:10.0.0.1", &lies), "192.0.2.1");
@@ -194,9 +198,13 @@ mod tests {
 
     #[test]
     fn the_scheme_is_the_one_the_last_proxy_tells() {
-        for (sent, is_https) in
-            [("https", Some(true)), ("HTTP", Some(false)), ("https, http", Some(false)), ("ftp", None), ("", None)]
-        {
+        for (sent, is_https) in [
+            ("https", Some(true)),
+            ("HTTP", Some(false)),
+            ("https, http", Some(false)),
+            ("ftp", None),
+            ("", None),
+        ] {
             assert_eq!(client("10.0.0.1", &[("x-forwarded-proto", sent)]).1, is_https, "{sent}");
         }
     }

@@ -67,7 +67,8 @@ pub(super) async fn answer(
     let visit = Visit::of(&state.config.allow_origins, &head.headers, !matches!(caller, Caller::Master));
     let quota = auth::admit(&state, &caller);
     let call = Call::new(Arc::clone(&state), head, body, ends.local, caller, Arc::clone(&activity));
-    let mut response = match AssertUnwindSafe(handle(call, client, &visit, quota, door)).catch_unwind().await {
+    let mut response = match AssertUnwindSafe(handle(call, client, &visit, quota, door)).catch_unwind().await
+    {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.into_response(&request_id),
         Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),

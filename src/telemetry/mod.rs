@@ -155,7 +155,11 @@ impl Metrics {
             "Pool threads replaced as stuck",
             self.pool_threads_replaced.clone(),
         );
-        to.register("deliveries_current", "Webhook deliveries in the store, by status", self.deliveries_current.clone());
+        to.register(
+            "deliveries_current",
+            "Webhook deliveries in the store, by status",
+            self.deliveries_current.clone(),
+        );
         to.register("webhook_attempts", "Webhook attempts, by outcome", self.webhook_attempts.clone());
         to.register("http_responses", "HTTP answers, by status class", self.http_responses.clone());
         to.register("http_connections", "Open connections", self.http_connections.clone());
@@ -232,7 +236,8 @@ impl Metrics {
         let mut counter = counters.next();
         for line in open.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
             let about = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
-            let of_counter = about.zip(counter.as_ref()).and_then(|(about, name)| about.strip_prefix(name.as_str()));
+            let of_counter =
+                about.zip(counter.as_ref()).and_then(|(about, name)| about.strip_prefix(name.as_str()));
             match (of_counter, counter.as_ref()) {
                 (Some(rest), Some(name)) => {
                     let word = &line[..line.len() - rest.len() - name.len()];

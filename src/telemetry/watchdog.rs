@@ -118,7 +118,8 @@ impl Heart {
         let worked = threads.clone().map(|thread| metrics.worker_total_busy_duration(thread)).sum();
         let before = std::mem::replace(&mut self.worked, worked);
         // Odd while a thread sleeps. What one works is told when it has nothing more to do.
-        let sleeps = threads.map(|thread| metrics.worker_park_unpark_count(thread)).any(|count| count % 2 == 1);
+        let sleeps =
+            threads.map(|thread| metrics.worker_park_unpark_count(thread)).any(|count| count % 2 == 1);
         !sleeps || worked.saturating_sub(before) >= IDLE_WORK
     }
 

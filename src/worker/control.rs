@@ -207,8 +207,13 @@ mod tests {
         assert!(timings.decode >= 5 && timings.operations <= timings.decode);
         assert_eq!(control.timings(), timings);
         let text = metrics.render();
-        for labels in [r#"op="decode",format="jpeg""#, r#"op="resize",format="""#, r#"op="encode",format="png""#] {
-            assert!(text.contains(&format!("minilab_operation_seconds_count{{{labels}}} 1")), "{labels}: {text}");
+        for labels in
+            [r#"op="decode",format="jpeg""#, r#"op="resize",format="""#, r#"op="encode",format="png""#]
+        {
+            assert!(
+                text.contains(&format!("minilab_operation_seconds_count{{{labels}}} 1")),
+                "{labels}: {text}"
+            );
         }
     }
 }

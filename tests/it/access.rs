@@ -327,7 +327,10 @@ fn a_download_ends_with_its_key() {
         let _end = std::io::Read::read_to_end(&mut stream, &mut rest);
         first.len() + rest.len()
     };
-    assert!(read("operator", &|| revoke(&server, "other")) > large.len(), "another key's end is none of this one's");
+    assert!(
+        read("operator", &|| revoke(&server, "other")) > large.len(),
+        "another key's end is none of this one's"
+    );
     let got = read("shop", &|| revoke(&server, "shop"));
     assert!(got < large.len(), "{got} of {} bytes came all the same", large.len());
 }
@@ -378,8 +381,14 @@ fn a_key_gets_its_own_figures_and_the_operator_everybodys() {
 
     // Nothing of it depends on what others do.
     let reader = get(&server, "reader", "/v1/stats").json();
-    assert_eq!(reader["jobs"], json!({"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0}));
-    assert_eq!((&reader["finished_last_minute"], &reader["oldest_queued_seconds"]), (&json!(0), &json!(null)));
+    assert_eq!(
+        reader["jobs"],
+        json!({"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0})
+    );
+    assert_eq!(
+        (&reader["finished_last_minute"], &reader["oldest_queued_seconds"]),
+        (&json!(0), &json!(null))
+    );
     assert_eq!(reader["worker_seconds_last_minute"], 0.0);
 
     let all = get(&server, "operator", "/v1/stats").json();

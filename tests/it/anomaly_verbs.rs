@@ -96,7 +96,9 @@ async fn ask(queue: &Queue, verb: &str, id: JobId, lease: Lease) -> Result<Strin
         "redeliver_dead_letters" => {
             queue.redeliver_dead_letters(at(0), None).await.map_err(told).map(|_| "due".to_owned())
         }
-        "failing_receivers" => queue.failing_receivers().await.map_err(told).map(|list| list.len().to_string()),
+        "failing_receivers" => {
+            queue.failing_receivers().await.map_err(told).map(|list| list.len().to_string())
+        }
         "enable_receiver" => {
             let receiver = "https://a.test".to_owned();
             queue.enable_receiver(receiver).await.map_err(told).map(|_| "called".to_owned())
@@ -119,7 +121,8 @@ async fn verbs_that_fail_once_are_asked_again() {
             let id = prepare(Arc::clone(&inner), &directory).await;
             let meddling = Meddling::Fail(verb, 1, how.unwrap_or(How::Refused));
             let meddled = MeddledStore::new(Arc::clone(&inner), meddling);
-            let store = if how.is_some() { Arc::clone(&meddled) as Arc<dyn JobStore> } else { Arc::clone(&inner) };
+            let store =
+                if how.is_some() { Arc::clone(&meddled) as Arc<dyn JobStore> } else { Arc::clone(&inner) };
             // A queue that has seen nothing yet: it must ask its store.
             let queue = open(store, &directory).await;
             submit(&queue).await;
@@ -127,7 +130,8 @@ async fn verbs_that_fail_once_are_asked_again() {
             let first = ask(&queue, verb, id, lease).await;
             assert_eq!(first.is_err(), how.is_some(), "{verb} {how:?}: {first:?}");
             assert_eq!(meddled.struck.load(Ordering::SeqCst), how.is_some(), "{verb} {how:?}");
-            let answer = ask(&queue, verb, id, lease).await.unwrap_or_else(|why| panic!("{verb} {how:?}: {why}"));
+            let answer =
+                ask(&queue, verb, id, lease).await.unwrap_or_else(|why| panic!("{verb} {how:?}: {why}"));
             let expected = match verb {
                 "get" => "succeeded",
                 "list" => "2",

@@ -181,12 +181,17 @@ fn all_origins_need_a_key_and_proxies_a_network() {
     let refused = with("cors.allow_origins", "*").unwrap_err().to_string();
     assert!(refused.contains("minilab keys add NAME"), "{refused}");
     let loaded = with("cors.allow_origins", "https://a.example, http://localhost:3000").unwrap();
-    assert!(!loaded.settings.server.allow_origins.is_empty() && !loaded.settings.server.allow_origins.are_all());
-    assert!(with("cors.allow_origins", "a.example").unwrap_err().to_string().contains("https://app.example.com"));
+    assert!(
+        !loaded.settings.server.allow_origins.is_empty() && !loaded.settings.server.allow_origins.are_all()
+    );
+    assert!(
+        with("cors.allow_origins", "a.example").unwrap_err().to_string().contains("https://app.example.com")
+    );
     let loaded = with("trusted_proxies", "10.0.0.0/8,::1").unwrap();
     assert_eq!(loaded.settings.server.trusted_proxies.len(), 2);
     assert!(with("trusted_proxies", "caddy").is_err());
-    let (_directory, path) = file("trusted_proxies = [\"10.0.0.0/8\"]\n[cors]\nallow_origins = [\"https://a.example\"]\n");
+    let (_directory, path) =
+        file("trusted_proxies = [\"10.0.0.0/8\"]\n[cors]\nallow_origins = [\"https://a.example\"]\n");
     let settings = load(&Sources { file: Some(path), ..nothing() }).unwrap().settings;
     assert!(settings.server.trusted_proxies.len() == 1 && !settings.server.allow_origins.is_empty());
 }

@@ -233,7 +233,9 @@ async fn what_is_told_of_a_start_comes_true() {
     let asked = lab.clock.now();
     let mut told = HashMap::new();
     for id in &jobs {
-        let minilab::queue::Lookup::Job(job) = lab.queue.get(*id).await.unwrap() else { panic!("it is gone") };
+        let minilab::queue::Lookup::Job(job) = lab.queue.get(*id).await.unwrap() else {
+            panic!("it is gone")
+        };
         told.insert(*id, lab.queue.forecast(&job).starts_at.unwrap());
     }
     let begun = work_off(&lab).await;

@@ -87,9 +87,9 @@ fn another_keys_bulk_delays_a_job_by_one_job_per_worker() {
     let waiting = stats()["jobs"]["queued"].as_u64().unwrap();
     assert!(waiting > bulk / 3, "only {waiting} still waited: that says nothing");
     let (submitted, began) = (time(&single, "created_at"), time(&single, "started_at"));
-    let others: Vec<Value> = jobs(&server, 1).into_iter().filter(|job| job["started_at"].is_string()).collect();
-    let between =
-        others.iter().filter(|job| (submitted..began).contains(&time(job, "started_at"))).count();
+    let others: Vec<Value> =
+        jobs(&server, 1).into_iter().filter(|job| job["started_at"].is_string()).collect();
+    let between = others.iter().filter(|job| (submitted..began).contains(&time(job, "started_at"))).count();
     let ended = others.iter().filter(|job| job["finished_at"].is_string());
     let taken: Vec<Duration> =
         ended.map(|job| time(job, "finished_at").since(time(job, "started_at"))).collect();

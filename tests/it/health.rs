@@ -34,8 +34,13 @@ fn with_keys_health_is_open_and_metrics_are_not() {
         queue_share: None,
         is_revoked: false,
     };
-    let record =
-        KeyRecord { key: reader, webhook_secrets: vec![], created_at: None, changed_at: None, revoked_at: None };
+    let record = KeyRecord {
+        key: reader,
+        webhook_secrets: vec![],
+        created_at: None,
+        changed_at: None,
+        revoked_at: None,
+    };
     keys::change(directory.path(), |file| file.keys.push(record)).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let app = runtime.block_on(App::start(settings)).unwrap();
@@ -43,8 +48,12 @@ fn with_keys_health_is_open_and_metrics_are_not() {
     let (stop, stopped) = oneshot::channel::<()>();
     let running = runtime.spawn(app.run(async { drop(stopped.await) }));
     let bearer = format!("Bearer {}", token.reveal());
-    let status = |path: &str, headers: &[(&str, &str)]| raw::request(&health, "GET", path, headers, b"").status;
-    assert_eq!((status("/health/live", &[]), status("/health/ready", &[]), status("/metrics", &[])), (200, 200, 401));
+    let status =
+        |path: &str, headers: &[(&str, &str)]| raw::request(&health, "GET", path, headers, b"").status;
+    assert_eq!(
+        (status("/health/live", &[]), status("/health/ready", &[]), status("/metrics", &[])),
+        (200, 200, 401)
+    );
     assert_eq!(status("/metrics", &[("authorization", &bearer)]), 200);
     drop(stop);
     runtime.block_on(running).unwrap().unwrap();

@@ -30,7 +30,8 @@ fn key() -> (String, KeyRecord) {
         queue_share: None,
         is_revoked: false,
     };
-    let record = KeyRecord { key, webhook_secrets: vec![], created_at: None, changed_at: None, revoked_at: None };
+    let record =
+        KeyRecord { key, webhook_secrets: vec![], created_at: None, changed_at: None, revoked_at: None };
     (format!("Bearer {}", token.reveal()), record)
 }
 
@@ -73,7 +74,9 @@ fn a_named_page_uses_a_server_with_keys_from_its_own_site() {
     let methods = header(&asked, "access-control-allow-methods").unwrap();
     assert!(methods.contains("post") && methods.contains("get"), "{methods}");
     let accepted = header(&asked, "access-control-allow-headers").unwrap();
-    for name in ["authorization", "content-type", "idempotency-key", "if-none-match", "last-event-id", "prefer"] {
+    for name in
+        ["authorization", "content-type", "idempotency-key", "if-none-match", "last-event-id", "prefer"]
+    {
         assert!(accepted.contains(name), "{name} is not in {accepted}");
     }
     assert!(header(&asked, "access-control-max-age").is_some());
@@ -83,7 +86,9 @@ fn a_named_page_uses_a_server_with_keys_from_its_own_site() {
     let sent = server.request("POST", "/v1/jobs?width=5", &headers, &images::small());
     assert_eq!((sent.status, allowed(&sent).as_deref()), (202, Some(PAGE)));
     let exposed = header(&sent, "access-control-expose-headers").unwrap();
-    for name in ["location", "etag", "ratelimit", "retry-after", "idempotent-replayed", "link", "x-request-id"] {
+    for name in
+        ["location", "etag", "ratelimit", "retry-after", "idempotent-replayed", "link", "x-request-id"]
+    {
         assert!(exposed.split(", ").any(|told| told == name), "{name} is not in {exposed}");
     }
     assert!(header(&sent, "vary").is_some_and(|vary| vary.contains("origin")), "{}", sent.head);

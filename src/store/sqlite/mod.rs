@@ -45,8 +45,8 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{
-    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Receiver, Render, Retention,
-    SourceInfo,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Receiver, Render,
+    Retention, SourceInfo,
 };
 use crate::telemetry::Metrics;
 

@@ -151,7 +151,8 @@ pub(super) fn count_of(connection: &Connection, owner: &KeyId) -> Result<Counts,
 
 fn by_name(connection: &Connection, sql: &str, owner: &KeyId) -> Result<HashMap<String, u64>, Fault> {
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([owner.as_str()], |row| Ok((row.get(0)?, u64::from(row.get::<_, u32>(1)?))))?;
+    let rows =
+        statement.query_map([owner.as_str()], |row| Ok((row.get(0)?, u64::from(row.get::<_, u32>(1)?))))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -116,7 +116,8 @@ impl Writer {
     ) -> std::io::Result<Writer> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-            Thread { connection, receiver, shared, commit_seconds, freed: true, ballast, is_full: false }.run()
+            Thread { connection, receiver, shared, commit_seconds, freed: true, ballast, is_full: false }
+                .run()
         })?;
         Ok(Writer { sender: Some(sender), thread: Some(thread) })
     }

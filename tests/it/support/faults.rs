@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Receiver, Render, Retention,
-    SourceInfo,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Receiver, Render,
+    Retention, SourceInfo,
 };
 use minilab::store::{
     ClaimRequest, Claimed, Counts, DeadLetters, DeliveryRequest, Extended, Finish, Found, InlineKey,
