@@ -446,7 +446,9 @@ mod tests {
     fn another_owners_single_job_comes_next_and_says_when() {
         let line = line(2);
         let mut bulk: Vec<Job> = (0..100).map(|_| job(Some(1), 100, NOW)).collect();
-        bulk.iter().for_each(|job| drop(line.update(job, NOW)));
+        for job in &bulk {
+            line.update(job, NOW);
+        }
         let second = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
         assert_eq!(line.forecast(&bulk[50], NOW).starts_at, None, "nothing has been measured");
         run(&line, &mut bulk[0], NOW, second(2));

@@ -150,7 +150,7 @@ impl Call {
     }
 
     /// Resolves once the caller may no longer do what it asks for.
-    pub(super) fn shut_out(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(super) fn shut_out(&self) -> impl Future<Output = ()> + Send + use<> {
         let (caller, keys) = (self.caller.clone(), self.state.services.keys.clone());
         let scope = if self.head.method == Method::POST { Scope::Submit } else { Scope::Read };
         async move { caller.shut_out(keys, scope).await }
