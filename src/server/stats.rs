@@ -22,7 +22,9 @@ pub(super) async fn show(call: &Call) -> Result<Response<Body>, ApiError> {
         }
         Some(key) => {
             let stats = services.queue.stats_of(key).await?;
-            (Covers::Key, stats, signed(stats.running), signed(stats.running_memory_bytes))
+            // What runs and is still being fetched holds no thread.
+            let busy = signed(stats.running).min(metrics.pool_threads.get());
+            (Covers::Key, stats, busy, signed(stats.running_memory_bytes))
         }
     };
     let view = StatsView {
