@@ -64,7 +64,7 @@ fn a_container_without_a_key_fails_with_what_mends_it() {
     let token = run(&fix.replace("NAME", "first")).expect(0).text();
     assert!(token.starts_with("mlk_"), "{token}");
     // It serves until it is told to stop.
-    run("minilab serve >out & while ! grep -q listening out; do :; done; kill $!; wait $!").expect(0);
+    run("minilab serve >out & while ! grep -qs listening out; do kill -0 $! || exit 9; done; kill $!; wait $!").expect(0);
 }
 
 #[test]
