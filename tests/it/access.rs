@@ -321,7 +321,8 @@ fn who_waits_with_a_key_learns_at_once_that_it_was_revoked() {
 fn a_download_ends_with_its_key() {
     let server = server(|_| {}, |_| {});
     let large = images::picture(image::ImageFormat::Bmp, 3200, 3200, 1);
-    let answer = ask(&server, "shop", "POST", "/v1/jobs?width=5&wait=30", &[], &large);
+    let hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));
+    let answer = ask(&server, "shop", "POST", &format!("/v1/jobs?width=5&run_at={hour}"), &[], &large);
     let path = format!("/v1/jobs/{}/source", answer.json()["id"].as_str().unwrap());
     let read = |who: &str, during: &dyn Fn()| {
         let mut stream = begin(&server, who, "GET", &path, b"");
@@ -407,12 +408,7 @@ fn a_key_gets_its_own_figures_and_the_operator_everybodys() {
     assert_eq!((&keys[1]["queued"], &keys[1]["requests_per_minute"]), (&json!(1), &json!(500)));
     assert!(keys.iter().all(|key| key["last_used_at"].is_string()), "{keys:?}");
     // A revoked key is gone from the list.
-    keys::change(server.directory(), |file| {
-        let reader = file.keys.iter_mut().find(|record| record.key.name == "reader").unwrap();
-        reader.key.is_revoked = true;
-    })
-    .unwrap();
-    server.reloader.reload(Settings::in_directory(server.directory())).unwrap();
+    revoke(&server, "reader");
     assert_eq!(get(&server, "operator", "/v1/stats").json()["keys"].as_array().unwrap().len(), 3);
     // Where nobody needs a key there are none.
     let open = TestServer::start().get("/v1/stats").json();

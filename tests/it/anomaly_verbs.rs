@@ -137,7 +137,7 @@ async fn verbs_that_fail_once_are_asked_again() {
                 "list" => "2",
                 "inline_bytes" => "3",
                 "redeliver" | "redeliver_dead_letters" => "due",
-                "failing_receivers" => "1",
+                "failing_receivers" => "0",
                 "enable_receiver" => "called",
                 "check" => "ready",
                 _ => "1",
