@@ -9,6 +9,8 @@ use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::activity::Activity;
 use super::auth::{self, Caller};
@@ -19,8 +21,9 @@ use super::error::{ApiError, Code};
 use super::proxy::Client;
 use super::rate::Quota;
 use super::state::State;
-use super::{guard, limits, router};
+use super::{guard, limits, router, trace};
 use crate::telemetry::StatusLabel;
+use crate::telemetry::trace::{failed, follow, span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -56,23 +59,35 @@ pub(super) async fn answer(
     let is_head = request.method() == Method::HEAD;
     let (head, body) = request.into_parts();
     let client = Client::of(ends.peer, &head.headers, &state.config.trusted_proxies);
-    tracing::debug!(
-        request.id = request_id, client = %client.address, method = %head.method, path = head.uri.path(), "request"
+    let span = span!(
+        "request",
+        "server",
+        request.id = request_id,
+        client.address = %client.address,
+        http.request.method = %head.method,
+        url.path = head.uri.path(),
+        http.response.status_code = Empty
     );
+    follow(&span, || trace::parent(&head.headers));
+    tracing::debug!(parent: &span, "request");
     let caller = Caller::identify(&state.services.keys, &head.headers);
     if matches!(caller, Caller::Nobody { tried: true }) {
         // For who watches the log for those that try keys.
-        tracing::info!(request.id = request_id, client = %client.address, "a request came with a key that opens nothing");
+        tracing::info!(parent: &span, client = %client.address, "a request came with a key that opens nothing");
     }
     let visit = Visit::of(&state.config.allow_origins, &head.headers, !matches!(caller, Caller::Master));
     let quota = auth::admit(&state, &caller);
     let call = Call::new(Arc::clone(&state), head, body, ends.local, caller, Arc::clone(&activity));
-    let mut response = match AssertUnwindSafe(handle(call, client, &visit, quota, door)).catch_unwind().await
-    {
+    let handled = AssertUnwindSafe(handle(call, client, &visit, quota, door)).catch_unwind();
+    let mut response = match handled.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => error.into_response(&request_id),
-        Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),
+        Ok(Err(error)) => span.in_scope(|| error.into_response(&request_id)),
+        Err(_) => span.in_scope(|| ApiError::internal("a handler panicked").into_response(&request_id)),
     };
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        failed(&span, class(response.status()));
+    }
     finish(&mut response, &request_id, is_head);
     visit.tell(response.headers_mut());
     if let Some(quota) = quota {

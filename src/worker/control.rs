@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::job::Timings;
 use crate::pipeline::{Control, Format, Interrupt, Stage};
-use crate::telemetry::{Metrics, OpLabel};
+use crate::telemetry::{Metrics, OpLabel, trace};
 
 /// Progress is shown at most this often: watchers of a job that takes milliseconds need only its end.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -123,16 +123,26 @@ impl AttemptControl {
     fn end_stage(&self, stages: &mut Stages) {
         let Some((stage, since)) = stages.current.take() else { return };
         let spent = since.elapsed();
-        let (sum, op, format) = match stage {
-            Stage::Decode => (0, "decode", self.source_format.get().copied()),
-            Stage::Operation(name) => (1, name, None),
-            Stage::Analyze => (1, "analyze", None),
-            Stage::Encode(format) => (2, "encode", Some(format)),
+        let (sum, op) = place(stage);
+        let format = match stage {
+            Stage::Decode => self.source_format.get().copied(),
+            Stage::Encode(format) => Some(format),
+            Stage::Operation(_) | Stage::Analyze => None,
         };
         let label = OpLabel { op, format: format.map_or("", Format::name) };
         stages.spent[sum] += spent;
         stages.done += 1;
         self.metrics.operation_seconds.get_or_create_owned(&label).observe(spent.as_secs_f64());
+    }
+}
+
+/// The sum of [`Timings`] that a stage counts for, and its word.
+fn place(stage: Stage) -> (usize, &'static str) {
+    match stage {
+        Stage::Decode => (0, "decode"),
+        Stage::Operation(name) => (1, name),
+        Stage::Analyze => (1, "analyze"),
+        Stage::Encode(_) => (2, "encode"),
     }
 }
 
@@ -153,6 +163,7 @@ impl Control for AttemptControl {
     }
 
     fn stage(&self, stage: Stage) {
+        trace::stage(place(stage).1);
         let mut stages = self.lock();
         self.end_stage(&mut stages);
         let now = Instant::now();
