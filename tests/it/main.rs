@@ -26,6 +26,7 @@ mod fairness;
 mod fairness_live;
 mod health;
 mod hostile;
+mod logs;
 mod origins;
 mod presets;
 mod readme;
