@@ -196,7 +196,7 @@ mod tests {
             metrics
                 .polls
                 .longest()
-                .is_some_and(|poll| poll.name == "the culprit" && poll.lasts() > 2 * STALL_WARNED)
+                .is_some_and(|poll| poll.name == "the culprit" && poll.lasts() > 4 * STALL_WARNED)
         });
         drop(release);
         assert!(blocked.block_on(work).unwrap());
