@@ -70,10 +70,6 @@ use crate::telemetry::Complaint;
 /// Pause after an `accept` that failed for want of descriptors or memory: others must end first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections that have been accepted and had no turn yet. In a storm of them, more would stand in line before everything else that is to
-/// be done; they wait better in the kernel.
-const FRESH_MAX: usize = 32;
-
 /// Connections of the health door at a time.
 const HEALTH_CONNECTIONS_MAX: usize = 256;
 
@@ -147,10 +143,8 @@ async fn serve_health(listener: std::net::TcpListener, state: Arc<State>) {
 /// Accepts connections, each as soon as there is a place for it.
 async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphore>, door: Door) {
     let mut trouble = Complaint::default();
-    let fresh = Arc::new(Semaphore::new(FRESH_MAX));
     loop {
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
-        let Ok(turn) = Arc::clone(&fresh).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 if trouble.is_over() {
@@ -158,12 +152,7 @@ async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphor
                 }
                 let serving = connection::serve(stream, Arc::clone(state), door);
                 tokio::spawn(async move {
-                    let mut serving = std::pin::pin!(serving);
-                    let first = futures_util::poll!(serving.as_mut());
-                    drop(turn);
-                    if first.is_pending() {
-                        serving.await;
-                    }
+                    serving.await;
                     drop(place);
                 });
                 tracing::trace!(%peer, "accepted");

@@ -24,7 +24,7 @@ const BLOCKING_THREADS_MAX: usize = 64;
 /// line before whatever comes next; when ten thousand connections ask at once, the rest of them wait in the kernel, and timers, jobs and
 /// webhooks get their turns between. A thread's own line holds 256.
 const SOCKET_EVENTS_MAX: usize = 128;
-const SOCKET_EVENTS_BUSY_MAX: usize = 16;
+const SOCKET_EVENTS_BUSY_MAX: usize = 64;
 
 pub(super) use flags::{DataDirArgs, ServeArgs};
 use traces::Traces;
