@@ -210,6 +210,7 @@ fn animations(found: &mut Findings, assets: &Assets) {
         json!([{"op": "resize", "width": 480, "enlarge": true}]),
         json!([{"op": "rotate", "angle": 30}, {"op": "blur", "sigma": 9}]),
         json!([{"op": "overlay", "input": "logo", "scale": 0.3}]),
+        json!([{"op": "overlay", "input": "logo", "scale": 1.2, "rotate": 20}, {"op": "overlay", "input": "clear", "scale": 0.7}]),
     ];
     for source in sources::animated() {
         let profiles = if source.name.ends_with("profile") { &["srgb", "keep"][..] } else { &["srgb"] };
