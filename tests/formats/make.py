@@ -328,6 +328,14 @@ Image.fromarray(rgb).save(os.path.join(HERE, "avif-described.avif"), quality=60,
 # The same in JPEG XL, whose boxes libjxl compresses, and what ExifTool writes into a GIF.
 Image.fromarray(rgb).save(src("described.jpg"), quality=90, exif=exif.tobytes(), xmp=XMP)
 run("cjxl", src("described.jpg"), os.path.join(HERE, "jxl-described.jxl"), "--lossless_jpeg=1")
+# And a gigabyte of zeros in a compressed box (PyPI: brotli).
+import brotli
+box = lambda kind, data: struct.pack(">I", len(data) + 8) + kind + data
+packer = brotli.Compressor(quality=5, lgwin=24)
+packed = b"".join(packer.process(bytes(1 << 26)) for _ in range(16)) + packer.finish()
+run("cjxl", src("rgb.png"), src("bare.jxl"), "-d", "1")
+with open(os.path.join(HERE, "jxl-packed-gigabyte.jxl"), "wb") as file:
+    file.write(box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ") + box(b"brob", b"Exif" + packed) + box(b"jxlc", open(src("bare.jxl"), "rb").read()))
 Image.fromarray(rgb).save(os.path.join(HERE, "gif-described.gif"))
 run("exiftool", "-q", "-overwrite_original", "-XMP-dc:Creator=SECRET-ARTIST", "-XMP-dc:Rights=SECRET-CC", "-Comment=SECRET-COMMENT",
     os.path.join(HERE, "gif-described.gif"))

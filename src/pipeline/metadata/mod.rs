@@ -70,7 +70,12 @@ pub(super) struct Carried<'a> {
 impl<'a> Carried<'a> {
     /// Finds the blocks of a source and judges its profile. Reads no pixel, and little more than the blocks' own bytes.
     pub(super) fn of(source: &'a [u8], header: &Header, outputs: &[OutputSpec]) -> Carried<'a> {
-        let mut embedded = read::read(source, header.format);
+        // The blocks of a JPEG XL may have to be unpacked first, and its profile is not among them.
+        let kept = outputs.iter().any(|output| output.keep_metadata != KeepMetadata::None);
+        let mut embedded = match header.format {
+            Format::Jxl if !kept => Embedded::default(),
+            format => read::read(source, format),
+        };
         let judged = match (embedded.png.cicp, embedded.icc.take()) {
             (None, Some(icc)) => Profile::of_icc(icc.into_owned()).map(Some),
             _ => Profile::of_png(&embedded.png),

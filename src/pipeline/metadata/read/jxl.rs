@@ -13,25 +13,26 @@ use crate::pipeline::{
 /// Bytes that the decompressor reads at a time.
 const BUFFER_BYTES: usize = 4096;
 
+/// Largest window, as its logarithm: 4 MiB, the encoder's default.
+const WINDOW_BITS_MAX: u8 = 22;
+
 pub(super) fn read<'a>(source: &'a [u8], embedded: &mut Embedded<'a>) {
     if !source.get(4..).is_some_and(|rest| rest.starts_with(b"JXL ")) {
         return;
     }
     let mut boxes = Bytes(source);
     while let Ok(Some((kind, Bytes(data)))) = boxes.block() {
+        // Of each kind the first counts; nothing is unpacked for the others.
+        let (exif, xmp) = (embedded.exif.is_none(), embedded.xmp.is_none());
         match (&kind, data.split_first_chunk()) {
-            (b"brob", Some((inner @ (b"Exif" | b"xml "), packed))) => keep(inner, unpacked(packed), embedded),
-            _ => keep(&kind, Cow::Borrowed(data), embedded),
+            (b"Exif", _) if exif => embedded.exif = Some(behind_offset(Cow::Borrowed(data))),
+            (b"xml ", _) if xmp => embedded.xmp = Some(Cow::Borrowed(data)),
+            (b"brob", Some((b"Exif", packed))) if exif => {
+                embedded.exif = Some(behind_offset(unpacked(packed)))
+            }
+            (b"brob", Some((b"xml ", packed))) if xmp => embedded.xmp = Some(unpacked(packed)),
+            _ => {}
         }
-    }
-}
-
-/// The first block of each kind counts.
-fn keep<'a>(kind: &[u8; 4], data: Cow<'a, [u8]>, embedded: &mut Embedded<'a>) {
-    match kind {
-        b"Exif" if embedded.exif.is_none() => embedded.exif = Some(behind_offset(data)),
-        b"xml " if embedded.xmp.is_none() => embedded.xmp = Some(data),
-        _ => {}
     }
 }
 
@@ -45,16 +46,30 @@ fn behind_offset(data: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     }
 }
 
-/// No more than a block may have, whatever the stream would become; nothing of one that is longer or damaged, which is then told as one that
-/// can't be understood.
+/// No more than a block may have, whatever the stream would become; nothing of one that is longer, wants a larger window or is damaged, which is
+/// then told as one that can't be understood.
 fn unpacked(packed: &[u8]) -> Cow<'static, [u8]> {
     let mut bytes = Vec::new();
-    let stream = Decompressor::new(packed, BUFFER_BYTES);
-    let read = stream.take(BLOCK_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
-    if read.is_err() || bytes.len() > BLOCK_BYTES_MAX {
-        bytes.clear();
+    if packed.first().is_some_and(|first| window_bits(*first) <= WINDOW_BITS_MAX) {
+        let stream = Decompressor::new(packed, BUFFER_BYTES);
+        let read = stream.take(BLOCK_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+        if read.is_err() || bytes.len() > BLOCK_BYTES_MAX {
+            bytes.clear();
+        }
     }
     Cow::Owned(bytes)
+}
+
+/// The size of the window that a stream asks for in its first byte (RFC 7932, §9.1), which is memory; 30 stands for the larger ones of an
+/// extension.
+fn window_bits(first: u8) -> u8 {
+    match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+        (0, ..) => 16,
+        (_, 0, 0) => 17,
+        (_, 0, 1) => 30,
+        (_, 0, bits) => 8 + bits,
+        (_, bits, _) => 17 + bits,
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +124,15 @@ mod tests {
         assert_eq!(found(&[boxed(b"brob", &stream(16))]).1.unwrap().len(), BLOCK_BYTES_MAX);
         assert_eq!(found(&[boxed(b"brob", &stream(17))]).1, Some(Vec::new()));
         assert_eq!(found(&[boxed(b"Exif", b"\xff\xff\xff\xffII")]), (Some(Vec::new()), None));
+        assert_eq!(
+            [0x0c, 0x01, 0x11, 0x21, 0x71, 0x03, 0x1b, 0x0f].map(window_bits),
+            [16, 17, 30, 10, 15, 18, 22, 24]
+        );
+        let wide = [&[0x11, 30][..], b"\x03"].concat();
+        assert_eq!(found(&[boxed(b"brob", &[b"xml ", &wide[..]].concat())]).1, Some(Vec::new()));
+        let gigabyte = include_bytes!("../../../../tests/formats/jxl-packed-gigabyte.jxl");
+        let mut embedded = Embedded::default();
+        read(gigabyte, &mut embedded);
+        assert_eq!(embedded.exif.as_deref(), Some(&[][..]));
     }
 }
