@@ -181,8 +181,7 @@ mod tests {
                 let exact = &pixels(&source, vec![output(width, "off")])[0];
                 let alone = &pixels(&source, vec![output(width, "fast")])[0];
                 let (derived, alone) = (psnr(derived, exact), psnr(alone, exact));
-                eprintln!("{name} to {width}: {derived:.1} dB derived, {alone:.1} dB by itself");
-                assert!(derived > alone - 0.5, "{name} to {width}: {derived:.1} dB, {alone:.1} by itself");
+                assert!(derived >= alone - 0.5, "{name} to {width}: {derived:.1} dB, {alone:.1} by itself");
             }
         }
     }

@@ -76,7 +76,7 @@ mod tests {
             let [y, m, c, k] = [0, 1, 2, 3].map(|ink| (inks >> (3 - ink) & 1) as i32).map(|full| full * 60);
             let light = (255 - 2 * (y + m + c) / 3 - 4 * k).clamp(0, 255);
             let light = darkest + light * (255 - darkest) / 255;
-            [light, 128 + m - c, 128 + y - c / 2].map(|value| value as u8)
+            [light, 128 + m - c, 128 + y - c].map(|value| value as u8)
         };
         let straight: Vec<u8> = (0..=255).collect();
         let number = |value: f64| ((value * 65_536.0) as i32).to_be_bytes();

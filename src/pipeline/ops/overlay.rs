@@ -281,7 +281,7 @@ mod tests {
         }
         // What is too much to be kept is made anew.
         let vast = overlay(json!({"scale": 1, "rotate": 1}));
-        assert!(!same(&laid(&animated, &vast, 4000), &laid(&animated, &vast, 4000)));
+        assert!(!same(&laid(&animated, &vast, 5000), &laid(&animated, &vast, 5000)));
     }
 
     #[test]
