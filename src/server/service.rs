@@ -9,6 +9,8 @@ use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::activity::Activity;
 use super::auth::{self, Caller};
@@ -17,8 +19,9 @@ use super::call::Call;
 use super::error::{ApiError, Code};
 use super::rate::Quota;
 use super::state::State;
-use super::{guard, limits, router};
+use super::{guard, limits, router, trace};
 use crate::telemetry::StatusLabel;
+use crate::telemetry::trace::{failed, follow, span};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -44,15 +47,29 @@ pub(super) async fn answer(
     let request_id = format!("{:016x}", rand::random::<u64>());
     let is_head = request.method() == Method::HEAD;
     let (head, body) = request.into_parts();
-    tracing::debug!(request.id = request_id, method = %head.method, path = head.uri.path(), "request");
+    let span = span!(
+        "request",
+        "server",
+        request.id = request_id,
+        http.request.method = %head.method,
+        url.path = head.uri.path(),
+        http.response.status_code = Empty
+    );
+    follow(&span, || trace::parent(&head.headers));
+    tracing::debug!(parent: &span, "request");
     let caller = Caller::identify(&state.services.keys, &head.headers);
     let quota = auth::admit(&state, &caller);
     let call = Call::new(Arc::clone(&state), head, body, local, caller, Arc::clone(&activity));
-    let mut response = match AssertUnwindSafe(handle(call, quota, door)).catch_unwind().await {
+    let handled = AssertUnwindSafe(handle(call, quota, door)).catch_unwind();
+    let mut response = match handled.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => error.into_response(&request_id),
-        Err(_) => ApiError::internal("a handler panicked").into_response(&request_id),
+        Ok(Err(error)) => span.in_scope(|| error.into_response(&request_id)),
+        Err(_) => span.in_scope(|| ApiError::internal("a handler panicked").into_response(&request_id)),
     };
+    span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        failed(&span, class(response.status()));
+    }
     finish(&mut response, &request_id, is_head);
     if let Some(quota) = quota {
         quota.tell(response.headers_mut());

@@ -1,10 +1,11 @@
-//! Every metric by name, and the watchdog that times the event loop.
+//! Every metric by name, the watchdog that times the event loop, and the trace that spans belong to.
 //!
 //! Owns names, labels and buckets; labels come from closed sets only. One [`Metrics`] is made by `app` and handed to every room; nothing
 //! here is global. Reading it never blocks writers.
 
 pub mod complaint;
 pub mod polls;
+pub(crate) mod trace;
 pub mod watchdog;
 
 pub use complaint::Complaint;

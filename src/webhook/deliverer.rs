@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::receivers::Receivers;
 use super::{Config, message};
 use crate::egress::{Answer, Egress, EgressError, Post};
 use crate::job::{Delivery, DeliveryResult, DeliveryStatus, Standing};
 use crate::queue::{DELIVERY_LEASE, DeliveryRequest, Queue};
+use crate::telemetry::trace::{failed, follow, passed_on, span};
 use crate::telemetry::{Complaint, Metrics, OutcomeLabel};
 
 /// Between two tries to record a result that the store could not commit.
@@ -135,7 +137,15 @@ impl Deliverer {
         let (receiver, is_failing) = (delivery.receiver.clone(), delivery.standing != Standing::Well);
         self.shared.receivers().begin(&receiver, is_failing);
         let place = Place { shared: Arc::clone(&self.shared), receiver, is_failing };
-        let span = tracing::info_span!("delivery", webhook.id = %delivery.id, job.id = %delivery.job, attempt = delivery.attempt);
+        let span = span!(
+            "delivery",
+            "client",
+            webhook.id = %delivery.id,
+            job.id = %delivery.job,
+            webhook.attempt = delivery.attempt,
+            http.response.status_code = Empty
+        );
+        follow(&span, || delivery.trace_parent.clone());
         let shared = Arc::clone(&self.shared);
         self.attempts.spawn(
             async move {
@@ -183,9 +193,10 @@ impl Shared {
         let url = self.egress.vet_url(&delivery.url)?;
         let wall = self.queue.clock().wall();
         let secrets = self.config.secrets.borrow().signing(delivery.owner.as_ref(), wall);
+        let trace_parent = passed_on(delivery.trace_parent.clone());
         let post = Post {
             url,
-            headers: message::headers(delivery, &secrets, wall),
+            headers: message::headers(delivery, &secrets, wall, trace_parent.as_deref()),
             body: delivery.body.clone(),
             timeout: self.config.attempt_timeout,
             answer_bytes_max: self.config.answer_bytes_max,
@@ -200,7 +211,11 @@ impl Shared {
             DeliveryStatus::Failed => "failed",
         };
         self.metrics.webhook_attempts.get_or_create_owned(&OutcomeLabel { outcome }).inc();
+        if let Some(status) = result.response_status {
+            Span::current().record("http.response.status_code", status);
+        }
         if let Some(error) = &result.error {
+            failed(&Span::current(), outcome);
             tracing::info!(outcome, error, "a webhook was not delivered");
         }
         let mut trouble = Complaint::default();

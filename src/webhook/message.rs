@@ -18,7 +18,12 @@ use crate::job::{ANSWER_BYTES_KEPT, Delivery, DeliveryResult, DeliveryStatus};
 pub(super) const QUICK: Duration = Duration::from_secs(1);
 
 /// The headers of Standard Webhooks 1.0, signed with the time of this attempt, and the trace that the submit belonged to.
-pub(super) fn headers(delivery: &Delivery, secrets: &[Secret], wall: Timestamp) -> HeaderMap {
+pub(super) fn headers(
+    delivery: &Delivery,
+    secrets: &[Secret],
+    wall: Timestamp,
+    trace_parent: Option<&str>,
+) -> HeaderMap {
     let id = delivery.id.to_string();
     let timestamp = wall.as_seconds();
     let signature = sign_with_all(secrets, &id, timestamp, &delivery.body);
@@ -31,7 +36,7 @@ pub(super) fn headers(delivery: &Delivery, secrets: &[Secret], wall: Timestamp) 
         let value = HeaderValue::try_from(value).expect("ids, numbers and base64 are visible ASCII");
         headers.insert(name, value);
     }
-    if let Some(Ok(value)) = delivery.trace_parent.as_deref().map(HeaderValue::from_str) {
+    if let Some(Ok(value)) = trace_parent.map(HeaderValue::from_str) {
         headers.insert(HeaderName::from_static("traceparent"), value);
     }
     headers

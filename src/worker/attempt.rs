@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::assets::{self, Given};
 use super::control::{AttemptControl, Stop};
@@ -22,6 +23,7 @@ use crate::job::{Attempt, Job, Lease, Outcome, Output, SourceInfo, Timings, Warn
 use crate::pipeline::{Encoded, Input};
 use crate::queue::{Claimed, Finish, QueueError};
 use crate::telemetry::Complaint;
+use crate::telemetry::trace::{failed, follow, span, stage};
 
 /// Between two looks whether a thread has started the clock.
 const CLOCK_LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -66,7 +68,9 @@ pub(super) async fn run(
     control: Arc<AttemptControl>,
 ) {
     let Claimed { job, lease, inline_source } = claimed;
-    let span = tracing::info_span!("attempt", job.id = %lease.job, job.attempt = lease.attempt);
+    let span =
+        span!("attempt", "consumer", job.id = %lease.job, job.attempt = lease.attempt, job.status = Empty);
+    follow(&span, || job.trace_parent.clone());
     let _held = rooms.leases.hold(lease, Arc::clone(&control));
     let mut watch = rooms.queue.watch_attempt(lease.job);
     let mut run = Run {
@@ -148,6 +152,7 @@ impl Run {
     /// Fetches within the attempt's time whatever isn't there, and finds out what it needs.
     async fn fetch(&mut self, job: &Job, inline_source: Option<Bytes>) -> Result<Prepared, WorkError> {
         let began = Instant::now();
+        stage("fetch");
         let fetching = tokio::time::timeout(job.spec.timeout, self.gather(job, inline_source));
         let gathered = self.unless_stopped(fetching).await;
         self.fetch_time = began.elapsed();
@@ -218,7 +223,10 @@ impl Run {
         let timeout = job.spec.timeout.saturating_sub(self.fetch_time);
         let grant = Arc::downgrade(grant);
         let isolation = Arc::clone(self.rooms.pool.isolation());
+        let span = Span::current();
+        stage("wait");
         let mut running = self.rooms.pool.run(move || {
+            let _of_the_attempt = span.entered();
             let _held = grant.upgrade();
             slot.begin();
             control.start_clock(timeout);
@@ -271,6 +279,7 @@ impl Run {
     /// those that are wanted elsewhere.
     async fn store(&mut self, job: &Job, made: Executed) -> Result<Stored, WorkError> {
         let began = Instant::now();
+        stage("store");
         let mut stored = Stored {
             outputs: Vec::new(),
             inline: Vec::new(),
@@ -354,9 +363,13 @@ impl Run {
             Err(WorkError::Lost) => return self.drop_unpublished().await,
         };
         let is_success = matches!(outcome, Outcome::Succeeded(_));
+        if let Outcome::Failed(failure) | Outcome::Retry(failure, _) | Outcome::Died(failure, _) = &outcome {
+            failed(&Span::current(), failure.code.name());
+        }
         let finish = Finish { lease: self.lease, outcome, attempt, inline_outputs };
         match self.finish(finish).await {
             Some(job) => {
+                Span::current().record("job.status", job.status.name());
                 tracing::debug!(job.status = %job.status, duration_ms = millis(began(&job)), "the attempt has ended");
                 if !is_success {
                     self.drop_unpublished().await;

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::job::Timings;
 use crate::pipeline::{Control, Interrupt, Stage};
-use crate::telemetry::{Metrics, OpLabel};
+use crate::telemetry::{Metrics, OpLabel, trace};
 
 /// Progress is shown at most this often: watchers of a job that takes milliseconds need only its end.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -116,15 +116,20 @@ impl AttemptControl {
     fn end_stage(&self, stages: &mut Stages) {
         let Some((stage, since)) = stages.current.take() else { return };
         let spent = since.elapsed();
-        let (sum, op) = match stage {
-            Stage::Decode => (0, "decode"),
-            Stage::Operation(name) => (1, name),
-            Stage::Analyze => (1, "analyze"),
-            Stage::Encode(_) => (2, "encode"),
-        };
+        let (sum, op) = place(stage);
         stages.spent[sum] += spent;
         stages.done += 1;
         self.metrics.operation_seconds.get_or_create_owned(&OpLabel { op }).observe(spent.as_secs_f64());
+    }
+}
+
+/// The sum of [`Timings`] that a stage counts for, and its word.
+fn place(stage: Stage) -> (usize, &'static str) {
+    match stage {
+        Stage::Decode => (0, "decode"),
+        Stage::Operation(name) => (1, name),
+        Stage::Analyze => (1, "analyze"),
+        Stage::Encode(_) => (2, "encode"),
     }
 }
 
@@ -145,6 +150,7 @@ impl Control for AttemptControl {
     }
 
     fn stage(&self, stage: Stage) {
+        trace::stage(place(stage).1);
         let mut stages = self.lock();
         self.end_stage(&mut stages);
         let now = Instant::now();

@@ -35,6 +35,7 @@ mod store;
 mod store_model;
 mod support;
 mod suspects;
+mod webhook_keys;
 mod webhook_kills;
 mod webhook_receivers;
 mod webhooks;

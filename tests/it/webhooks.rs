@@ -1,11 +1,20 @@
 //! Webhooks through the front door, judged by the reference library.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use minilab::blob::Blobs;
 
 use minilab::client::{Client, Submission};
 use minilab::clock::{Clock, Timestamp};
-use minilab::job::Status;
+use minilab::job::{JobId, Status};
+use minilab::store::memory::MemoryStore;
+use serde_json::json;
 
+use crate::support::faults::{MeddledStore, Meddling};
+use crate::support::images;
+use crate::support::lab::Lab;
 use crate::support::receiver::{Received, Receiver};
 use crate::support::server::TestServer;
 
@@ -114,4 +123,104 @@ async fn private_addresses_are_not_called() {
     assert_eq!(job.status, Status::Succeeded);
     webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("failed")).await;
     assert!(receiver.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_tells_only_of_the_events_that_it_was_asked_to() {
+    let receiver = Receiver::start(|_| 200).await;
+    let app = TestServer::start();
+    let client = app.client();
+    let submit = async |events: &[&str], output: serde_json::Value, run_at: Option<&str>| {
+        let webhook = json!({"url": receiver.url, "events": events});
+        let mut spec = json!({"outputs": [output], "webhook": webhook});
+        if let Some(run_at) = run_at {
+            spec["run_at"] = json!(run_at);
+        }
+        client.submit(&Submission::bytes(picture()).spec(spec)).await.unwrap().id
+    };
+    let impossible = json!({"format": "jpeg", "max_bytes": 10});
+    let silent = submit(&["job.failed", "job.cancelled"], json!({}), None).await;
+    let failed = submit(&["job.failed"], impossible, None).await;
+    let cancelled = submit(&["job.cancelled"], json!({}), Some("2027-06-01T00:00:00Z")).await;
+    client.cancel(&cancelled).await.unwrap();
+    let succeeded = submit(&["job.succeeded"], json!({}), None).await;
+    let job = client.wait(&silent, Some(Duration::from_secs(30)), |_| {}).await.unwrap();
+    assert_eq!((job.status, job.webhook.unwrap().status), (Status::Succeeded, None));
+    let received = receiver.wait_until(|received| received.len() == 3).await;
+    let mut told: Vec<(String, String)> = received
+        .iter()
+        .map(|one| one.json())
+        .map(|body| (body["data"]["id"].as_str().unwrap().into(), body["type"].as_str().unwrap().into()))
+        .collect();
+    told.sort();
+    let mut expected = [(failed, "job.failed"), (cancelled, "job.cancelled"), (succeeded, "job.succeeded")]
+        .map(|(id, event)| (id, event.to_owned()));
+    expected.sort();
+    assert_eq!(told, expected);
+    assert!(client.deliveries(&silent).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_kept_between_deliveries() {
+    let receiver = Receiver::start(|_| 200).await;
+    let app = TestServer::start();
+    for number in 1..=8 {
+        let id = submit(&app.client(), &receiver.url).await;
+        receiver.wait_until(|received| received.len() == number).await;
+        webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("delivered")).await;
+    }
+    // A machine that pauses for seconds may lose one.
+    assert!(receiver.connections() <= 2, "{} connections for 8 deliveries", receiver.connections());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_is_free_once_the_receiver_has_answered_whatever_the_store_does() {
+    // More than a receiver can ever have places.
+    const JOBS: usize = 80;
+    let receiver = Receiver::start(|_| 200).await;
+    let directory = tempfile::tempdir().unwrap();
+    let store = MeddledStore::new(Arc::new(MemoryStore::new()), Meddling::Hold("finish_delivery"));
+    let lab = Lab::start(store, Blobs::open(directory.path()).unwrap()).await.unwrap();
+    for _ in 0..JOBS {
+        let pipeline = json!({"analyze": ["info"]});
+        lab.submit(JobId::new(), &images::small(), pipeline, &receiver.url).await.unwrap();
+    }
+    receiver.wait_until(|received| received.len() == JOBS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_only_fails_for_days_hears_nothing_until_it_is_enabled() {
+    let clock = Clock::manual(Timestamp::from_millis(1_790_000_000_000));
+    let is_well = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&is_well);
+    let receiver = Receiver::start(move |_| if answers.load(Ordering::SeqCst) { 200 } else { 503 }).await;
+    let app = TestServer::at(clock.clone(), |_| {});
+    let client = app.client();
+    // A plan is some three days long; what fails for five is disabled by an attempt of the second.
+    while client.receivers().await.unwrap().first().is_none_or(|one| one.disabled_at.is_none()) {
+        let id = submit(&client, &receiver.url).await;
+        for attempts in 1..=10 {
+            let state = webhook_when(&app, &id, |webhook| {
+                webhook.attempts == attempts && webhook.next_attempt_at.is_some()
+                    || webhook.status.as_deref() == Some("failed")
+            })
+            .await;
+            let Some(next) = state.next_attempt_at else { break };
+            clock.advance(Timestamp::parse(&next).unwrap().since(clock.now()));
+            app.queue.wake();
+        }
+        assert!(receiver.received().len() < 40, "it was never disabled");
+    }
+    let before = receiver.received().len();
+    assert!(before > 10, "{before}");
+    let id = submit(&client, &receiver.url).await;
+    let state = webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("failed")).await;
+    assert_eq!((state.last_status, receiver.received().len()), (None, before));
+    let told = &client.deliveries(&id).await.unwrap()[0];
+    assert!(told.attempts[0].error.as_deref().is_some_and(|error| error.contains("disabled")), "{told:?}");
+    is_well.store(true, Ordering::SeqCst);
+    client.enable_receiver(&receiver.url).await.unwrap();
+    client.redeliver(&id).await.unwrap();
+    webhook_when(&app, &id, |webhook| webhook.status.as_deref() == Some("delivered")).await;
+    assert!(client.receivers().await.unwrap().is_empty());
 }

@@ -6,6 +6,8 @@ mod crash;
 mod flags;
 mod logging;
 mod signals;
+#[cfg_attr(not(feature = "otlp"), path = "no_traces.rs")]
+mod traces;
 
 use anyhow::Context;
 
@@ -19,12 +21,16 @@ use crate::config::{self, Sources};
 const BLOCKING_THREADS_MAX: usize = 64;
 
 pub(super) use flags::{DataDirArgs, ServeArgs};
+use traces::Traces;
 
 /// Runs a server until it is asked to stop.
 pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     let sources = args.sources();
     let loaded = config::load(&sources)?;
-    logging::start(&loaded.settings.log);
+    let traces = Traces::from_environment().context("traces can't be exported")?;
+    logging::start(&loaded.settings.log, &traces);
+    #[cfg(not(feature = "otlp"))]
+    traces.tell();
     if let Some(file) = &loaded.file {
         tracing::info!(file = %file.display(), "read the configuration file");
     }
@@ -36,7 +42,7 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let (stop, hurry) = signals::both().context("cannot catch signals")?;
         let app = App::start(loaded.settings).await?;
         match app.crash_mark() {
@@ -49,7 +55,9 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
         welcome(&app.address().to_string(), screen)?;
         app.run_until(stop, hurry).await?;
         Ok(Exit::Ok)
-    })
+    });
+    traces.finish();
+    ended
 }
 
 /// Reads everything again and exchanges what can be exchanged while running. A mistake is logged and changes nothing.

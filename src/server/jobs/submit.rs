@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use tracing::Instrument;
 
 use super::super::body::Body;
 use super::super::call::{Call, gone_job};
@@ -25,6 +26,7 @@ use crate::api::query::WAIT_SECONDS_MAX;
 use crate::blob::BlobKey;
 use crate::job::{Job, JobId, JobSpec, KeyId, Warning};
 use crate::queue::{SourceBytes, Submission, Submitted};
+use crate::telemetry::trace::passed_on;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -47,7 +49,7 @@ pub(in crate::server) async fn submit(call: Call) -> Result<Response<Body>, ApiE
     let key = Key::begin(&call)?;
     let preferred = preferred_wait(&call);
     // hyper drops this future as soon as the client hangs up, even if the whole body is here by then.
-    let task = tokio::spawn(take(call, form, intent, key));
+    let task = tokio::spawn(take(call, form, intent, key).in_current_span());
     let (call, outcome) = task.await.map_err(ApiError::internal)??;
     let (job, replayed, asked) = match outcome {
         Outcome::Planned(plan) => return Ok(respond::json(StatusCode::OK, &plan)),
@@ -76,7 +78,7 @@ async fn take(
         Outcome::Planned(plan(&call.state, request).await?)
     } else {
         let wait = request.wait;
-        let trace_parent = trace::parent(call.headers());
+        let trace_parent = passed_on(trace::parent(call.headers()));
         let (job, replayed) = complete(&call.state, call.caller.owner(), request, key, trace_parent).await?;
         Outcome::Entered { job, replayed, wait }
     };

@@ -44,6 +44,8 @@ pub(crate) enum Meddling {
     Fail(&'static str, u32, How),
     /// Every change is made twice, and answered as the first or as the second time.
     Twice(Answered),
+    /// Calls of a kind never end.
+    Hold(&'static str),
 }
 
 /// Which of two answers is given.
@@ -105,6 +107,7 @@ impl MeddledStore {
                 let full = how == How::Full;
                 Err(if full { StoreError::Full } else { StoreError::Unavailable("on purpose".to_owned()) })
             }
+            Meddling::Hold(held) if held == kind => std::future::pending().await,
             _ => call().await,
         }
     }

@@ -1,6 +1,7 @@
 //! A webhook receiver: takes everything, remembers everything.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ impl Received {
 #[derive(Default)]
 struct Inbox {
     received: Mutex<Vec<Received>>,
+    connections: AtomicUsize,
     news: Notify,
 }
 
@@ -49,6 +51,7 @@ impl Receiver {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                shared.connections.fetch_add(1, Ordering::SeqCst);
                 let (inbox, status) = (Arc::clone(&shared), Arc::clone(&status));
                 let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                     let (inbox, status) = (Arc::clone(&inbox), Arc::clone(&status));
@@ -81,6 +84,11 @@ impl Receiver {
     /// Everything so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.inbox.received.lock().unwrap().clone()
+    }
+
+    /// Connections that were made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.inbox.connections.load(Ordering::SeqCst)
     }
 
     /// Waits until what has arrived satisfies a condition; panics after 30 seconds.
