@@ -160,6 +160,23 @@ pub(crate) fn children_end_with_their_server() {
     gone(child, directory.path());
 }
 
+/// Within the server, and where the kernel groups processes by session, beside every other program of the machine, too.
+pub(crate) fn children_give_way_to_everybody() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
+    let (_, child) = busy(&server);
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let nice = rustix::process::getpriority_process(Some(child)).unwrap();
+    assert_eq!(nice, (own + 10).min(19));
+    assert_eq!(rustix::process::getsid(Some(child)).unwrap(), child);
+    let group = std::fs::read_to_string(format!("/proc/{}/autogroup", child.as_raw_nonzero()));
+    if let Ok(group) = group.as_deref().map(str::trim)
+        && !group.is_empty()
+    {
+        assert!(group.ends_with(&format!("nice {nice}")), "{group}");
+    }
+}
+
 pub(crate) fn a_cancel_ends_the_process() {
     let directory = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);

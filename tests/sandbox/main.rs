@@ -34,6 +34,7 @@ fn main() {
         trial("children die under load", deaths::children_die_under_load),
         trial("the server's death makes no suspects", deaths::the_servers_death_makes_no_suspects),
         trial("children end with their server", deaths::children_end_with_their_server),
+        trial("children give way to everybody", deaths::children_give_way_to_everybody),
         trial("a cancel ends the process", deaths::a_cancel_ends_the_process),
         trial("a sandbox that is required", settings::a_sandbox_that_is_required),
     ];

@@ -47,11 +47,20 @@ pub(in super::super) fn live(work: Work) -> ! {
     // Where memory is short all the same, it is the image that goes and not the server.
     let _only_where_there_is_proc = std::fs::write("/proc/self/oom_score_adj", "500");
     leave_signals_to_the_server();
+    step_back();
     close_inherited();
     let level = sandbox::enter();
     // Nobody is left to tell of an error: the server sees this end.
     let served = serve(&Socket(rustix::stdio::stdin()), level, work);
     std::process::exit(i32::from(served.is_err()));
+}
+
+/// Where the kernel groups processes by session, a niceness counts only within one: a session of its own, as nice, makes it count beside
+/// every other program of the machine.
+fn step_back() {
+    if let (Ok(nice), Ok(_)) = (rustix::process::getpriority_process(None), rustix::process::setsid()) {
+        let _only_where_sessions_are_grouped = std::fs::write("/proc/self/autogroup", nice.to_string());
+    }
 }
 
 /// A terminal interrupts, and a service manager stops, every process of a server. The server lets running jobs end first.
