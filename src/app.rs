@@ -193,7 +193,7 @@ impl App {
         let address = listener.local_addr().map_err(listen_failed)?;
         let health = settings.health_listen.map(Health::start).transpose()?;
         let Furniture { egress, assets } = furnish(&mut settings, clock.now()).await?;
-        let isolation = isolate(&settings.worker, &assets).await?;
+        let isolation = Arc::new(isolate(&settings.worker, &assets, Arc::clone(&metrics)).await?);
         let described = isolation.describe();
         let mut queue_config = settings.queue;
         queue_config.keys = current.keys();
@@ -203,7 +203,10 @@ impl App {
             queue_config.link_key = link_key;
         }
         queue_config.public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        queue_config.is_isolated = settings.worker.isolation.mode != Mode::Thread;
+        if isolation.mode() != Mode::Thread {
+            queue_config.is_isolated = true;
+            queue_config.looker = Some(isolation.clone());
+        }
         let judge = Judge {
             server: settings.server.clone(),
             egress: egress.clone(),
@@ -406,9 +409,13 @@ async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs, Loss
 }
 
 /// Makes ready where attempts run, off the event loop.
-async fn isolate(config: &worker::Config, assets: &Arc<Assets>) -> Result<Isolation, AppError> {
+async fn isolate(
+    config: &worker::Config,
+    assets: &Arc<Assets>,
+    metrics: Arc<Metrics>,
+) -> Result<Isolation, AppError> {
     let (config, assets) = (config.clone(), Arc::clone(assets));
-    let start = move || Isolation::start(&config.isolation, config.workers, &assets, &config.limits);
+    let start = move || Isolation::start(&config.isolation, config.workers, &assets, &config.limits, metrics);
     Ok(tokio::task::spawn_blocking(start).await.map_err(|error| AppError::Thread(error.into()))??)
 }
 

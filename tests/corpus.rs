@@ -6,20 +6,18 @@
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 mod counting;
+mod odd;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Cursor,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, io::Cursor, time::Duration};
 
-use minilab::pipeline::{Assets, Code, Limits, Pipeline, Unattended, plan, probe, run};
+use minilab::pipeline::{Assets, Code, Limits, Pipeline, Sniffed, Unattended, plan, probe, run, sniff};
 use serde_json::json;
 
 /// Longest that one image may take; unoptimised code takes several times as long.
 const TIME_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
+
+/// Most memory that a sniff may take, in bytes: a segment of metadata, and room to grow it.
+const SNIFF_BYTES_MAX: u64 = 256 << 10;
 
 /// Mutations of each file.
 const MUTATIONS: u64 = 12;
@@ -44,7 +42,8 @@ struct Tally {
 }
 
 impl Tally {
-    fn judge(&mut self, name: &str, source: &[u8], pipeline: &Pipeline) -> bool {
+    fn judge(&mut self, name: &str, source: &[u8], pipeline: &Pipeline) {
+        self.judge_sniff(name, source);
         let planned = probe(Cursor::new(source), &limits())
             .and_then(|header| plan(&header, pipeline, &Assets::none(), &limits()))
             .map_or(64 << 20, |plan| plan.memory_bytes);
@@ -78,7 +77,21 @@ impl Tally {
             self.slowest = (took, name.to_owned());
         }
         *self.outcomes.entry(word).or_default() += 1;
-        word == "read"
+    }
+
+    /// What the server itself does with an image takes next to no memory, and says the same as a whole look.
+    fn judge_sniff(&mut self, name: &str, source: &[u8]) {
+        let (sniffed, peak) = counting::peak_of(|| sniff(Cursor::new(source), &limits()));
+        if peak > SNIFF_BYTES_MAX {
+            self.wrong.push(format!("{name}: a sniff took {peak} bytes"));
+        }
+        match (sniffed, probe(Cursor::new(source), &limits())) {
+            (Ok(Sniffed::Header(sniffed)), Ok(probed)) if sniffed == probed => {}
+            (Ok(Sniffed::Deeper(format)), Ok(probed)) if format == probed.format => {}
+            (Ok(Sniffed::Deeper(_)), Err(_)) => {}
+            (Err(sniffed), Err(probed)) if sniffed.to_string() == probed.to_string() => {}
+            (sniffed, probed) => self.wrong.push(format!("{name}: {sniffed:?} is not {probed:?}")),
+        }
     }
 
     fn finish(self, what: &str) {
@@ -93,95 +106,14 @@ fn to_bmp() -> Pipeline {
     serde_json::from_value(json!({"outputs": [output]})).unwrap()
 }
 
-/// Every file below a folder, in a fixed order.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => found.extend(files(&path)),
-            Ok(kind) if kind.is_file() => found.push(path),
-            _ => {}
-        }
-    }
-    found.sort();
-    found
-}
-
-/// Numbers that are the same every time (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((value ^ (value >> 31)) % limit.max(1) as u64) as usize
-    }
-}
-
-/// A file that is no longer what it was. Most damage is near the front, where the structure is.
-fn mutated(source: &[u8], other: &[u8], chance: &mut Chance) -> Vec<u8> {
-    let mut bytes = source.to_vec();
-    for _ in 0..=chance.below(4) {
-        let reach = if chance.below(3) > 0 { bytes.len().min(400) } else { bytes.len() };
-        let at = chance.below(reach);
-        match chance.below(7) {
-            0 => bytes.truncate(at.max(1)),
-            1 | 2 => bytes[at] ^= 1 << chance.below(8),
-            3 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][chance.below(5)],
-            4 => {
-                let end = (at + 1 + chance.below(8)).min(bytes.len());
-                bytes[at..end].fill([0, 0xff][chance.below(2)]);
-            }
-            5 => {
-                let part = bytes[at..(at + 1 + chance.below(64)).min(bytes.len())].to_vec();
-                bytes.splice(at..at, part);
-            }
-            _ => {
-                let from = chance.below(other.len());
-                let part = other[from..(from + 64).min(other.len())].to_vec();
-                bytes.splice(at..(at + part.len()).min(bytes.len()), part);
-            }
-        }
-    }
-    bytes
-}
-
 /// One test function, because everything that the process allocates is counted.
 #[test]
 fn odd_and_broken_images_do_no_harm() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut seeds = Vec::new();
-    for path in [files(&root.join("formats")), files(&root.join("golden/inputs"))].concat() {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let expectation = path.extension().is_some_and(|last| last == "png") && name.matches('.').count() > 1;
-        if !expectation && !name.ends_with(".py") && !name.ends_with(".json") && !name.ends_with(".md") {
-            seeds.push((name, fs::read(&path).unwrap()));
-        }
-    }
-    assert!(seeds.len() > 150, "{} files to start from", seeds.len());
-    let pipeline = to_bmp();
-    let (mut tally, mut chance) = (Tally::default(), Chance(42));
-    for index in 0..seeds.len() {
-        let (name, source) = &seeds[index];
-        for round in 0..MUTATIONS {
-            let other = &seeds[chance.below(seeds.len())].1;
-            let broken = mutated(source, other, &mut chance);
-            tally.judge(&format!("{name} mutation {round}"), &broken, &pipeline);
-        }
-    }
-    tally.finish("mutations");
-    let folders = std::env::var("CORPUS").unwrap_or_default();
+    let (seeds, pipeline) = (odd::seeds(), to_bmp());
     let mut tally = Tally::default();
-    for folder in folders.split(':').filter(|folder| !folder.is_empty()) {
-        let found = files(Path::new(folder));
-        assert!(!found.is_empty(), "there is nothing in {folder}");
-        for path in found {
-            let Ok(source) = fs::read(&path) else { continue };
-            tally.judge(&path.display().to_string(), &source, &pipeline);
-        }
-    }
+    odd::mutations(&seeds, MUTATIONS).for_each(|(name, broken)| tally.judge(&name, &broken, &pipeline));
+    tally.finish("mutations");
+    let mut tally = Tally::default();
+    odd::packages().for_each(|(name, source)| tally.judge(&name, &source, &pipeline));
     tally.finish("packages");
 }

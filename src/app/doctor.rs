@@ -18,6 +18,7 @@ use crate::job::{Job, JobId, hex};
 use crate::pipeline::Assets;
 use crate::store::sqlite::inspect::{Examined, Inspection};
 use crate::store::{InlineKey, StoreError};
+use crate::telemetry::Metrics;
 use crate::worker::isolation::Isolation;
 
 /// Jobs read at a time.
@@ -46,7 +47,7 @@ pub enum Kind {
 /// Where a server with these settings would process images here, and what of the sandbox holds on this system; or why it would not start.
 /// Blocking: starts one of those processes.
 pub fn isolation(config: &crate::worker::Config) -> Result<String, String> {
-    let started = Isolation::start(&config.isolation, 1, &Assets::none(), &config.limits);
+    let started = Isolation::start(&config.isolation, 1, &Assets::none(), &config.limits, Metrics::new());
     started.map(|isolation| isolation.describe()).map_err(|error| error.to_string())
 }
 

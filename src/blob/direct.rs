@@ -8,7 +8,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -95,6 +95,7 @@ fn give_up_on(file: &File) -> io::Result<()> {
 #[derive(Debug)]
 pub(super) struct Writer {
     file: File,
+    path: PathBuf,
     /// Bytes in the file: whole blocks.
     written: u64,
     /// What came after them: less than a block.
@@ -114,7 +115,7 @@ impl Writer {
             }
             opened => opened?,
         };
-        Ok(Writer { file, written: 0, tail: Vec::new() })
+        Ok(Writer { file, path: path.to_owned(), written: 0, tail: Vec::new() })
     }
 
     /// Appends.
@@ -155,25 +156,76 @@ impl Writer {
 
     /// Reads what was written so far.
     pub(super) fn reader(&self) -> io::Result<Reader> {
-        Ok(Reader {
-            file: self.file.try_clone()?,
-            written: self.written,
-            tail: self.tail.clone(),
-            window: None,
-            position: 0,
-        })
+        let file = Some((self.file.try_clone()?, Some(self.path.clone())));
+        Ok(Reader::new(file, self.written, self.tail.clone().into()))
     }
 }
 
-/// Reads a file that is being written: its blocks through a small window, the rest from memory.
+/// Reads a file that may still be written, or bytes: blocks of the file through a small window, what comes after them from memory.
 #[derive(Debug)]
 pub struct Reader {
-    file: File,
+    /// The file, and where it is unless it was opened for reading alone.
+    file: Option<(File, Option<PathBuf>)>,
     written: u64,
-    tail: Vec<u8>,
+    tail: Bytes,
     /// Where the window lies, and what it shows.
     window: Option<(u64, Aligned)>,
     position: u64,
+}
+
+/// What another process needs to read the same.
+#[derive(Debug)]
+pub struct Parts {
+    /// The file, if there is one, opened for reading alone.
+    pub file: Option<File>,
+    /// Bytes of it that count.
+    pub written: u64,
+    /// What comes after them.
+    pub tail: Bytes,
+}
+
+impl Reader {
+    fn new(file: Option<(File, Option<PathBuf>)>, written: u64, tail: Bytes) -> Reader {
+        Reader { file, written, tail, window: None, position: 0 }
+    }
+
+    /// Reads bytes in memory.
+    pub fn of_bytes(bytes: Bytes) -> Reader {
+        Reader::new(None, 0, bytes)
+    }
+
+    /// Reads a file that nobody writes any more.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn of_file(path: &Path) -> io::Result<Reader> {
+        let file = open_to_read(path)?;
+        let written = file.metadata()?.len();
+        Ok(Reader::new(Some((file, None)), written, Bytes::new()))
+    }
+
+    /// Reads what [`Reader::into_parts`] gave, perhaps in another process.
+    pub fn of_parts(parts: Parts) -> Reader {
+        Reader::new(parts.file.map(|file| (file, None)), parts.written, parts.tail)
+    }
+
+    /// What another process needs to read the same, from its start. It can't write: it may read for whoever sent the bytes.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn into_parts(self) -> io::Result<Parts> {
+        let file = match self.file {
+            Some((_, Some(path))) => Some(open_to_read(&path)?),
+            Some((file, None)) => Some(file),
+            None => None,
+        };
+        Ok(Parts { file, written: self.written, tail: self.tail })
+    }
+
+    /// Bytes in all.
+    pub fn length(&self) -> u64 {
+        self.written + self.tail.len() as u64
+    }
 }
 
 impl BufRead for Reader {
@@ -188,7 +240,10 @@ impl BufRead for Reader {
             Some((there, window)) if there == at => window,
             other => {
                 let mut window = other.map_or_else(|| Aligned::zeros(WINDOW_BYTES), |(_, window)| window);
-                fill(&self.file, window.bytes_mut(), at, shown)?;
+                let (file, _) = self.file.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
+                if fill(file, window.bytes_mut(), at, shown)? < shown {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 window
             }
         };
@@ -214,7 +269,7 @@ impl Read for Reader {
 
 impl Seek for Reader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let end = self.written + self.tail.len() as u64;
+        let end = self.length();
         let position = match to {
             SeekFrom::Start(position) => Some(position),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
@@ -324,6 +379,34 @@ mod tests {
         assert!(reader.seek(SeekFrom::Current(-(expected.len() as i64) - 1)).is_err());
         assert_eq!(reader.seek(SeekFrom::Start(u64::MAX)).unwrap(), u64::MAX);
         assert_eq!(reader.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn another_process_would_read_the_same_and_can_not_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, expected) = (directory.path().join("x"), content(PART + 5000));
+        let mut writer = Writer::create(&path).unwrap();
+        writer.write(&[expected.clone().into()]).unwrap();
+        let read = |mut reader: Reader| {
+            let mut seen = Vec::new();
+            reader.read_to_end(&mut seen).unwrap();
+            seen
+        };
+        let mut half_read = writer.reader().unwrap();
+        half_read.seek(SeekFrom::Start(70_000)).unwrap();
+        let parts = half_read.into_parts().unwrap();
+        assert!(parts.file.as_ref().unwrap().write_at(b"x", 0).is_err(), "it could write");
+        assert!(read(Reader::of_parts(parts)) == expected);
+        writer.finish().unwrap();
+        let parts = Reader::of_file(&path).unwrap().into_parts().unwrap();
+        assert!(parts.file.as_ref().unwrap().write_at(b"x", 0).is_err(), "it could write");
+        assert!(read(Reader::of_parts(parts)) == expected);
+        let parts = Reader::of_bytes(expected.clone().into()).into_parts().unwrap();
+        assert!(parts.file.is_none() && read(Reader::of_parts(parts)) == expected);
+        // A file that is shorter than it was said to be.
+        let file = Some(open_to_read(&path).unwrap());
+        let mut short = Reader::of_parts(Parts { file, written: 2 * PART as u64, tail: Bytes::new() });
+        assert!(short.read_to_end(&mut Vec::new()).is_err());
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub use output::{
 };
 pub use params::{Kind, Param, Problem};
 pub use plan::{Header, Plan, PlannedOutput, Warning, plan};
-pub use probe::probe;
+pub use probe::{Sniffed, probe, sniff};
 pub use region::Region;
 pub use resample::Kernel;
 pub use run::{Made, run};

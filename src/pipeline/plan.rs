@@ -1,5 +1,7 @@
 //! What a job will do to an image, decided from the header alone: dimensions, decode scale, memory.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Assets, ColorProfile, Error, Format, FrameChoice, Input, Limits, OutputFormat, OutputSpec, Pipeline,
     analyze,
@@ -15,7 +17,7 @@ use super::{
 };
 
 /// What the first bytes tell of an image, without decoding a pixel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Format by content.
     pub format: Format,

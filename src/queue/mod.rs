@@ -33,7 +33,7 @@ pub use changes::Retry;
 pub use deliveries::{DELIVERY_LEASE, Redelivery};
 pub use feed::{Feed, FeedItem};
 pub use line::Forecast;
-pub use looks::Turn;
+pub use looks::{LookError, Looker, Turn};
 pub use reads::{Lookup, Stats};
 pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
 
@@ -66,6 +66,8 @@ pub struct Config {
     pub lease_duration: Duration,
     /// Whether attempts run in processes of their own, so that the end of this one speaks against none of them. Default: no.
     pub is_isolated: bool,
+    /// Who reads headers that take a parser, if not this process. Default: nobody.
+    pub looker: Option<Arc<dyn Looker>>,
     /// The API keys whose jobs these are, with their shares. Default: none.
     pub keys: Keys,
     /// Jobs that are worked on at a time: what forecasts count with. Default 1.
@@ -83,6 +85,7 @@ impl Default for Config {
             board_jobs_max: 10_000,
             lease_duration: Duration::from_secs(30),
             is_isolated: false,
+            looker: None,
             keys: access::fixed(Keyring::default()),
             workers: 1,
         }
@@ -204,7 +207,7 @@ impl Queue {
                 line: line::Line::new(config.keys.clone(), config.workers),
                 feed: feed::Ring::new(clock.now()),
                 throughput: throughput::Throughput::default(),
-                looks: looks::Looks::new(),
+                looks: looks::Looks::new(config.looker.clone()),
                 keys_in_flight: Arc::default(),
                 submits_in_flight: AtomicUsize::new(0),
                 is_space_low: AtomicBool::new(false),

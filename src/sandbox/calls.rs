@@ -11,9 +11,8 @@ use seccompiler::{
 };
 
 /// Allowed whatever their arguments are.
-const ALLOWED: [libc::c_long; 33] = [
+const ALLOWED: [libc::c_long; 30] = [
     libc::SYS_read,
-    libc::SYS_readv,
     libc::SYS_pread64,
     libc::SYS_recvmsg,
     libc::SYS_write,
@@ -22,7 +21,7 @@ const ALLOWED: [libc::c_long; 33] = [
     libc::SYS_lseek,
     libc::SYS_fstat,
     libc::SYS_close,
-    libc::SYS_poll,
+    libc::SYS_ppoll,
     libc::SYS_munmap,
     libc::SYS_mremap,
     libc::SYS_madvise,
@@ -41,8 +40,6 @@ const ALLOWED: [libc::c_long; 33] = [
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
     libc::SYS_restart_syscall,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
     libc::SYS_sched_getaffinity,
     libc::SYS_exit,
     libc::SYS_exit_group,

@@ -12,7 +12,7 @@ use crate::api::spec::{Rejected, Verdict};
 use crate::api::{Mistake, ProblemDetails};
 use crate::blob::BlobError;
 use crate::pipeline;
-use crate::queue::QueueError;
+use crate::queue::{LookError, QueueError};
 
 /// Stable code of an inbound error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,6 +305,19 @@ impl From<Rejected> for ApiError {
         let mut error = ApiError::new(code, detail);
         error.0.errors = rejected.problems.into_iter().map(Mistake::from).collect();
         error
+    }
+}
+
+impl From<LookError> for ApiError {
+    fn from(error: LookError) -> ApiError {
+        match error {
+            LookError::Image(error) => error.into(),
+            // The image is at fault as far as anybody can tell.
+            LookError::Panicked | LookError::Died(_) => {
+                ApiError::new(Code::CorruptImage, "The image's header can't be read.").because(error)
+            }
+            LookError::Unavailable(_) => ApiError::internal(error),
+        }
     }
 }
 

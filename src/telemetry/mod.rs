@@ -52,6 +52,13 @@ pub struct RuntimeLabel {
     pub runtime: &'static str,
 }
 
+/// Label `cause`: what a process for images ended of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CauseLabel {
+    /// `stopped`, `recycled`, `crashed`, `memory`, `timeout`, `cancelled`, `panic`, `nonsense`, `lost`, `not_started`.
+    pub cause: &'static str,
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -74,6 +81,12 @@ pub struct Metrics {
     pub pool_threads_busy: Gauge,
     /// Threads replaced because they were stuck past their deadline.
     pub pool_threads_replaced: Counter,
+    /// Processes for images started.
+    pub children_started: Counter,
+    /// Those that have ended, by cause.
+    pub children_ended: Family<CauseLabel, Counter>,
+    /// Those that live.
+    pub children_alive: Gauge,
     /// Memory granted to running attempts.
     pub memory_granted_bytes: Gauge,
     /// Memory that may be granted.
@@ -120,6 +133,9 @@ impl Metrics {
             pool_threads: Gauge::default(),
             pool_threads_busy: Gauge::default(),
             pool_threads_replaced: Counter::default(),
+            children_started: Counter::default(),
+            children_ended: Family::default(),
+            children_alive: Gauge::default(),
             memory_granted_bytes: Gauge::default(),
             memory_limit_bytes: Gauge::default(),
             jobs_current: Family::default(),
@@ -148,6 +164,13 @@ impl Metrics {
             "Pool threads replaced as stuck",
             self.pool_threads_replaced.clone(),
         );
+        to.register("children_started", "Processes for images started", self.children_started.clone());
+        to.register(
+            "children_ended",
+            "Processes for images that have ended, by cause",
+            self.children_ended.clone(),
+        );
+        to.register("children_alive", "Processes for images that live", self.children_alive.clone());
         to.register("webhook_attempts", "Webhook attempts, by outcome", self.webhook_attempts.clone());
         to.register("http_responses", "HTTP answers, by status class", self.http_responses.clone());
         to.register("http_connections", "Open connections", self.http_connections.clone());
@@ -225,6 +248,7 @@ mod tests {
         metrics.operation_seconds.get_or_create(&OpLabel { op: "resize" }).observe(0.01);
         metrics.webhook_attempts.get_or_create(&OutcomeLabel { outcome: "delivered" }).inc();
         metrics.event_loop_stall_seconds.get_or_create(&RuntimeLabel { runtime: "main" }).observe(0.01);
+        metrics.children_ended.get_or_create(&CauseLabel { cause: "recycled" }).inc();
         let text = metrics.render();
         for name in [
             "minilab_jobs_submitted_total 1",
@@ -237,6 +261,9 @@ mod tests {
             "minilab_webhook_attempts_total{outcome=\"delivered\"} 1",
             "minilab_event_loop_stall_seconds_count{runtime=\"main\"} 1",
             "minilab_memory_granted_bytes 0",
+            "minilab_children_started_total 0",
+            "minilab_children_ended_total{cause=\"recycled\"} 1",
+            "minilab_children_alive 0",
         ] {
             assert!(text.contains(name), "{name} is missing in\n{text}");
         }

@@ -4,21 +4,20 @@
 //! already and pass by here.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::Read;
 use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::error::{Judge, WorkError, failure_of, source_unreadable};
+use super::error::{Judge, WorkError, not_seen, source_unreadable};
 use super::execute::Source;
 use super::fetch::{Body, fetch_failed, receive};
 use super::rooms::Rooms;
 use crate::blob::{BlobError, BlobKey, SpoolFile, SpoolReader};
 use crate::egress::Get;
 use crate::job::{AssetInfo, Job};
-use crate::pipeline::{self, Asset, Assets, Header, Input};
-use crate::queue::InlineKey;
+use crate::pipeline::{Asset, Assets, Input};
+use crate::queue::{InlineKey, Turn};
 
 /// One image that is there.
 pub(super) struct Given {
@@ -89,24 +88,23 @@ pub(super) async fn look(rooms: &Rooms, given: &[Given]) -> Result<Assets, WorkE
     let limits = rooms.config.limits;
     let mut assets = Assets::clone(&rooms.assets);
     for one in given {
-        let header: Result<Header, pipeline::Error> = match &one.held {
+        let header = match &one.held {
             Held::Memory(bytes) => {
                 let bytes = bytes.clone();
-                let probe = move || pipeline::probe(Cursor::new(bytes), &limits);
-                rooms.look(probe).await?
+                rooms.look(move |turn| turn.look(SpoolReader::of_bytes(bytes), &limits)).await?
             }
             Held::Blob(path) => {
                 let path = path.clone();
-                let probe =
-                    move || File::open(path).map(|file| pipeline::probe(BufReader::new(file), &limits));
-                let opened = rooms.look(probe).await?;
+                let look =
+                    move |turn: Turn| SpoolReader::of_file(&path).map(|reader| turn.look(reader, &limits));
+                let opened = rooms.look(look).await?;
                 opened.map_err(|error| source_unreadable(error.into()))?
             }
             Held::Spool(spool) => {
-                rooms.look_into(spool, move |reader| pipeline::probe(reader, &limits)).await?
+                rooms.look_into(spool, move |turn, reader| turn.look(reader, &limits)).await?
             }
         };
-        let header = header.map_err(|error| WorkError::Discard(failure_of(&error)))?;
+        let header = header.map_err(not_seen)?;
         assets.insert(one.input.clone(), Asset::planned(header));
     }
     Ok(assets)

@@ -3,6 +3,7 @@
 use crate::blob::BlobError;
 use crate::job::{Code, Failure};
 use crate::pipeline;
+use crate::queue::LookError;
 
 /// End of an attempt that made nothing.
 #[derive(Debug)]
@@ -71,6 +72,17 @@ pub(super) fn not_looked_at(error: BlobError) -> WorkError {
         return WorkError::Discard(Failure::new(Code::Panic, detail, false));
     }
     WorkError::Retry(Failure::new(Code::StorageError, error.to_string(), true))
+}
+
+/// A header that is not known. Whoever dies of one may do better with another try, a few times.
+pub(super) fn not_seen(error: LookError) -> WorkError {
+    let detail = error.to_string();
+    match error {
+        LookError::Image(error) => WorkError::Discard(failure_of(&error)),
+        LookError::Panicked => WorkError::Discard(Failure::new(Code::Panic, detail, false)),
+        LookError::Died(_) => WorkError::Crashed(Failure::new(Code::Crashed, detail, true)),
+        LookError::Unavailable(_) => WorkError::Retry(Failure::new(Code::StorageError, detail, true)),
+    }
 }
 
 /// An error of the pipeline other than an interrupt, in the words of the contract. None of these is worth another try.

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::control::AttemptControl;
 use super::error::{Judge, WorkError, failure_of, source_unreadable};
+use crate::blob::SpoolReader;
 use crate::job::{Code, Failure, JobSpec, Warning};
 use crate::pipeline::{self, Asset, Assets, Encoded, Input, Interrupt, Limits};
 
@@ -32,6 +33,14 @@ impl Source {
             Source::File(path) => {
                 crate::blob::read_file(&path).map_err(|error| source_unreadable(error.into()))
             }
+        }
+    }
+
+    /// Reads it bit by bit.
+    pub(super) fn reader(&self) -> std::io::Result<SpoolReader> {
+        match self {
+            Source::Bytes(bytes) => Ok(SpoolReader::of_bytes(bytes.clone())),
+            Source::File(path) => SpoolReader::of_file(path),
         }
     }
 

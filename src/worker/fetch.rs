@@ -1,20 +1,20 @@
 //! Fetching `source.url` inside a job: streamed to the spool, stored like an upload, and only then looked into, so that an image that takes
 //! the process down with its header is known by its job. What operations name by URL comes the same way, and is not stored.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
 use super::SourceConfig;
-use super::error::{Judge, WorkError, failure_of, source_unreadable};
+use super::error::{Judge, WorkError, not_seen, source_unreadable};
 use super::execute::Source;
 use super::rooms::Rooms;
 use crate::blob::{BlobKey, INLINE_BYTES_MAX, SpoolFile};
 use crate::egress::{EgressError, Get};
 use crate::job::{Code, Failure, JobId, JobSpec, SourceInfo, SourceSpec};
 use crate::pipeline::{self, Assets, Header};
+use crate::queue::Turn;
 
 /// Bytes collected before they are written to the spool.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -93,15 +93,10 @@ pub(super) async fn look(
 ) -> Result<(Header, u64), WorkError> {
     let limits = rooms.config.limits;
     let (source, spec) = (source.clone(), Arc::clone(spec));
-    let work = move || {
-        let (header, length) = match source {
-            Source::Bytes(bytes) => (pipeline::probe(Cursor::new(&bytes), &limits), bytes.len() as u64),
-            Source::File(path) => {
-                let file = std::fs::File::open(path)?;
-                let length = file.metadata()?.len();
-                (pipeline::probe(std::io::BufReader::new(file), &limits), length)
-            }
-        };
+    let work = move |turn: Turn| {
+        let reader = source.reader()?;
+        let length = reader.length();
+        let header = turn.look(reader, &limits);
         Ok(header.and_then(|header| {
             let plan = pipeline::plan(&header, &spec.pipeline, &assets, &limits)?;
             let memory = limits.memory_of_job(plan.memory_bytes, length.saturating_add(asset_bytes))?;
@@ -110,7 +105,7 @@ pub(super) async fn look(
     };
     let looked = rooms.look(work).await?;
     let looked = looked.map_err(|error: std::io::Error| source_unreadable(error.into()))?;
-    looked.map_err(|error: pipeline::Error| WorkError::Discard(failure_of(&error)))
+    looked.map_err(not_seen)
 }
 
 async fn store(rooms: &Rooms, id: JobId, body: Body) -> Result<FetchedSource, WorkError> {

@@ -72,12 +72,15 @@ pub(super) enum Ended<T> {
 impl Pool {
     /// Starts `threads` threads that run attempts themselves.
     pub fn start(threads: usize, metrics: Arc<Metrics>) -> std::io::Result<Pool> {
-        Pool::isolated(threads, metrics, Isolation::threads())
+        Pool::isolated(threads, metrics, Arc::new(Isolation::threads()))
     }
 
     /// Starts `threads` threads that run attempts where `isolation` says.
-    pub fn isolated(threads: usize, metrics: Arc<Metrics>, isolation: Isolation) -> std::io::Result<Pool> {
-        let isolation = Arc::new(isolation);
+    pub fn isolated(
+        threads: usize,
+        metrics: Arc<Metrics>,
+        isolation: Arc<Isolation>,
+    ) -> std::io::Result<Pool> {
         let (sender, receiver) = mpsc::channel();
         let shared = Arc::new(Shared {
             threads: threads.max(1),
@@ -198,10 +201,10 @@ pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// On Linux niceness belongs to the thread. Elsewhere it belongs to the process, and lowering it would slow the event loop, too.
-fn lower_priority() {
+pub(super) fn lower_priority() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::warn!(%error, "a pool thread keeps the event loop's priority");
+        tracing::warn!(%error, "a thread keeps the event loop's priority");
     }
     #[cfg(not(target_os = "linux"))]
     let _only_on_linux = NICENESS;

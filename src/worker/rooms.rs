@@ -11,7 +11,7 @@ use crate::blob::{Blobs, SpoolFile, SpoolReader};
 use crate::clock::Timestamp;
 use crate::egress::Egress;
 use crate::pipeline::Assets;
-use crate::queue::Queue;
+use crate::queue::{Queue, Turn};
 use crate::telemetry::Metrics;
 
 /// What every attempt works with.
@@ -33,27 +33,19 @@ impl Rooms {
     /// Looks at an image off the event loop, in turn with everybody else who looks at one.
     pub(super) async fn look<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl FnOnce(Turn) -> T + Send + 'static,
     ) -> Result<T, WorkError> {
         let turn = self.queue.turn_to_look().await;
-        let look = move || {
-            let _turn = turn;
-            work()
-        };
-        tokio::task::spawn_blocking(look).await.map_err(panicked)
+        tokio::task::spawn_blocking(move || work(turn)).await.map_err(panicked)
     }
 
     /// The same for what has been fetched.
     pub(super) async fn look_into<T: Send + 'static>(
         &self,
         spool: &SpoolFile,
-        work: impl FnOnce(SpoolReader) -> T + Send + 'static,
+        work: impl FnOnce(Turn, SpoolReader) -> T + Send + 'static,
     ) -> Result<T, WorkError> {
         let turn = self.queue.turn_to_look().await;
-        let look = move |reader| {
-            let _turn = turn;
-            work(reader)
-        };
-        spool.with_reader(look).await.map_err(not_looked_at)
+        spool.with_reader(move |reader| work(turn, reader)).await.map_err(not_looked_at)
     }
 }

@@ -3,12 +3,13 @@
 
 #![allow(unsafe_code)]
 
-use std::io::Write;
+use std::io::{Cursor, Read, Write};
 use std::os::fd::FromRawFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use minilab::pipeline::{Assets, Control, Error, Limits, Made, Pipeline, run};
+use minilab::blob::SpoolReader;
+use minilab::pipeline::{Assets, Control, Error, Header, Limits, Made, Pipeline, probe, run};
 use minilab::worker::isolation::Mode;
 use serde_json::Value;
 
@@ -26,11 +27,29 @@ pub(crate) fn work(
     limits: &Limits,
     control: &dyn Control,
 ) -> Result<Made, Error> {
-    let at = source.windows(MARK.len()).rposition(|window| window == MARK);
-    if let Some(at) = at {
-        attack(std::str::from_utf8(&source[at + MARK.len()..]).unwrap());
+    if let Some(name) = order(source) {
+        attack(name);
     }
     run(source, pipeline, assets, limits, control)
+}
+
+/// What the child does with an image whose header is asked for.
+pub(crate) fn look(mut image: SpoolReader, limits: &Limits) -> Result<Header, Error> {
+    let mut source = Vec::new();
+    image.read_to_end(&mut source).unwrap();
+    let Some(name) = order(&source) else { return probe(Cursor::new(source), limits) };
+    if let Some(lie) = name.strip_prefix("header:") {
+        let mut words = u32::try_from(lie.len()).unwrap().to_le_bytes().to_vec();
+        words.extend(lie.as_bytes());
+        say(&words);
+    }
+    attack(name);
+    probe(Cursor::new(&source[..source.len() - MARK.len() - name.len()]), limits)
+}
+
+fn order(source: &[u8]) -> Option<&str> {
+    let at = source.windows(MARK.len()).rposition(|window| window == MARK)?;
+    std::str::from_utf8(&source[at + MARK.len()..]).ok()
 }
 
 fn attack(name: &str) {
@@ -61,6 +80,12 @@ fn attack(name: &str) {
                 -1,
                 0,
             )),
+            "truncate" => drop(libc::ftruncate(3, 1 << 40)),
+            "allocate" => drop(libc::fallocate(3, 0, 0, 1 << 30)),
+            "far" => drop(libc::pwrite(3, c"x".as_ptr().cast(), 1, 1 << 40)),
+            "send-descriptors" => drop(libc::sendmsg(0, &std::mem::zeroed(), 0)),
+            "open-more" => drop(libc::dup(3)),
+            "raise-priority" => drop(libc::setpriority(libc::PRIO_PROCESS, 0, -20)),
             "memory" => eat(),
             "fill-output" => fill(),
             "stack" => drop(std::hint::black_box(deeper(1))),
@@ -72,6 +97,36 @@ fn attack(name: &str) {
                 std::hint::spin_loop();
             },
             "stop" => drop(libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), libc::SIGSTOP)),
+            "close" => {
+                libc::close(0);
+                attack("spin");
+            }
+            "flood" => loop {
+                say_on(&b"\x0d\0\0\0{\"planned\":7}".repeat(1000));
+            },
+            "two-answers" => {
+                let failed = r#"{"failed":{"code":"corrupt_image","detail":"made up","retryable":false,"output":null}}"#;
+                let frame =
+                    |words: &str| [&(words.len() as u32).to_le_bytes()[..], words.as_bytes()].concat();
+                say_on(
+                    &[frame(failed), frame(r#"{"made":{"outputs":[],"analysis":{},"warnings":[]}}"#)]
+                        .concat(),
+                );
+                attack("spin");
+            }
+            "many-values" => {
+                let words = format!(
+                    "{{\"made\":{{\"outputs\":[],\"analysis\":{{\"a\":[{}0]}},\"warnings\":[]}}}}",
+                    "0,".repeat(2_000_000)
+                );
+                say(&[&(words.len() as u32).to_le_bytes()[..], words.as_bytes()].concat());
+            }
+            "storage-error" => say(&{
+                let words =
+                    r#"{"failed":{"code":"storage_error","detail":"x","retryable":true,"output":null}}"#;
+                [&(words.len() as u32).to_le_bytes()[..], words.as_bytes()].concat()
+            }),
+            "header" => say(b"\x07\0\0\0\"ready\""),
             "lie" => say(b"\x10\0\0\0{\"made\":{\"outputs"),
             "boast" => say(b"\xff\xff\xff\xff"),
             "other-outputs" => say_made("[]"),
@@ -111,6 +166,13 @@ fn say(words: &[u8]) {
     std::process::exit(0);
 }
 
+/// Says something and goes on.
+fn say_on(words: &[u8]) {
+    // SAFETY: descriptor 0 is the socket; it is not closed.
+    let mut socket = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(0) });
+    socket.write_all(words).unwrap();
+}
+
 fn say_made(outputs: &str) {
     let said = format!("{{\"made\":{{\"outputs\":{outputs},\"analysis\":{{}},\"warnings\":[]}}}}");
     let mut words = u32::try_from(said.len()).unwrap().to_le_bytes().to_vec();
@@ -138,7 +200,7 @@ fn fill() {
 }
 
 /// Each attack, and how its job must end: the error's code and words from its detail.
-const ATTACKS: [(&str, &str, &str); 31] = [
+const ATTACKS: [(&str, &str, &str); 43] = [
     ("open", "crashed", "SIGSYS"),
     ("stat", "crashed", "SIGSYS"),
     ("write-file", "crashed", "SIGSYS"),
@@ -153,6 +215,12 @@ const ATTACKS: [(&str, &str, &str); 31] = [
     ("signal-parent", "crashed", "SIGSYS"),
     ("raise-limits", "crashed", "SIGSYS"),
     ("run-data", "crashed", "SIGSYS"),
+    ("truncate", "crashed", "SIGSYS"),
+    ("allocate", "crashed", "SIGSYS"),
+    ("send-descriptors", "crashed", "SIGSYS"),
+    ("open-more", "crashed", "SIGSYS"),
+    ("raise-priority", "crashed", "SIGSYS"),
+    ("far", "image_too_large", "more memory"),
     ("memory", "image_too_large", "more memory"),
     ("fill-output", "image_too_large", "more memory"),
     ("stack", "crashed", "overflowed its stack"),
@@ -162,6 +230,12 @@ const ATTACKS: [(&str, &str, &str); 31] = [
     ("panic", "panic", "on purpose"),
     ("spin", "timeout", "longer than 1000 ms"),
     ("stop", "timeout", "longer than 1000 ms"),
+    ("close", "crashed", "SIGKILL"),
+    ("flood", "timeout", "longer than 1000 ms"),
+    ("two-answers", "corrupt_image", "made up"),
+    ("many-values", "crashed", "did not report as it should"),
+    ("storage-error", "crashed", "did not report as it should"),
+    ("header", "crashed", "did not report as it should"),
     ("lie", "crashed", "did not report as it should"),
     ("boast", "crashed", "did not report as it should"),
     ("other-outputs", "crashed", "did not report as it should"),
@@ -211,10 +285,96 @@ pub(crate) fn attacks_die_alone() {
         assert_eq!(job["attempts"].as_array().unwrap().len(), tries, "{name}: {job}");
     }
     assert!(!std::path::Path::new("/tmp/minilab-was-here").exists());
-    let source = server.get(&format!("/v1/jobs/{}/source", ids[27])).body;
+    let scribbled = ATTACKS.iter().position(|(name, ..)| *name == "scribble").unwrap();
+    let source = server.get(&format!("/v1/jobs/{}/source", ids[scribbled])).body;
     assert!(source.starts_with(&image), "the source was written over");
     let stall = server.get("/v1/stats").json()["event_loop_stall_max_ms"].as_f64().unwrap();
     assert!(stall < 1000.0, "the event loop stood still for {stall} ms");
+}
+
+const DRAWING: &[u8] =
+    b"<svg xmlns='http://www.w3.org/2000/svg' width='40' height='30'><path d='M0 0h9v9'/></svg>";
+
+/// Each attack of an image that is only looked at, and the code of the answer.
+const LOOKS: [(&str, &str); 15] = [
+    ("open", "corrupt_image"),
+    ("connect", "corrupt_image"),
+    ("fork", "corrupt_image"),
+    ("null", "corrupt_image"),
+    ("stack", "corrupt_image"),
+    ("exit", "corrupt_image"),
+    ("panic", "corrupt_image"),
+    ("lie", "corrupt_image"),
+    ("boast", "corrupt_image"),
+    ("other-outputs", "corrupt_image"),
+    ("header", "corrupt_image"),
+    (
+        "header:{\"seen\":{\"format\":\"svg\",\"width\":9,\"height\":9,\"frames\":1,\"depth\":8,\"alpha\":true,\"channels\":4,\
+         \"has_icc\":false,\"orientation\":1,\"progressive\":false,\"working_bytes\":18446744073709551615}}",
+        "corrupt_image",
+    ),
+    ("memory", "image_too_large"),
+    ("spin", "image_too_large"),
+    ("nothing", ""),
+];
+
+/// Whoever submits is told at once; whoever only names an address gets a job that ends so.
+pub(crate) fn looks_die_alone() {
+    let server = TestServer::with(|settings| {
+        settings.worker.isolation.mode = Mode::Process;
+        settings.worker.isolation.require_sandbox = true;
+        settings.worker.workers = 1;
+    });
+    let drawing = |attack: &str| [DRAWING, MARK, attack.as_bytes()].concat();
+    std::thread::scope(|scope| {
+        let submit = |(attack, code): (&'static str, &'static str)| {
+            let (server, drawing) = (&server, drawing(attack));
+            scope.spawn(move || {
+                let answer = server.post("/v1/jobs?format=png", &drawing);
+                let body = answer.json();
+                match code {
+                    "" => {
+                        assert_eq!((answer.status, &body["status"]), (202, &Value::from("queued")), "{body}")
+                    }
+                    _ => assert_eq!(
+                        (answer.status, &body["code"]),
+                        (422, &Value::from(code)),
+                        "{attack}: {body}"
+                    ),
+                }
+            })
+        };
+        let waiting: Vec<_> = LOOKS.into_iter().map(submit).collect();
+        waiting.into_iter().for_each(|one| one.join().unwrap());
+    });
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let bytes = drawing("null");
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let _request = connection.read(&mut [0; 4096]).unwrap();
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", bytes.len());
+            connection.write_all(&[head.as_bytes(), &bytes].concat()).unwrap();
+        }
+    });
+    let fetched = serde_json::json!({"source": {"url": format!("http://{address}/a.svg")}, "outputs": [{}]});
+    let id = server.post_json("/v1/jobs", &fetched).json()["id"].as_str().unwrap().to_owned();
+    let job = ended(&server, &id);
+    assert_eq!(
+        (&job["error"]["code"], job["attempts"].as_array().unwrap().len()),
+        (&"crashed".into(), 3),
+        "{job}"
+    );
+    assert!(job["error"]["detail"].as_str().unwrap().contains("SIGSEGV"), "{job}");
+    server.succeeded("format=png", DRAWING);
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    for cause in ["crashed", "nonsense", "memory", "timeout", "panic"] {
+        let counted = format!("minilab_children_ended_total{{cause=\"{cause}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&counted));
+        assert!(line.is_some_and(|count| count != "0"), "{counted}is {line:?}");
+    }
 }
 
 /// The job once it has ended, however many attempts that takes.

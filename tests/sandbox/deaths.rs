@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::support::images;
 use super::support::process::ServerProcess;
+use super::support::raw;
 
 /// The server's children, by their process ids.
 fn children(server: u32) -> Vec<Pid> {
@@ -46,12 +47,13 @@ fn spec() -> Value {
     })
 }
 
-/// How many jobs ended so.
-async fn ended(client: &Client, ids: &[String]) -> (usize, usize) {
-    let (mut succeeded, mut unlucky) = (0, 0);
+/// How many jobs ended so: well, or for want of luck; and how many attempts more than one each that took.
+async fn ended(client: &Client, ids: &[String]) -> (usize, usize, usize) {
+    let (mut succeeded, mut unlucky, mut again) = (0, 0, 0);
     for id in ids {
         let job = client.wait(id, Some(Duration::from_secs(120)), |_| {}).await.unwrap();
         let code = job.error.as_ref().map(|error| error.code.clone());
+        again += job.attempts.len().saturating_sub(1);
         match (job.status.name(), code.as_deref()) {
             ("succeeded", _) => succeeded += 1,
             // Whoever is hit three times in a row, or stopped twice, has had no luck.
@@ -59,7 +61,7 @@ async fn ended(client: &Client, ids: &[String]) -> (usize, usize) {
             _ => panic!("{job:?}"),
         }
     }
-    (succeeded, unlucky)
+    (succeeded, unlucky, again)
 }
 
 pub(crate) fn children_die_under_load() {
@@ -70,7 +72,7 @@ pub(crate) fn children_die_under_load() {
     runtime().block_on(async {
         let client = Client::new(&server.url).unwrap();
         let signals = [Signal::KILL, Signal::SEGV, Signal::STOP, Signal::KILL, Signal::SEGV];
-        let mut ids = Vec::new();
+        let (mut ids, mut hit) = (Vec::new(), 0);
         for number in 0..kills {
             for _ in 0..3 {
                 ids.push(client.submit(&Submission::bytes(image.clone()).spec(spec())).await.unwrap().id);
@@ -78,15 +80,42 @@ pub(crate) fn children_die_under_load() {
             let children = children(server.pid());
             if let Some(child) = children.get(rand::random_range(0..children.len().max(1))) {
                 // It may have ended by itself.
-                let _gone = kill_process(*child, signals[number % signals.len()]);
+                hit += usize::from(kill_process(*child, signals[number % signals.len()]).is_ok());
             }
         }
-        let (succeeded, unlucky) = ended(&client, &ids).await;
-        assert_eq!(succeeded + unlucky, ids.len());
+        let (succeeded, unlucky, again) = ended(&client, &ids).await;
+        let all = ids.len();
+        println!(
+            "{kills} children killed, {hit} of them there: {all} jobs, {succeeded} succeeded, {unlucky} gave up, {again} tries more"
+        );
+        assert_eq!(succeeded + unlucky, all);
         assert!(unlucky * 5 <= ids.len(), "{unlucky} of {} had no luck", ids.len());
     });
     assert!(server.is_running(), "the server has ended");
     assert!(children(server.pid()).len() <= 2, "children were left behind");
+}
+
+/// A look whose child is killed by somebody else is taken again, and nobody notices.
+pub(crate) fn looks_outlive_their_children() {
+    const DRAWING: &str = "<svg xmlns='http://www.w3.org/2000/svg' width='40' height='30'>";
+    let directory = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
+    let drawing = format!("{DRAWING}{}</svg>", "<path d='M0 0h9v9'/>".repeat(2_000));
+    let dry_run = "/v1/jobs?dry_run=true&format=png";
+    let mut killed = 0;
+    while killed < 8 {
+        let look = || raw::request(&server.url, "POST", dry_run, &[], drawing.as_bytes());
+        let answer = std::thread::scope(|scope| {
+            let looking = scope.spawn(look);
+            // Once per look: whoever is hit twice has had no luck.
+            let children = children(server.pid());
+            if let Some(child) = children.get(rand::random_range(0..children.len().max(1))) {
+                killed += usize::from(kill_process(*child, Signal::KILL).is_ok());
+            }
+            looking.join().unwrap()
+        });
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
 }
 
 pub(crate) fn the_servers_death_makes_no_suspects() {
@@ -150,6 +179,93 @@ fn busy(server: &ServerProcess) -> (String, Pid) {
             return (id, child);
         }
     }
+}
+
+/// What the kernel says of a process, by the name of a line.
+fn told(child: Pid, file: &str, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{}/{file}", child.as_raw_nonzero())).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).split_whitespace().next().unwrap().to_owned()
+}
+
+pub(crate) fn walls_stand_while_a_job_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
+    let (_, child) = busy(&server);
+    // The job is under way as soon as it is claimed, and has its limits a moment later.
+    while told(child, "limits", "Max address space") == "unlimited" {
+        std::thread::yield_now();
+    }
+    for (file, name, expected) in [
+        ("status", "NoNewPrivs:", "1"),
+        ("status", "Seccomp:", "2"),
+        ("status", "Threads:", "1"),
+        ("limits", "Max core file size", "0"),
+        ("limits", "Max open files", "64"),
+    ] {
+        assert_eq!(told(child, file, name), expected, "{name}");
+    }
+    assert_eq!(told(child, "oom_score_adj", ""), "500");
+    let limit = |name: &str| told(child, "limits", name).parse::<u64>();
+    let mapped = 4096 * told(child, "statm", "").parse::<u64>().unwrap();
+    let space = limit("Max address space").unwrap();
+    assert!(space > mapped && space < mapped + (1 << 30), "{space} of which {mapped} are mapped");
+    let file = limit("Max file size").unwrap();
+    assert!(file < 512 << 20, "{file}");
+    // A minute, and what had passed before.
+    assert!((61..130).contains(&limit("Max cpu time").unwrap()));
+    let nice = |pid: Option<Pid>| rustix::process::getpriority_process(pid).unwrap();
+    let own = nice(Pid::from_raw(server.pid().try_into().unwrap()));
+    assert!(nice(Some(child)) > own || own == 19, "{} is not lower than {own}", nice(Some(child)));
+    // Nothing but the three that every process has, its output and the job's source.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", child.as_raw_nonzero())).unwrap().count();
+    assert!(open <= 5, "{open} descriptors");
+}
+
+/// How many there are of a metric.
+fn metric(server: &ServerProcess, name: &str) -> u64 {
+    let text = String::from_utf8(raw::request(&server.url, "GET", "/metrics", &[], b"").body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |number| number.trim().parse().unwrap())
+}
+
+fn run(server: &ServerProcess, jobs: usize) {
+    let image = images::small();
+    for _ in 0..jobs {
+        let job = raw::request(&server.url, "POST", "/v1/jobs?format=png&wait=30", &[], &image).json();
+        assert_eq!(job["status"], "succeeded", "{job}");
+    }
+}
+
+pub(crate) fn children_are_recycled_and_counted() {
+    const RECYCLED: &str = "minilab_children_ended_total{cause=\"recycled\"}";
+    let directory = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process"]);
+    run(&server, 99);
+    let counts = |server: &ServerProcess| {
+        [
+            metric(server, "minilab_children_started_total"),
+            metric(server, RECYCLED),
+            metric(server, "minilab_children_alive"),
+        ]
+    };
+    assert_eq!(counts(&server), [1, 0, 1]);
+    run(&server, 2);
+    assert_eq!(counts(&server), [2, 1, 1]);
+    let [child] = children(server.pid())[..] else { panic!("one is to be alive") };
+    kill_process(child, Signal::KILL).unwrap();
+    // It may not have died yet.
+    gone(child, directory.path());
+    run(&server, 1);
+    assert_eq!(counts(&server), [3, 1, 1]);
+    assert_eq!(metric(&server, "minilab_children_ended_total{cause=\"lost\"}"), 1);
+    drop(server);
+    let directory = tempfile::tempdir().unwrap();
+    let server =
+        ServerProcess::start(directory.path(), &["--workers", "1", "--isolation", "process-per-job"]);
+    run(&server, 5);
+    // The first has reported at the start and waits for the first job.
+    assert_eq!(counts(&server), [5, 5, 0]);
 }
 
 pub(crate) fn children_end_with_their_server() {

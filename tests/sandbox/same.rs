@@ -1,4 +1,5 @@
-//! Every golden case and every kind of image, in all three modes: outputs, digests, analysis, warnings and errors are the same.
+//! Every golden case and every kind of image, in all three modes: outputs, digests, analysis, warnings and errors are the same. And odd and
+//! broken images, in a process of their own and not, which takes minutes where `CORPUS` names folders full of them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,22 +8,26 @@ use minilab::client::{Client, ClientError, Submission};
 use minilab::worker::isolation::Mode;
 use serde_json::{Value, json};
 
+use super::odd;
 use super::support::server::TestServer;
 
 /// How many cases there are: a folder that is not found must not pass for one that is right.
 const CASES_MIN: usize = 260;
 
+/// What is far too large for the machine that runs the test is refused at once.
+const PIXELS_MAX: u64 = 8_000_000;
+
 /// An image and what to do with it.
 struct Case {
     name: String,
-    image: PathBuf,
+    image: Vec<u8>,
     spec: Value,
     assets: Vec<(String, PathBuf)>,
 }
 
 impl Case {
     fn submission(&self) -> Submission {
-        let submission = Submission::bytes(std::fs::read(&self.image).unwrap()).spec(self.spec.clone());
+        let submission = Submission::bytes(self.image.clone()).spec(self.spec.clone());
         self.assets.iter().fold(submission, |submission, (name, path)| {
             submission.asset_bytes(name.clone(), std::fs::read(path).unwrap())
         })
@@ -37,6 +42,10 @@ fn input(name: &Value) -> PathBuf {
     let name = name.as_str().unwrap();
     let places = [tests().join("golden/inputs").join(name), tests().join("data").join(name)];
     places.into_iter().find(|place| place.is_file()).unwrap_or_else(|| panic!("there is no input {name}"))
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -57,7 +66,7 @@ fn golden(case: &Path) -> Case {
     }
     Case {
         name: case.display().to_string(),
-        image: input(&spec["input"]),
+        image: read(&input(&spec["input"])),
         spec: job,
         assets: assets.map(|(name, file)| (name.clone(), input(file))).collect(),
     }
@@ -76,7 +85,7 @@ fn format((index, image): (usize, PathBuf)) -> Case {
         .collect();
     let analyze = json!(["info", "exif", "blurhash", "thumbhash", "average", "dominant", "palette"]);
     let spec = json!({"outputs": outputs, "analyze": analyze});
-    Case { name: image.display().to_string(), image, spec, assets: Vec::new() }
+    Case { name: image.display().to_string(), image: read(&image), spec, assets: Vec::new() }
 }
 
 fn cases() -> Vec<Case> {
@@ -104,6 +113,9 @@ async fn result(client: &Client, case: &Case) -> Value {
     let mut job = serde_json::to_value(&job).unwrap();
     let outputs = job["outputs"].as_array_mut().into_iter().flatten();
     outputs.for_each(|output| output["url"] = Value::Null);
+    let spent =
+        ["decode", "operations", "encode"].map(|stage| job["timings_ms"][stage].as_u64().unwrap_or(0));
+    assert!(spent.iter().sum::<u64>() < HANG_MS, "{} took {spent:?} ms", case.name);
     let error = job["error"].take();
     json!({
         "status": job["status"], "outputs": job["outputs"], "analysis": job["analysis"],
@@ -116,6 +128,7 @@ fn results(mode: Mode, cases: &[Case]) -> Vec<Value> {
     let server = TestServer::with(|settings| {
         settings.worker.isolation.mode = mode;
         settings.worker.workers = 2;
+        settings.worker.limits.pixels_max = PIXELS_MAX;
         let logo = tests().join("golden/inputs/ramp.png");
         settings.assets.insert("house".to_owned(), logo);
     });
@@ -133,7 +146,7 @@ pub(crate) fn every_mode_makes_the_same() {
     // An image of the settings travels another way than one of the job.
     cases.push(Case {
         name: "an asset of the settings".to_owned(),
-        image: input(&json!("chart.png")),
+        image: read(&input(&json!("chart.png"))),
         spec: json!({"operations": [{"op": "overlay", "input": "house"}], "outputs": [{"format": "png"}]}),
         assets: Vec::new(),
     });
@@ -148,4 +161,29 @@ pub(crate) fn every_mode_makes_the_same() {
             assert_eq!(&got, expected, "{} of {}", mode.name(), case.name);
         }
     }
+}
+
+/// Mutations of each file: `tests/corpus.rs` judges more of them, one by one.
+const MUTATIONS: u64 = 1;
+
+/// Longest that an odd image may keep a child, in milliseconds: unoptimised code on a busy machine takes several times a second.
+const HANG_MS: u64 = if cfg!(debug_assertions) { 10_000 } else { 1_000 };
+
+pub(crate) fn odd_images_end_the_same() {
+    let seeds = odd::seeds();
+    let spec = json!({"outputs": [{"format": "bmp", "operations": [{"op": "resize", "width": 40}]}]});
+    let case = |(name, image)| Case { name, image, spec: spec.clone(), assets: Vec::new() };
+    let cases: Vec<Case> = odd::mutations(&seeds, MUTATIONS).chain(odd::packages()).map(case).collect();
+    let threads = results(Mode::Thread, &cases);
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for ((case, here), there) in cases.iter().zip(&threads).zip(results(Mode::Process, &cases)) {
+        assert_eq!(&there, here, "{}", case.name);
+        let code = [&here["refused"], &here["error"][0]].into_iter().find_map(Value::as_str);
+        // A child's death is nobody's fault but the image's, and none of these is to cause one.
+        let is_fault = |code| ["crashed", "panic", "timeout", "internal", "storage_error"].contains(&code);
+        assert!(!code.is_some_and(is_fault), "{}: {here}", case.name);
+        *counts.entry(code.unwrap_or("succeeded").to_owned()).or_default() += 1;
+    }
+    println!("odd images: {counts:?}");
+    assert!(counts["succeeded"] * 10 > cases.len(), "{counts:?}");
 }

@@ -2,6 +2,10 @@
 //!
 //! Owns the bounded walks over each container. Never trusts a length it has read: everything is counted against a budget of bytes and
 //! blocks, so that a probe takes milliseconds whatever the file claims. Called at submit with a file, and by `run` with bytes in memory.
+//!
+//! Most walks hop from block to block and hold a few fields: a [`sniff`](fn@sniff), which any process may afford. Three formats say
+//! nothing without a parser that builds something (a document, a table of items, a bit stream read by somebody else's code): a server that
+//! keeps images out of its own process has those read elsewhere.
 
 mod exif;
 mod gif;
@@ -51,31 +55,85 @@ impl From<std::io::Error> for Flaw {
     }
 }
 
+/// What a [`sniff`](fn@sniff) has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sniffed {
+    /// The whole header.
+    Header(Header),
+    /// An image of this format, whose header takes a [`probe`](fn@probe).
+    Deeper(Format),
+}
+
+/// Reads as much of a header as a hop from block to block tells: all of it, but for AVIF, JPEG XL and SVG, of which only the format.
+///
+/// Holds at most some 64 KiB at a time; reads at most 16 MiB, to count the frames of a GIF.
+///
+/// # Errors
+/// As [`probe`](fn@probe).
+pub fn sniff<R: BufRead + Seek>(source: R, limits: &Limits) -> Result<Sniffed, Error> {
+    let mut source = Source::new(source);
+    let format = format(&mut source)?;
+    match hop(format, &mut source, limits.frames_max) {
+        Some(walked) => Ok(Sniffed::Header(judged(format, walked, &mut source, limits)?)),
+        None => Ok(Sniffed::Deeper(format)),
+    }
+}
+
 /// Reads the header of an image by its content, and checks it against `limits`.
 ///
-/// Reads a bounded part of the source (at most a few MiB, of GIFs up to 16 MiB to count frames).
+/// Reads a bounded part of the source: at most a few MiB, of GIFs up to 16 MiB to count frames, of drawings their whole text of 8 MiB, of
+/// which it makes a document many times that size.
 ///
 /// # Errors
 /// [`Error::UnsupportedFormat`] names what the bytes look like; [`Error::Corrupt`] when the header is broken;
 /// [`Error::TooLarge`] when pixels, a side or the frames are over their limit.
 pub fn probe<R: BufRead + Seek>(source: R, limits: &Limits) -> Result<Header, Error> {
     let mut source = Source::new(source);
+    let format = format(&mut source)?;
+    let walked = hop(format, &mut source, limits.frames_max).unwrap_or_else(|| parse(format, &mut source));
+    judged(format, walked, &mut source, limits)
+}
+
+/// The format by the first bytes.
+fn format<R: BufRead + Seek>(source: &mut Source<R>) -> Result<Format, Error> {
     let start = source.peek(unknown::LOOK_BYTES).map_err(|error| unreadable(&error))?;
-    let Some(format) = Format::detect(&start) else {
-        return Err(Error::UnsupportedFormat(unknown::describe(&start)));
-    };
-    let walked = match format {
-        Format::Jpeg => jpeg::header(&mut source),
-        Format::Png => png::header(&mut source, limits.frames_max),
-        Format::Webp => webp::header(&mut source, limits.frames_max),
-        Format::Gif => gif::header(&mut source, limits.frames_max),
-        Format::Tiff => tiff::header(&mut source),
-        Format::Bmp => simple::bmp(&mut source),
-        Format::Qoi => simple::qoi(&mut source),
-        Format::Avif => isobmff::header(&mut source),
-        Format::Jxl => jxl::header(&mut source),
-        Format::Svg => svg::header(&mut source),
-    };
+    Format::detect(&start).ok_or_else(|| Error::UnsupportedFormat(unknown::describe(&start)))
+}
+
+/// The walks that hop; none where that is not enough.
+fn hop<R: BufRead + Seek>(
+    format: Format,
+    source: &mut Source<R>,
+    frames_max: u32,
+) -> Option<Result<Header, Flaw>> {
+    Some(match format {
+        Format::Jpeg => jpeg::header(source),
+        Format::Png => png::header(source, frames_max),
+        Format::Webp => webp::header(source, frames_max),
+        Format::Gif => gif::header(source, frames_max),
+        Format::Tiff => tiff::header(source),
+        Format::Bmp => simple::bmp(source),
+        Format::Qoi => simple::qoi(source),
+        Format::Avif | Format::Jxl | Format::Svg => return None,
+    })
+}
+
+/// The walks that take a parser.
+fn parse<R: BufRead + Seek>(format: Format, source: &mut Source<R>) -> Result<Header, Flaw> {
+    match format {
+        Format::Avif => isobmff::header(source),
+        Format::Jxl => jxl::header(source),
+        _ => svg::header(source),
+    }
+}
+
+/// What a walk comes to: a header within the limits, or what is wrong.
+fn judged<R: BufRead + Seek>(
+    format: Format,
+    walked: Result<Header, Flaw>,
+    source: &mut Source<R>,
+    limits: &Limits,
+) -> Result<Header, Error> {
     let mut header = walked.map_err(|flaw| match flaw {
         Flaw::Truncated => Error::Corrupt { format, detail: "the file ends inside its header".to_owned() },
         Flaw::Invalid(detail) => Error::Corrupt { format, detail },
@@ -199,6 +257,41 @@ mod tests {
         for bytes in endless {
             assert_eq!(code(bytes).0, Code::CorruptImage);
         }
+    }
+
+    /// Counts the times that it is moved.
+    struct Moved(Cursor<Vec<u8>>, u32);
+
+    impl std::io::Read for Moved {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl BufRead for Moved {
+        fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+            self.0.fill_buf()
+        }
+        fn consume(&mut self, amount: usize) {
+            self.0.consume(amount);
+        }
+    }
+
+    impl Seek for Moved {
+        fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+            self.1 += 1;
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn the_shortest_hops_are_counted_too() {
+        let head = [b"GIF89a\x01\0\x01\0\0\0\0", &FRAME[..11]].concat();
+        let mut moved = Moved(Cursor::new([head, b"\x01x".repeat(9 << 20)].concat()), 0);
+        let sniffed = sniff(&mut moved, &Limits::default()).unwrap();
+        assert!(matches!(sniffed, Sniffed::Header(header) if header.frames == 1));
+        // Some 40 ms; each byte alone would make eight times as many.
+        assert!(moved.1 < 1_000_000, "{} hops", moved.1);
     }
 
     #[test]

@@ -8,6 +8,9 @@ const BYTES_MAX: u64 = 16 << 20;
 /// Most blocks (segments, chunks, sub-block chains) that one probe visits.
 const BLOCKS_MAX: u32 = 100_000;
 
+/// What one sub-block costs beside its bytes, as if so many were read: those of one byte each make the most hops.
+const HOP_BYTES: u64 = 16;
+
 /// A source being walked.
 pub(in crate::pipeline) struct Source<R> {
     reader: R,
@@ -87,7 +90,7 @@ impl<R: BufRead + Seek> Source<R> {
             if self.bytes_left < 512 {
                 return Ok(false);
             }
-            self.bytes_left -= u64::from(length);
+            self.bytes_left -= u64::from(length) + HOP_BYTES;
             self.reader.seek_relative(i64::from(length))?;
         }
     }

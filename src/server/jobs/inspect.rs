@@ -1,6 +1,5 @@
 //! Received images looked at, off the event loop: their headers, their digests, and the plan of what will be done.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -9,9 +8,10 @@ use super::super::error::{ApiError, Code};
 use super::super::spool::Received;
 use super::super::state::State;
 use super::inputs;
-use crate::blob::BlobError;
+use crate::blob::{BlobError, SpoolReader};
 use crate::job::{AssetInfo, JobSpec, SourceInfo};
 use crate::pipeline::{self, Asset, Assets, Header, Input, Limits, Plan};
+use crate::queue::{LookError, Turn};
 
 /// An image that can be worked on.
 pub(super) struct Inspected {
@@ -33,7 +33,7 @@ pub(super) struct InspectedAsset {
 }
 
 /// What the blocking part found out.
-type Found = Result<(Header, Plan), pipeline::Error>;
+type Found = Result<(Header, Plan), LookError>;
 
 /// Probes and plans. What can't be worked on is refused here, before anything is stored.
 pub(super) async fn inspect(
@@ -48,9 +48,9 @@ pub(super) async fn inspect(
     let (received, spec, sha256, bytes, found) = match received {
         Received::Inline(image) => {
             let work = move || {
-                let _turn = turn;
                 let sha256: [u8; 32] = Sha256::digest(&image).into();
-                let found = look(Cursor::new(&image), &spec, &inputs, &limits);
+                let reader = SpoolReader::of_bytes(image.clone());
+                let found = look(&turn, reader, &spec, &inputs, &limits);
                 (image, spec, sha256, found)
             };
             let (image, spec, sha256, found) = tokio::task::spawn_blocking(work).await.map_err(crashed)?;
@@ -59,8 +59,7 @@ pub(super) async fn inspect(
         }
         Received::Spooled(spool) => {
             let work = move |reader| {
-                let _turn = turn;
-                let found = look(reader, &spec, &inputs, &limits);
+                let found = look(&turn, reader, &spec, &inputs, &limits);
                 (spec, found)
             };
             let (spec, found) = spool.with_reader(work).await.map_err(not_looked_at)?;
@@ -90,25 +89,24 @@ async fn look_at_assets(
         let (header, received, bytes, sha256) = match received {
             Received::Inline(image) => {
                 let work = move || {
-                    let _turn = turn;
                     let sha256: [u8; 32] = Sha256::digest(&image).into();
-                    (pipeline::probe(Cursor::new(&image), &limits), image, sha256)
+                    (turn.look(SpoolReader::of_bytes(image.clone()), &limits), image, sha256)
                 };
                 let (header, image, sha256) = tokio::task::spawn_blocking(work).await.map_err(crashed)?;
                 let bytes = image.len() as u64;
                 (header, Received::Inline(image), bytes, sha256)
             }
             Received::Spooled(spool) => {
-                let work = move |reader| {
-                    let _turn = turn;
-                    pipeline::probe(reader, &limits)
-                };
+                let work = move |reader| turn.look(reader, &limits);
                 let header = spool.with_reader(work).await.map_err(not_looked_at)?;
                 let (bytes, sha256) = (spool.len(), spool.digest());
                 (header, Received::Spooled(spool), bytes, sha256)
             }
         };
-        let header = header.map_err(|error| inputs::unusable(spec, &name, &error.to_string()))?;
+        let header = header.map_err(|error| match error {
+            LookError::Unavailable(_) => ApiError::from(error),
+            _ => inputs::unusable(spec, &name, &error.to_string()),
+        })?;
         let inline = matches!(received, Received::Inline(_));
         let info = AssetInfo::new(name.clone(), &header, bytes, sha256, inline);
         inputs.insert(Input::Named(name), Asset::planned(header));
@@ -124,13 +122,8 @@ fn not_looked_at(error: BlobError) -> ApiError {
     }
 }
 
-fn look<R: std::io::BufRead + std::io::Seek>(
-    reader: R,
-    spec: &JobSpec,
-    inputs: &Assets,
-    limits: &Limits,
-) -> Found {
-    let header = pipeline::probe(reader, limits)?;
+fn look(turn: &Turn, reader: SpoolReader, spec: &JobSpec, inputs: &Assets, limits: &Limits) -> Found {
+    let header = turn.look(reader, limits)?;
     let plan = pipeline::plan(&header, &spec.pipeline, inputs, limits)?;
     Ok((header, plan))
 }

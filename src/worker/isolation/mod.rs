@@ -8,15 +8,19 @@
 mod process;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::control::AttemptControl;
 use super::error::WorkError;
 use super::execute::{Executed, Task, run_here};
-use crate::pipeline::{Assets, Limits};
+use crate::blob::{Parts, SpoolReader};
+use crate::pipeline::{Assets, Format, Header, Limits};
+use crate::queue::{LookError, Looker};
 use crate::sandbox::Level;
+use crate::telemetry::Metrics;
 
 #[cfg(target_os = "linux")]
-pub use process::{StartError, Work};
+pub use process::{Look, StartError, Work};
 
 /// How attempts are kept apart from the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,11 +127,12 @@ impl Isolation {
         threads: usize,
         assets: &Assets,
         limits: &Limits,
+        metrics: Arc<Metrics>,
     ) -> Result<Isolation, IsolationError> {
         match config.mode {
             Mode::Thread if config.require_sandbox => Err(IsolationError::NoSandbox),
             Mode::Thread => Ok(Isolation::threads()),
-            mode => Isolation::in_processes(mode, config, threads, assets, limits),
+            mode => Isolation::in_processes(mode, config, threads, (assets, limits), metrics),
         }
     }
 
@@ -136,12 +141,14 @@ impl Isolation {
         mode: Mode,
         config: &Config,
         threads: usize,
-        assets: &Assets,
-        limits: &Limits,
+        furniture: (&Assets, &Limits),
+        metrics: Arc<Metrics>,
     ) -> Result<Isolation, IsolationError> {
         let is_one_job_each = mode == Mode::ProcessPerJob;
         let program = config.program.clone();
-        let started = process::Children::start(program, is_one_job_each, threads, assets, limits);
+        // One for each thread, and one for each who may look at an image at a time.
+        let looks = std::thread::available_parallelism().map_or(2, usize::from);
+        let started = process::Children::start(program, is_one_job_each, threads + looks, furniture, metrics);
         let (children, level) = started.map_err(|source| IsolationError::NoChild {
             program: config.program.display().to_string(),
             source,
@@ -166,8 +173,8 @@ impl Isolation {
         mode: Mode,
         _: &Config,
         _: usize,
-        _: &Assets,
-        _: &Limits,
+        _: (&Assets, &Limits),
+        _: Arc<Metrics>,
     ) -> Result<Isolation, IsolationError> {
         Err(IsolationError::OnlyOnLinux(mode.name()))
     }
@@ -195,17 +202,28 @@ impl Isolation {
     }
 }
 
+impl Looker for Isolation {
+    fn look(&self, image: Parts, format: Format, limits: &Limits) -> Result<Header, LookError> {
+        #[cfg(target_os = "linux")]
+        if let Some(children) = &self.children {
+            return children.look(&image, format, limits);
+        }
+        let _nothing_to_ask_for = format;
+        Ok(crate::pipeline::probe(SpoolReader::of_parts(image), limits)?)
+    }
+}
+
 /// A child's `main`: if this process was started as one, it handles images until it is told to end, and never comes back from here.
 /// Otherwise nothing happens. To be called before anything else, in particular before there is a second thread.
 pub fn child_main_if_requested() {
     #[cfg(target_os = "linux")]
-    child_main_if_requested_with(crate::pipeline::run);
+    child_main_if_requested_with(crate::pipeline::run, crate::pipeline::probe);
 }
 
 /// The same for a child that does something else with its images, which is what tests of the sandbox are made of.
 #[cfg(target_os = "linux")]
-pub fn child_main_if_requested_with(work: Work) {
+pub fn child_main_if_requested_with(work: Work, look: Look) {
     if process::is_requested() {
-        process::live(work);
+        process::live(work, look);
     }
 }

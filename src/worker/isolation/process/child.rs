@@ -12,17 +12,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::super::super::error::failure_of;
 use super::super::super::pool::panic_message;
 use super::map;
 use super::message::{self, DESCRIPTORS_MAX, LENGTH_BYTES, Made, MadeOutput, Order, Report};
+use crate::blob::{Parts, SpoolReader};
 use crate::pipeline::{
     self, Asset, Assets, Control, Error, Fonts, Input, Interrupt, Limits, Pipeline, Stage,
 };
 use crate::sandbox;
 
+/// How long nothing comes until this process counts as idle.
+const IDLE_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// The argument that makes a child of this program.
 pub(super) const ARGUMENT: &str = "image-child";
 /// What a child is called in lists of processes.
@@ -31,13 +35,16 @@ pub(super) const NAME: &str = "minilab-image";
 /// What a child does with an image: [`pipeline::run`](fn@pipeline::run), or a test's own.
 pub type Work = fn(&[u8], &Pipeline, &Assets, &Limits, &dyn Control) -> Result<pipeline::Made, Error>;
 
+/// What a child does to see an image's header: [`pipeline::probe`](fn@pipeline::probe), or a test's own.
+pub type Look = fn(SpoolReader, &Limits) -> Result<pipeline::Header, Error>;
+
 /// Whether this process was started as a child.
 pub(in super::super) fn is_requested() -> bool {
     std::env::args_os().nth(1).is_some_and(|argument| argument == ARGUMENT)
 }
 
 /// The whole life of a child.
-pub(in super::super) fn live(work: Work) -> ! {
+pub(in super::super) fn live(work: Work, look: Look) -> ! {
     // The hook that comes with the language reads files to tell where a panic came from.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -51,7 +58,7 @@ pub(in super::super) fn live(work: Work) -> ! {
     close_inherited();
     let level = sandbox::enter();
     // Nobody is left to tell of an error: the server sees this end.
-    let served = serve(&Socket(rustix::stdio::stdin()), level, work);
+    let served = serve(&Socket(rustix::stdio::stdin()), level, work, look);
     std::process::exit(i32::from(served.is_err()));
 }
 
@@ -79,7 +86,7 @@ fn close_inherited() {
     let _older_kernels = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
-fn serve(socket: &Socket, level: sandbox::Level, work: Work) -> std::io::Result<()> {
+fn serve(socket: &Socket, level: sandbox::Level, work: Work, look: Look) -> std::io::Result<()> {
     socket.report(&Report::Hello(level))?;
     let (mut assets, mut fonts) = (Assets::none(), Fonts::bundled());
     let output = loop {
@@ -95,40 +102,57 @@ fn serve(socket: &Socket, level: sandbox::Level, work: Work) -> std::io::Result<
                 fonts.insert(name, map::bytes_of(descriptor)?).map_err(std::io::Error::other)?;
             }
             Order::Begin => break File::from(descriptor),
-            Order::Run { .. } => return Err(std::io::ErrorKind::InvalidData.into()),
+            Order::Run { .. } | Order::Look { .. } => return Err(std::io::ErrorKind::InvalidData.into()),
         }
     };
     let assets = assets.with_fonts(Arc::new(fonts));
     socket.report(&Report::Ready)?;
     while let Some((order, descriptors)) = socket.order()? {
-        let Order::Run { pipeline, limits, inputs } = order else {
-            return Err(std::io::ErrorKind::InvalidData.into());
-        };
-        if descriptors.len() != inputs.len() + 1 {
-            return Err(std::io::ErrorKind::InvalidData.into());
+        let done = catch_unwind(AssertUnwindSafe(|| match order {
+            Order::Run { pipeline, limits, inputs } if descriptors.len() == inputs.len() + 1 => {
+                let images = match read(descriptors) {
+                    Ok(images) => images,
+                    Err(error) => return Ok(Report::Unreadable(error.to_string())),
+                };
+                let job = Job { pipeline: *pipeline, limits, inputs, images };
+                Ok(match job.run(&assets, socket, work) {
+                    Ok(made) => Report::Made(written(made, &output)?),
+                    Err(error) => Report::Failed(failure_of(&error)),
+                })
+            }
+            Order::Look { limits, written } => looked(descriptors, written, &limits, look),
+            _ => Err(std::io::ErrorKind::InvalidData.into()),
+        }));
+        match done {
+            Ok(report) => socket.report(&report?)?,
+            Err(panic) => return socket.report(&Report::Panicked(panic_message(panic.as_ref()))),
         }
-        let images = match read(descriptors) {
-            Ok(images) => images,
-            Err(error) => {
-                socket.report(&Report::Unreadable(error.to_string()))?;
-                continue;
-            }
-        };
-        let job = Job { pipeline: *pipeline, limits, inputs, images };
-        let made = catch_unwind(AssertUnwindSafe(|| job.run(&assets, socket, work)));
-        let made = match made {
-            Ok(made) => made,
-            Err(panic) => {
-                return socket.report(&Report::Panicked(panic_message(panic.as_ref())));
-            }
-        };
-        let report = match made {
-            Ok(made) => Report::Made(written(made, &output)?),
-            Err(error) => Report::Failed(failure_of(&error)),
-        };
-        socket.report(&report)?;
+        if socket.is_quiet_for(&IDLE_AFTER) {
+            give_memory_back();
+        }
     }
     Ok(())
+}
+
+/// The header of an image behind these descriptors.
+fn looked(descriptors: Vec<OwnedFd>, written: u64, limits: &Limits, look: Look) -> std::io::Result<Report> {
+    let mut files = descriptors.into_iter().map(File::from);
+    let tail = files.next().ok_or(std::io::ErrorKind::InvalidData)?;
+    let parts = Parts { tail: crate::blob::read_opened(&tail)?, file: files.next(), written };
+    Ok(match look(SpoolReader::of_parts(parts), limits) {
+        Ok(header) => Report::Seen(header),
+        Err(error) => Report::Refused(error.into()),
+    })
+}
+
+/// What a job needed is not what an idle process should hold: the allocator keeps freed memory otherwise.
+#[allow(unsafe_code)]
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time, and touches nothing but the allocator's free pages.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 struct Job {
@@ -183,6 +207,11 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing comes for as long.
+    fn is_quiet_for(&self, time: &Timespec) -> bool {
+        matches!(poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(time)), Ok(0))
     }
 
     /// The next order and what came along; none when the server has hung up.

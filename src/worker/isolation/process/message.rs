@@ -9,15 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::job::{Failure, Warning};
-use crate::pipeline::{Format, Input, Limits, Pipeline, REGISTRY, Stage};
+use crate::pipeline::{Error, Format, Header, Input, Limits, Pipeline, REGISTRY, Stage};
 use crate::sandbox::Level;
 
 /// Longest frame, in bytes: what `analyze` finds in an image's metadata is the longest of all.
 pub(super) const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Most values in a frame: each takes many times its length in memory. Metadata has some 50,000 at most.
+const VALUES_MAX: usize = 200_000;
 /// Bytes in front of a frame that give its length, little end first.
 pub(super) const LENGTH_BYTES: usize = 4;
 /// Most descriptors beside one frame: a source and the images of its operations.
 pub(super) const DESCRIPTORS_MAX: usize = 16;
+
+/// Most letters of what is wrong with an image.
+const DETAIL_LETTERS_MAX: usize = 1000;
 
 /// What the server tells a child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +51,13 @@ pub(super) enum Order {
         /// What its operations name, beside the images of the settings.
         inputs: Vec<Input>,
     },
+    /// An image whose header is to be read; the descriptors of its end and, where there is more of it, of its file come along.
+    Look {
+        /// What is accepted.
+        limits: Limits,
+        /// Bytes of the file that come before the end.
+        written: u64,
+    },
 }
 
 /// What a child tells the server.
@@ -66,8 +78,43 @@ pub(super) enum Report {
     Failed(Failure),
     /// The source, or an image of the job's operations, could not be read.
     Unreadable(String),
+    /// The header of the image that was to be looked at.
+    Seen(Header),
+    /// That image has none that is accepted.
+    Refused(Refusal),
     /// The pipeline panicked, with this message; the child ends now.
     Panicked(String),
+}
+
+/// What is wrong with an image that was looked at.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Refusal {
+    Unsupported(String),
+    TooLarge(String),
+    Corrupt(String),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        match error {
+            Error::TooLarge(detail) => Refusal::TooLarge(detail),
+            Error::Corrupt { detail, .. } => Refusal::Corrupt(detail),
+            other => Refusal::Unsupported(other.to_string()),
+        }
+    }
+}
+
+impl Refusal {
+    /// The same of an image of this format, in a bounded number of words.
+    pub(super) fn of(self, format: Format) -> Error {
+        let bounded = |detail: String| detail.chars().take(DETAIL_LETTERS_MAX).collect();
+        match self {
+            Refusal::Unsupported(detail) => Error::UnsupportedFormat(bounded(detail)),
+            Refusal::TooLarge(detail) => Error::TooLarge(bounded(detail)),
+            Refusal::Corrupt(detail) => Error::Corrupt { format, detail: bounded(detail) },
+        }
+    }
 }
 
 /// The end of a job that went well.
@@ -143,6 +190,21 @@ pub(super) fn length(prefix: [u8; LENGTH_BYTES]) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(prefix)).ok().filter(|length| *length <= FRAME_BYTES_MAX)
 }
 
+/// Whether a frame has few enough values to be read: a few bytes make a list of millions.
+pub(super) fn is_modest(frame: &[u8]) -> bool {
+    let (mut is_text, mut is_escaped, mut values) = (false, false, 0);
+    for byte in frame {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b',' | b'[' | b'{' if !is_text => values += 1,
+            _ => {}
+        }
+    }
+    values <= VALUES_MAX
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,5 +218,16 @@ mod tests {
         assert_eq!(StageName::Operation("wipe_disk".to_owned()).stage(), None);
         assert_eq!(length(u32::MAX.to_le_bytes()), None);
         assert!(frame(&"x".repeat(FRAME_BYTES_MAX)).is_err());
+    }
+
+    #[test]
+    fn few_bytes_that_become_many_values_are_not_read() {
+        let list = |count: usize| format!("{{\"made\":[{}0]}}", "0,".repeat(count));
+        assert!(is_modest(list(100_000).as_bytes()) && !is_modest(list(300_000).as_bytes()));
+        assert!(!is_modest("[".repeat(300_000).as_bytes()));
+        // In a text they are letters, whatever stands before its end.
+        let text = format!("{{\"a\":\"{}\\\"{}\\\\\"}}", ",".repeat(300_000), ",".repeat(300_000));
+        assert!(is_modest(text.as_bytes()));
+        assert!(!is_modest(format!("\"\\\\\"{}", ",".repeat(300_000)).as_bytes()));
     }
 }

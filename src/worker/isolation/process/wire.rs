@@ -92,6 +92,13 @@ impl Wire {
         }
     }
 
+    /// Whether nothing has arrived that nobody has asked for, the child's end included.
+    pub(super) fn is_silent(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let arrived = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&now));
+        self.received.is_empty() && arrived == Ok(0)
+    }
+
     /// A report that has arrived in full.
     fn next_received(&mut self) -> Result<Option<Report>, Trouble> {
         let Some(prefix) = self.received.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
@@ -101,7 +108,11 @@ impl Wire {
         if self.received.len() < end {
             return Ok(None);
         }
-        let report = serde_json::from_slice(&self.received[LENGTH_BYTES..end]);
+        let frame = &self.received[LENGTH_BYTES..end];
+        if !message::is_modest(frame) {
+            return Err(Trouble::Nonsense("a message has too many values".to_owned()));
+        }
+        let report = serde_json::from_slice(frame);
         self.received.drain(..end);
         report.map(Some).map_err(|error| Trouble::Nonsense(error.to_string()))
     }
@@ -182,6 +193,10 @@ mod tests {
         assert!(wire.next_received().unwrap().is_none());
         other.write_all(second).unwrap();
         assert!(matches!(wire.report(&go_on), Ok(Report::Planned(7))));
+        assert!(!wire.is_silent());
         assert!(matches!(wire.report(&go_on), Ok(Report::Ready)));
+        assert!(wire.is_silent());
+        other.write_all(b"x").unwrap();
+        assert!(!wire.is_silent());
     }
 }
