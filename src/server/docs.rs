@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_operation_schema_webhook_and_problem_is_on_the_page() {
-        let document = openapi::document(&Default::default(), "http://127.0.0.1:8080");
+        let document = openapi::document(&Default::default(), "http://127.0.0.1:8080", true);
         let docs = Docs::new(&document);
         let page = docs.text();
         let mut wanted: Vec<String> = Vec::new();
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn every_link_leads_somewhere() {
-        let docs = Docs::new(&openapi::document(&Default::default(), ""));
+        let docs = Docs::new(&openapi::document(&Default::default(), "", false));
         let page = docs.text();
         let links: Vec<&str> =
             page.match_indices("href=\"#").map(|(at, found)| &page[at + found.len()..]).collect();

@@ -6,9 +6,12 @@ use hyper::Response;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::auth::{self, Need};
 use super::body::Body;
 use super::call::Call;
 use super::config::Config;
+use super::router::ROUTES;
+use crate::access::Scope;
 use crate::api;
 
 /// Answers with the document.
@@ -16,8 +19,10 @@ pub(super) fn show(call: &Call) -> Response<Body> {
     call.state.openapi.answer(call)
 }
 
-/// The whole document.
-pub(super) fn document(config: &Config, public_url: &str) -> Value {
+/// The whole document, of a server that asks for keys or of one that does not.
+pub(super) fn document(config: &Config, public_url: &str, asks_for_keys: bool) -> Value {
+    let mut paths = operations::paths();
+    secure(&mut paths, asks_for_keys);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -27,8 +32,7 @@ pub(super) fn document(config: &Config, public_url: &str) -> Value {
             "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
         },
         "servers": [{"url": if public_url.is_empty() { "/" } else { public_url }}],
-        "security": [{}, {"key": []}],
-        "paths": operations::paths(),
+        "paths": paths,
         "webhooks": operations::webhooks(),
         "components": {
             "schemas": schemas(config),
@@ -42,6 +46,21 @@ pub(super) fn document(config: &Config, public_url: &str) -> Value {
             }},
         },
     })
+}
+
+/// Says of every operation what it asks of its caller, from the table that judges: nothing, a key with a scope, or a link instead.
+fn secure(paths: &mut Value, asks_for_keys: bool) {
+    for route in ROUTES {
+        for (method, action) in route.methods {
+            let key = |scope: Scope| json!({"key": [scope.name()]});
+            let security = match auth::need(*action) {
+                Need::Nothing => json!([]),
+                Need::Scope(scope) if asks_for_keys => json!([key(scope)]),
+                Need::Scope(scope) | Need::ScopeOrLink(scope) => json!([{}, key(scope)]),
+            };
+            paths[route.path][method.as_str().to_lowercase()]["security"] = security;
+        }
+    }
 }
 
 /// The component with this name.
@@ -75,8 +94,6 @@ fn schemas(config: &Config) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::router::ROUTES;
-
     /// Every `$ref` of a document.
     fn references(value: &Value, found: &mut Vec<String>) {
         match value {
@@ -93,7 +110,7 @@ mod tests {
 
     #[test]
     fn document_and_router_know_the_same_routes() {
-        let document = document(&Config::default(), "");
+        let document = document(&Config::default(), "", false);
         let paths = document["paths"].as_object().unwrap();
         for route in ROUTES {
             let item = paths.get(route.path).unwrap_or_else(|| panic!("{} is not documented", route.path));
@@ -107,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let document = document(&Config::default(), "http://127.0.0.1:8080");
+        let document = document(&Config::default(), "http://127.0.0.1:8080", true);
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(found.len() > 20);
@@ -117,8 +134,22 @@ mod tests {
     }
 
     #[test]
+    fn who_may_do_what_is_said() {
+        let of = |asks: bool, path: &str, method: &str| {
+            document(&Config::default(), "", asks)["paths"][path][method]["security"].clone()
+        };
+        for asks in [false, true] {
+            assert_eq!(of(asks, "/docs", "get"), json!([]));
+            assert_eq!(of(asks, "/v1/jobs/{id}/outputs/{name}", "get"), json!([{}, {"key": ["read"]}]));
+        }
+        assert_eq!(of(false, "/v1/jobs", "post"), json!([{}, {"key": ["submit"]}]));
+        assert_eq!(of(true, "/v1/jobs", "post"), json!([{"key": ["submit"]}]));
+        assert_eq!(of(true, "/v1/receivers/enable", "post"), json!([{"key": ["admin"]}]));
+    }
+
+    #[test]
     fn the_specification_is_documented_from_its_tables() {
-        let document = document(&Config::default(), "");
+        let document = document(&Config::default(), "", false);
         let spec = &document["components"]["schemas"]["JobSpec"]["properties"];
         let operations =
             spec["outputs"]["items"]["properties"]["operations"]["items"]["oneOf"].as_array().unwrap();

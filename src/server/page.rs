@@ -39,7 +39,9 @@ const FILES: &[(&str, &str)] = &[
     ("options.js", include_str!("page/options.js")),
     ("pictures.js", include_str!("page/pictures.js")),
     ("preview.js", include_str!("page/preview.js")),
+    ("receivers.js", include_str!("page/receivers.js")),
     ("submit.js", include_str!("page/submit.js")),
+    ("usage.js", include_str!("page/usage.js")),
 ];
 
 /// The files, prepared once at start.
@@ -123,7 +125,8 @@ mod tests {
     fn every_file_that_is_named_is_there_and_every_file_is_named() {
         let page = Page::new();
         let problems = super::super::problems::Pages::new();
-        let docs = super::super::docs::Docs::new(&super::super::openapi::document(&Default::default(), ""));
+        let docs =
+            super::super::docs::Docs::new(&super::super::openapi::document(&Default::default(), "", false));
         let others = problems.all().chain([docs.text()]).collect::<Vec<_>>().join("\n");
         let texts = FILES.iter().map(|(_, text)| *text).chain([DOCUMENT, others.as_str()]);
         let named: Vec<String> = texts.flat_map(named).collect();

@@ -85,7 +85,7 @@ impl State {
             (None, Some(address)) => format!("http://{address}"),
             (None, None) => String::new(),
         };
-        let document = openapi::document(&config, &public_url);
+        let document = openapi::document(&config, &public_url, !services.keys.borrow().is_open());
         State {
             hosts: guard::Hosts::new(&public_url),
             capabilities: CapabilitiesNow::new(&config, &services),

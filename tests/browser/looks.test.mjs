@@ -1,23 +1,41 @@
 // Every page by the rules of axe, in light and dark, wide and narrow; the reference with and without scripts.
 
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import { after, before, test } from "node:test";
 import { axe, openPage, picture, ready, screenshot, startBrowser, startServer, submit } from "./stage.mjs";
 
 let server;
 let browser;
 let job;
+let wordy;
 before(async () => {
   server = await startServer();
   browser = await startBrowser();
   await submit(server.url, "width=400&tag=looks&wait=30");
   await submit(server.url, "width=400&run_at=2027-01-01T00:00:00Z");
   job = await submit(server.url, "width=640&format=png&quality=70&analyze=palette,info,blurhash&webhook=http://127.0.0.1:9/hook&wait=30");
+  wordy = await submitWordy();
 });
 after(async () => {
   await browser?.close();
   await server?.stop();
 });
+
+/** A job whose every name is as long as it may be. */
+async function submitWordy() {
+  const spec = { outputs: [{ name: "n".repeat(64), operations: [{ op: "resize", width: 40 }], format: "webp" }, { name: "tiff", format: "tiff" }], tag: "T".repeat(128), metadata: { ["k".repeat(60)]: "v".repeat(600) }, webhook: { url: `http://127.0.0.1:9/${"hook".repeat(80)}` } };
+  const form = new FormData();
+  form.append("job", JSON.stringify(spec));
+  form.append("file", new Blob([fs.readFileSync(picture("leaf.jpg"))]), "leaf.jpg");
+  return (await fetch(`${server.url}/v1/jobs?wait=30`, { method: "POST", body: form })).json();
+}
+
+/** Fails where people would have to scroll sideways. */
+async function fits(page, what) {
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(overflow <= 0, `${what} is ${overflow} px too wide`);
+}
 
 const WIDTHS = { wide: 1280, narrow: 390 };
 
@@ -41,19 +59,24 @@ for (const colorScheme of ["light", "dark"]) {
       // The message of a moment ago fades: half of it is no colour that anybody reads.
       await page.locator("#message").evaluate((place) => { place.textContent = ""; });
       await axe(page);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.ok(overflow <= 0, `the page is ${overflow} px too wide`);
+      await fits(page, "the page");
       await screenshot(page, `home-${colorScheme}-${name}`);
 
       await page.goto(`${server.url}/#/jobs/${job.id}`);
       await page.locator(".comparison").waitFor();
       await page.getByText("The job as JSON").click();
       await axe(page);
+      await fits(page, "a job");
       await screenshot(page, `job-${colorScheme}-${name}`);
+      await page.goto(`${server.url}/#/jobs/${wordy.id}`);
+      await page.locator(".delivery-log tr").nth(1).waitFor();
+      await axe(page);
+      await fits(page, "a job of long names");
+      await screenshot(page, `wordy-${colorScheme}-${name}`);
       for (const path of ["/docs", "/problems/invalid_spec"]) {
         await page.goto(server.url + path);
         await axe(page);
-        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth), path);
+        await fits(page, path);
       }
       await close();
     });

@@ -275,40 +275,135 @@ test("without the stream of events the page polls", async () => {
 });
 
 test("a server that asks for a key is given it, everywhere", async () => {
-  const seen = { stream: false, image: 0 };
-  const guard = async (route) => {
-    const request = route.request();
-    if (request.headers().authorization !== "Bearer sesame") {
-      return route.fulfill({ status: 401, contentType: "application/problem+json", body: JSON.stringify({ status: 401, code: "unauthorized", detail: "A key, please." }) });
-    }
-    if (request.url().endsWith("/v1/events")) seen.stream = true;
-    if (/\/(outputs|source)/.test(request.url())) seen.image += 1;
-    return route.continue();
-  };
-  const job = await submit(server.url, "width=48&tag=locked&wait=30");
-  const { page, close } = await openPage(browser, server.url, { expected: ["status of 401"], prepare: (page) => page.route("**/v1/**", guard) });
-  await page.getByLabel("API key").fill("wrong");
-  await page.getByRole("button", { name: "Use it" }).click();
-  await page.locator("#key-wrong:not([hidden])").waitFor();
+  const locked = await startServer({ keys: { page: "submit,read", reader: "read" } });
+  const { page: token, reader } = locked.tokens;
+  try {
+    const job = await submit(locked.url, "width=48&tag=locked&wait=30", undefined, token);
+    const shown = { stream: false, image: 0 };
+    const watch = (page) => page.on("request", (request) => {
+      if (request.headers().authorization !== `Bearer ${token}`) return;
+      if (request.url().endsWith("/v1/events")) shown.stream = true;
+      if (/\/(outputs|source)/.test(request.url())) shown.image += 1;
+    });
+    const { page, close } = await openPage(browser, locked.url, { expected: ["status of 401", "status of 403"], prepare: watch });
+    await page.getByLabel("API key", { exact: true }).fill("wrong");
+    await page.getByRole("button", { name: "Use it" }).click();
+    await page.locator("#key-wrong:not([hidden])").waitFor();
+    await axe(page);
+    await screenshot(page, "key-wrong");
+    await page.getByLabel("API key", { exact: true }).fill(token);
+    await page.keyboard.press("Enter");
+    await ready(page);
+    await page.locator("#live.on").waitFor();
+    await page.waitForFunction((id) => document.querySelector(`[data-job="${id}"] img`)?.src.startsWith("blob:"), job.id);
+    await page.setInputFiles("#file", picture("leaf.jpg"));
+    await page.getByText("The same as JSON and as a command").click();
+    const command = await page.textContent("#preview-curl");
+    assert.ok(command.includes("$MINILAB_API_KEY") && !command.includes(token), command);
+    await page.click("#send");
+    await page.locator("#jobs .job:has(.status.succeeded)", { hasText: "webp 800×" }).first().locator(".job-link").click();
+    await page.locator(".compare.both .before[src^='blob:']").waitFor();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator(".result .button").click()]);
+    assert.match(download.suggestedFilename(), /\.webp$/);
+    assert.ok(fs.statSync(await download.path()).size > 100);
+    assert.ok(shown.stream && shown.image > 1, JSON.stringify(shown));
+    assert.equal(await page.evaluate(() => sessionStorage.getItem("minilab.key")), token);
+    assert.equal(await page.evaluate(() => localStorage.length), 0);
+    assert.ok(!(await page.locator("#webhooks").isVisible()), "what is the operator's is not shown to others");
+    await page.getByRole("link", { name: "All jobs" }).click();
+    await page.getByRole("button", { name: "Forget the key" }).click();
+    await page.getByLabel("API key", { exact: true }).fill(reader);
+    await page.keyboard.press("Enter");
+    await ready(page);
+    await page.setInputFiles("#file", picture("leaf.jpg"));
+    await page.locator("#plan.bad", { hasText: "scope `submit`" }).waitFor();
+    await close();
+  } finally {
+    await locked.stop();
+  }
+});
+
+test("who would not give a key is asked once, and can give it later", async () => {
+  const locked = await startServer({ keys: { page: "submit,read" } });
+  try {
+    const { page, close } = await openPage(browser, locked.url, { expected: ["status of 401", "status of 403"] });
+    await page.getByRole("button", { name: "Not now" }).click();
+    const refused = () => page.waitForResponse((answer) => answer.url().endsWith("/v1/stats") && answer.status() === 401);
+    await refused();
+    await refused();
+    assert.ok(!(await page.locator("#key-dialog").isVisible()), "asked again");
+    assert.notEqual(await page.textContent("#live"), "no answer");
+    await page.getByRole("button", { name: "Enter a key" }).click();
+    await page.getByLabel("API key", { exact: true }).fill(locked.tokens.page);
+    await page.keyboard.press("Enter");
+    await ready(page);
+    await page.locator("#live.on").waitFor();
+    await close();
+  } finally {
+    await locked.stop();
+  }
+});
+
+test("a server that comes back is noticed", async () => {
+  let isThere = false;
+  const { page, close } = await openPage(browser, server.url, { expected: ["ERR_FAILED"], prepare: (page) => page.route("**/{v1/**,openapi.json}", (route) => (isThere ? route.continue() : route.abort())) });
+  await page.locator("#live.off", { hasText: "no answer" }).waitFor();
+  await page.locator("#list-trouble", { hasText: "The server does not answer." }).waitFor();
   await axe(page);
-  await page.getByLabel("API key").fill("sesame");
-  await page.keyboard.press("Enter");
+  await screenshot(page, "no-answer");
+  isThere = true;
   await ready(page);
   await page.locator("#live.on").waitFor();
-  const image = page.locator(`#jobs .job[data-job="${job.id}"] img`);
-  await image.waitFor();
-  await page.waitForFunction((id) => document.querySelector(`[data-job="${id}"] img`)?.src.startsWith("blob:"), job.id);
-  await page.setInputFiles("#file", picture("leaf.jpg"));
-  await page.click("#send");
-  await page.locator("#jobs .job:has(.status.succeeded)", { hasText: "webp 800×" }).first().locator(".job-link").click();
-  await page.locator(".compare.both .before[src^='blob:']").waitFor();
-  const [download] = await Promise.all([page.waitForEvent("download"), page.locator(".result .button").click()]);
-  assert.match(download.suggestedFilename(), /\.webp$/);
-  assert.ok(seen.stream && seen.image > 1, JSON.stringify(seen));
-  assert.equal(await page.evaluate(() => sessionStorage.getItem("minilab.key")), "sesame");
-  assert.equal(await page.evaluate(() => localStorage.length), 0);
-  await page.getByRole("button", { name: "Forget the key" }).click();
-  await page.getByLabel("API key").waitFor();
+  assert.equal(await page.textContent("#list-trouble"), "");
+  await close();
+});
+
+test("receivers that are in trouble can be called again", async () => {
+  const received = [];
+  let status = 410;
+  const receiver = http.createServer((request, response) => {
+    received.push(request.headers["webhook-id"]);
+    request.resume().on("end", () => response.writeHead(status).end("no <b>thanks</b>"));
+  });
+  await new Promise((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  const own = await startServer();
+  const origin = `http://127.0.0.1:${receiver.address().port}`;
+  const { page, close } = await openPage(browser, own.url);
+  await ready(page);
+  assert.ok(!(await page.locator("#webhooks").isVisible()));
+  await submit(own.url, `width=32&webhook=${encodeURIComponent("http://127.0.0.1:9/hook")}&wait=30`);
+  for (let count = 0; count < 2; count += 1) await submit(own.url, `width=32&webhook=${encodeURIComponent(`${origin}/hook`)}&wait=30`);
+  const panel = page.getByRole("region", { name: "Webhooks in trouble" });
+  await panel.locator("#given-up li").nth(1).waitFor();
+  await panel.locator("#receivers li", { hasText: "http://127.0.0.1:9" }).locator(".status", { hasText: "failing" }).waitFor({ timeout: 40_000 });
+  await axe(page);
+  await screenshot(page, "receivers");
+  status = 200;
+  await panel.getByRole("button", { name: /^Send again: job.succeeded/ }).first().click();
+  await panel.locator("#given-up li").nth(1).waitFor({ state: "detached" });
+  await panel.getByRole("button", { name: "Send all again" }).click();
+  await panel.getByRole("button", { name: "Really" }).click();
+  await panel.locator("#given-up li").first().waitFor({ state: "detached", timeout: 40_000 });
+  assert.equal(new Set(received).size, 2, "the same two events");
+  await own.stop();
+  receiver.closeAllConnections();
+  receiver.close();
+  await close();
+});
+
+test("a disabled receiver is enabled from the page", async () => {
+  const enabled = [];
+  const prepare = async (page) => {
+    // It takes five days of failures to disable one for real.
+    await page.route("**/v1/receivers", (route) => route.fulfill({ json: { receivers: enabled.length > 0 ? [] : [{ receiver: "https://example.com", status: "disabled", failing_since: "2026-11-15T12:00:00Z", disabled_at: "2026-11-20T12:00:00Z", attempted_at: "2026-11-20T12:00:00Z" }] } }));
+    page.on("request", (request) => { if (request.url().includes("/receivers/enable")) enabled.push(new URL(request.url()).searchParams.get("receiver")); });
+  };
+  const { page, close } = await openPage(browser, server.url, { prepare });
+  const row = page.locator("#receivers li", { hasText: "disabled" });
+  await screenshot(page, "receiver-disabled");
+  await row.getByRole("button", { name: "Enable https://example.com" }).click();
+  await row.waitFor({ state: "detached" });
+  assert.deepEqual(enabled, ["https://example.com"]);
   await close();
 });
 

@@ -1,8 +1,8 @@
 // What every browser test stands on: the real program on a free port in a directory of its own, Chromium, pages that report every error.
-// Called by the *.test.mjs files; `.ci/browser` says where the modules lie.
+// Called by the *.test.mjs files; `.ci/tools` installs the modules.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import os from "node:os";
@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
-const modules = path.resolve(process.env.BROWSER_MODULES ?? path.join(root, "target/browser"));
+const modules = path.resolve(process.env.BROWSER_MODULES ?? path.join(root, "target/tools"));
 const require = createRequire(path.join(modules, "stage.cjs"));
 const { chromium } = require("playwright-core");
 const axeSource = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -27,12 +27,17 @@ outputs = [{ name = "avatar", operations = [{ op = "resize", width = 64, height 
 logo = "${path.join(root, "tests/golden/inputs/logo.png")}"
 `;
 
-/** Starts the program; `url` is where it listens. */
-export async function startServer() {
+/** Starts the program; `url` is where it listens. `keys` (`{NAME: SCOPES}`) are made first; their tokens are in `tokens`. */
+export async function startServer({ keys = {} } = {}) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "minilab-browser-"));
   fs.writeFileSync(path.join(directory, "minilab.toml"), SETTINGS);
   const program = path.resolve(process.env.MINILAB ?? path.join(root, "target/release/minilab"));
-  const child = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data-dir", path.join(directory, "data"), "--config", "minilab.toml", "--allow-private-network", "127.0.0.0/8"], { cwd: directory, stdio: ["ignore", "pipe", "inherit"] });
+  const data = path.join(directory, "data");
+  const tokens = Object.fromEntries(Object.entries(keys).map(([name, scopes]) => {
+    const said = execFileSync(program, ["keys", "add", name, "--scopes", scopes, "--data-dir", data], { cwd: directory, encoding: "utf8" });
+    return [name, /mlk_\S+/.exec(said)[0]];
+  }));
+  const child = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", "minilab.toml", "--allow-private-network", "127.0.0.0/8"], { cwd: directory, stdio: ["ignore", "pipe", "inherit"] });
   const url = await new Promise((resolve, reject) => {
     let said = "";
     child.on("exit", (code) => reject(new Error(`the server ended with ${code}: ${said}`)));
@@ -46,6 +51,7 @@ export async function startServer() {
   return {
     url,
     directory,
+    tokens,
     async stop() {
       const ended = new Promise((resolve) => child.on("exit", resolve));
       child.kill("SIGTERM");
@@ -104,9 +110,10 @@ export async function screenshot(page, name) {
   await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: true });
 }
 
-/** Submits by the API; gives the job. */
-export async function submit(url, query, bytes = fs.readFileSync(picture("leaf.jpg"))) {
-  const answer = await fetch(`${url}/v1/jobs?${query}`, { method: "POST", body: bytes });
+/** Submits by the API, with a key where one is needed; gives the job. */
+export async function submit(url, query, bytes = fs.readFileSync(picture("leaf.jpg")), token = null) {
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(`${url}/v1/jobs?${query}`, { method: "POST", body: bytes, headers });
   assert.ok(answer.ok, await answer.clone().text());
   return answer.json();
 }

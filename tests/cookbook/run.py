@@ -1,11 +1,13 @@
 """Runs every program of the cookbook: each recipe in each language, in a directory of its own, against the real server.
 
 Called by `.ci/cookbook` as `run.py PROGRAM RUST_EXAMPLE NODE_MODULES`. Fails when a program fails, when a picture that a recipe promises does not
-appear or is none, when a recipe misses a language, and when a line of Rust on the page is not in `main.rs`.
+appear or is none, when a recipe misses a language, when a line of Rust on the page is not in `main.rs`, and when a table of the ways here from
+other programs names something that the server does not know.
 """
 
 import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -14,6 +16,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -105,12 +108,56 @@ def programs(parent, rust, modules):
     assert rust_setup in RUST, "the Rust setup is not that of main.rs"
 
 
+def vocabulary(url):
+    """Every name that a specification may hold: fields, operations and their parameters, words to choose among; parameters of queries; paths."""
+    with urllib.request.urlopen(f"{url}/openapi.json") as answer:
+        document = json.load(answer)
+    names = set()
+
+    def walk(schema):
+        if isinstance(schema, dict):
+            names.update(schema.get("properties", {}))
+            names.update(word for word in [*schema.get("enum", []), schema.get("const")] if isinstance(word, str))
+            schema = list(schema.values())
+        for part in schema if isinstance(schema, list) else []:
+            walk(part)
+
+    walk(document["components"]["schemas"]["JobSpec"])
+    calls = [call for item in document["paths"].values() for call in item.values()]
+    asked = {parameter["name"] for call in calls for parameter in call.get("parameters", []) if parameter["in"] == "query"}
+    return names, asked, set(document["paths"])
+
+
+def strangers(code, names, asked, paths):
+    """What is unknown of a piece of code in a table."""
+    if match := re.match(r"(?:GET |POST )?(/v1/[\w/{}]+)", code):
+        return {match.group(1)} - paths
+    if code.startswith("?"):
+        return {code[1:].split("=")[0]} - asked
+    if code.startswith('"'):
+        words = re.findall(r'"([a-z_]+)"', code)
+        return set(words) - names
+    return {code} - names if re.fullmatch(r"[a-z_]+", code) else set()
+
+
+def check_tables(url):
+    """The tables of the ways here from other programs, against what the server knows."""
+    known = vocabulary(url)
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", PAGE, re.M)
+    told = [(row, code) for row in rows for code in re.findall(r"`([^`]+)`", row[1])]
+    assert len(told) > 50, f"the tables name only {len(told)} things"
+    unknown = [f"{row[0]}: {name} is not known to the server" for row, code in told for name in strangers(code, *known)]
+    assert not unknown, "\n".join(unknown)
+    print(f"the ways here from other programs: {len(rows)} rows, {len(told)} names")
+
+
 def main(program, rust, modules):
     with tempfile.TemporaryDirectory() as directory:
         parent = Path(directory)
         server, url, secret = start_server(program, parent)
         environment = {**os.environ, "MINILAB_URL": url, "WEBHOOK_SECRET": secret, "PHOTOS_URL": serve_pictures()}
         try:
+            check_tables(url)
             every = list(programs(parent, str(Path(rust).resolve()), Path(modules).resolve()))
 
             def one(item):

@@ -24,6 +24,7 @@ mod examples;
 mod fairness;
 mod health;
 mod hostile;
+mod logs;
 mod presets;
 mod readme;
 mod server_http;

@@ -70,7 +70,7 @@ pub(super) fn paths() -> Value {
                 query_parameter("status", "The only one there is.", json!({"type": "string", "enum": ["failed"]})),
                 receiver(false),
                 query_parameter("limit", "Deliveries a page.", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50})),
-                query_parameter("cursor", "From the Link header of the page before.", json!({"type": "string"})),
+                cursor("^msg_[0-9a-f]{32}$"),
             ],
             "responses": answers(&[("200", json_answer("A page; `Link: <…>; rel=\"next\"` leads on.", "DeliveryList"))]),
         }},
@@ -161,7 +161,11 @@ fn submit() -> Value {
             json!({"name": param.name, "in": "query", "description": description, "schema": schema})
         })
         .collect();
-    parameters.push(header("Idempotency-Key", "The same key, specification and image twice are one job."));
+    let mut idempotency =
+        header("Idempotency-Key", "The same key, specification and image twice are one job.");
+    idempotency["schema"] =
+        json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"});
+    parameters.push(idempotency);
     parameters.push(header("Prefer", "`wait=N`: answer with 200 if the job ends within N seconds."));
     parameters.push(header("Content-Digest", "Digest of the body; one that does not match is refused."));
     json!({
@@ -196,7 +200,7 @@ fn list() -> Value {
             query_parameter("status", "Only jobs that stand there.", json!({"type": "string", "enum": Status::ALL.map(Status::name)})),
             query_parameter("tag", "Only jobs with this tag.", json!({"type": "string"})),
             query_parameter("limit", "Jobs a page.", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50})),
-            query_parameter("cursor", "From the Link header of the page before.", json!({"type": "string"})),
+            cursor("^[A-Za-z0-9_-]{21}[AQgw]$"),
         ],
         "responses": answers(&[("200", json_answer("A page; `Link: <…>; rel=\"next\"` leads on.", "JobList"))]),
     })
@@ -270,6 +274,14 @@ fn header(name: &str, description: &str) -> Value {
 
 fn query_parameter(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "description": description, "schema": schema})
+}
+
+fn cursor(pattern: &str) -> Value {
+    query_parameter(
+        "cursor",
+        "From the Link header of the page before.",
+        json!({"type": "string", "pattern": pattern}),
+    )
 }
 
 fn receiver(is_required: bool) -> Value {

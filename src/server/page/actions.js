@@ -4,21 +4,24 @@
 import * as api from "./api.js";
 import { h, say, shortId } from "./dom.js";
 
-/** How long a first press on Delete waits for the second. */
+/** How long the first press on what can't be undone waits for the second. */
 const SURE_MS = 4000;
+
+/** Runs what a button is for, once at a time, and says what went wrong. */
+export async function actOnce(button, run) {
+  button.disabled = true;
+  try {
+    await run();
+  } catch (problem) {
+    say(problem.message, true);
+  }
+  button.disabled = false;
+}
 
 function button(label, job, run) {
   const made = h("button", {
     type: "button", class: "small", "data-act": label.toLowerCase(), "aria-label": `${label} job ${shortId(job.id)}`, text: label,
-    on: { click: async () => {
-      made.disabled = true;
-      try {
-        await run();
-      } catch (problem) {
-        say(problem.message, true);
-      }
-      made.disabled = false;
-    } },
+    on: { click: () => actOnce(made, run) },
   });
   return made;
 }
@@ -37,21 +40,25 @@ export function actionButtons(job, { onJob, onGone }) {
   return buttons;
 }
 
-/** Deleting can't be undone: the button asks, in its own place, and forgets the question by itself. */
-function deleteButton(job, path, onGone) {
+/** What can't be undone: the button asks, in its own place, and forgets the question by itself. `words` is what it does, in full. */
+export function sureButton(label, act, words, run) {
   let isSure = false;
-  const made = button("Delete", job, async () => {
-    if (!isSure) {
-      isSure = true;
-      made.textContent = "Really?";
-      made.setAttribute("aria-label", `Really delete job ${shortId(job.id)}`);
-      setTimeout(() => {
-        isSure = false;
-        made.textContent = "Delete";
-        made.setAttribute("aria-label", `Delete job ${shortId(job.id)}`);
-      }, SURE_MS);
-      return;
-    }
+  const made = h("button", { type: "button", class: "small", "data-act": act, "aria-label": words, text: label, on: { click: () => {
+    if (isSure) return actOnce(made, run);
+    isSure = true;
+    made.textContent = "Really?";
+    made.setAttribute("aria-label", `Really? ${words}`);
+    setTimeout(() => {
+      isSure = false;
+      made.textContent = label;
+      made.setAttribute("aria-label", words);
+    }, SURE_MS);
+  } } });
+  return made;
+}
+
+function deleteButton(job, path, onGone) {
+  const made = sureButton("Delete", "delete", `Delete job ${shortId(job.id)}`, async () => {
     await api.request(path, { method: "DELETE" });
     onGone(job.id);
     say(`Job ${shortId(job.id)} is deleted.`);

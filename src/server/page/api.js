@@ -61,7 +61,10 @@ async function problemOf(answer) {
 /** Sends a request, with the key if there is one; asks for a key when there must be one. Throws a `Problem` for what is not 2xx. */
 export async function request(path, options = {}) {
   const used = key();
-  const answer = await fetch(path, { ...options, headers: authorized(options.headers), cache: "no-store" });
+  const answer = await fetch(path, { ...options, headers: authorized(options.headers), cache: "no-store" }).catch((error) => {
+    // What browsers say of a server that is not there differs, and helps nobody.
+    throw error instanceof TypeError ? new Problem(0, { detail: "The server does not answer." }) : error;
+  });
   if (answer.ok) return answer;
   if (answer.status === 401 && !options.quiet) {
     if (key() === used) await askForKey();

@@ -56,8 +56,8 @@ class Chart {
   }
 }
 
-/** Draws the charts for as long as the page lives; rests while nobody looks. */
-export function start() {
+/** Draws the charts for as long as the page lives, and hands every sample on, or null for want of an answer; rests while nobody looks. */
+export function start({ onStats }) {
   const charts = CHARTS.map((about) => new Chart(about));
   byId("charts").replaceChildren(...charts.map((chart) => chart.element));
   const totals = byId("totals");
@@ -66,10 +66,12 @@ export function start() {
     try {
       const stats = await api.json("/v1/stats", { signal: AbortSignal.timeout(10_000) });
       for (const chart of charts) chart.add(stats);
-      totals.textContent = `Kept: ${stats.jobs.succeeded} succeeded, ${stats.jobs.failed} failed, ${stats.jobs.cancelled} cancelled.`;
+      onStats(stats);
+      totals.textContent = `${stats.covers === "key" ? "Kept of this key" : "Kept"}: ${stats.jobs.succeeded} succeeded, ${stats.jobs.failed} failed, ${stats.jobs.cancelled} cancelled.`;
       if (isSilent) say("The server answers again.");
       isSilent = false;
     } catch (problem) {
+      if (!problem.status) onStats(null);
       if (!isSilent) say(problem.status ? `The queue can't be read: ${problem.message}` : "The server does not answer.", true);
       isSilent = true;
     }

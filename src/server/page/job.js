@@ -54,7 +54,12 @@ function attempts(job) {
   return h("section", {}, h("h3", { text: "Attempts" }), table("Attempts", ["#", "Status", "Began", "Took", "What went wrong"], rows));
 }
 
-/** A colour as a patch beside its name; anything else as JSON. */
+const isPlain = (value) => value === null || typeof value !== "object";
+
+/** Names and what they stand for, side by side. */
+const pairs = (entries) => h("dl", { class: "pairs" }, entries.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", {}, value))));
+
+/** A colour as a patch beside its name, a flat record as pairs, anything else as JSON. */
 function factOf(value) {
   const colors = (Array.isArray(value) ? value : [value]).map((item) => item?.color ?? item);
   if (colors.length > 0 && colors.every((color) => /^#[0-9a-f]{6}([0-9a-f]{2})?$/i.test(color))) {
@@ -64,7 +69,8 @@ function factOf(value) {
       return h("span", { class: "color" }, patch, h("code", { text: color }));
     });
   }
-  if (typeof value === "string") return h("code", { text: value });
+  if (isPlain(value)) return h("code", { text: String(value) });
+  if (!Array.isArray(value) && Object.values(value).every(isPlain)) return pairs(Object.entries(value).map(([name, fact]) => [name, String(fact)]));
   return h("pre", { tabindex: "0", text: JSON.stringify(value, null, 1) });
 }
 
@@ -143,7 +149,7 @@ export class JobView {
     const hasSource = Boolean(job.source);
     return h("div", { class: "job-top" },
       h("p", { class: "job-status" }, statusOf(job)),
-      h("dl", { class: "pairs" }, facts.map(([name, value]) => h("div", {}, h("dt", { text: name }), h("dd", {}, value)))),
+      pairs(facts),
       h("div", { class: "actions" },
         actionButtons(job, { onJob: this.onJob, onGone: this.onGone }),
         hasSource ? downloadLink({ url: `/v1/jobs/${job.id}/source`, name: "source" }, "the source", "Download the source") : null));

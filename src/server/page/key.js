@@ -1,8 +1,12 @@
-// The dialog that asks for an API key, and the button that changes or forgets it.
+// The dialog that asks for an API key, and the button that gives or forgets it.
 // Owns the dialog; `api.js` owns the key.
 
 import * as api from "./api.js";
 import { byId, say } from "./dom.js";
+
+/** Who would not give a key is not asked again, unless by the button. */
+let isDeclined = false;
+const refusal = () => new api.Problem(401, { detail: "This server asks for an API key." });
 
 /** Asks people; resolves when a key was given, rejects when they won't. */
 function ask() {
@@ -10,20 +14,23 @@ function ask() {
   const input = byId("key-input");
   byId("key-wrong").hidden = !api.key();
   input.value = "";
+  dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve, reject) => {
     dialog.addEventListener("close", () => {
       input.value = "";
+      isDeclined = dialog.returnValue !== "use";
       update();
-      if (dialog.returnValue === "use") resolve();
-      else reject(new api.Problem(401, { detail: "This server asks for an API key." }));
+      if (isDeclined) reject(refusal());
+      else resolve();
     }, { once: true });
   });
 }
 
 function update() {
   const button = byId("key-button");
-  button.hidden = !api.key();
+  button.hidden = !api.key() && !isDeclined;
+  button.textContent = api.key() ? "Forget the key" : "Enter a key";
   // A link can't send a key.
   byId("metrics-link").hidden = Boolean(api.key());
 }
@@ -39,15 +46,19 @@ export function start() {
     dialog.close("use");
   });
   byId("key-cancel").addEventListener("click", () => dialog.close("cancel"));
-  byId("key-button").addEventListener("click", () => {
-    api.setKey(null);
-    update();
-    say("The key is forgotten.");
+  byId("key-button").addEventListener("click", async () => {
+    if (api.key()) {
+      api.setKey(null);
+      say("The key is forgotten.");
+    } else {
+      try {
+        await ask();
+      } catch {
+        return; // Declined again.
+      }
+    }
     location.reload();
   });
-  api.onKeyNeeded(() => {
-    dialog.returnValue = "";
-    return ask();
-  });
+  api.onKeyNeeded(() => (isDeclined ? Promise.reject(refusal()) : ask()));
   update();
 }

@@ -7,7 +7,9 @@ import * as key from "./key.js";
 import { Builder } from "./builder.js";
 import { JobView } from "./job.js";
 import { List } from "./list.js";
+import { Receivers } from "./receivers.js";
 import { Submit } from "./submit.js";
+import { Usage } from "./usage.js";
 import { byId, say, shortId } from "./dom.js";
 
 const POLL_MS = 2_000;
@@ -16,6 +18,8 @@ const POLL_MS = 2_000;
 const mine = new Map();
 const list = new List({ onGone: gone });
 const view = new JobView({ onJob: take, onGone: gone });
+const receivers = new Receivers();
+const usage = new Usage();
 
 /** News of a job, from wherever it comes. */
 function take(job) {
@@ -49,8 +53,18 @@ function route() {
   scrollTo(0, 0);
 }
 
+/** How news comes: pushed, asked for, or not at all. */
+let isLive = false;
+let isSilent = false;
+function showState() {
+  const word = isSilent ? "no answer" : isLive ? "live" : "polling";
+  const place = byId("live");
+  if (place.textContent !== word) place.textContent = word;
+  place.classList.toggle("on", word === "live");
+  place.classList.toggle("off", isSilent);
+}
+
 function follow() {
-  let isLive = false;
   let isFirst = true;
   api.follow("/v1/events", {
     onEvent(name, data) {
@@ -59,8 +73,7 @@ function follow() {
     },
     onState(now) {
       isLive = now;
-      byId("live").textContent = now ? "live" : "polling";
-      byId("live").classList.toggle("on", now);
+      showState();
       // What happened while nobody listened is in the list.
       if (now && !isFirst) refresh();
       isFirst = false;
@@ -100,10 +113,28 @@ async function build() {
   byId("limits").textContent = `Up to ${Math.floor(capabilities.limits.body_bytes_max / 1_048_576)} MiB and ${Math.round(capabilities.limits.pixels_max / 1e6)} megapixels each.`;
 }
 
+/** Makes the form as soon as the server tells what it can do. */
+async function buildSoon(said = null) {
+  try {
+    await build();
+  } catch (problem) {
+    if (problem.message !== said) say(`The form can't be made yet: ${problem.message}`, true);
+    setTimeout(() => buildSoon(problem.message), POLL_MS);
+  }
+}
+
 key.start();
 addEventListener("hashchange", route);
 route();
-build().catch((problem) => say(`The form can't be made: ${problem.message}`, true));
+buildSoon();
 list.load();
 follow();
-charts.start();
+charts.start({
+  onStats(stats) {
+    isSilent = stats === null;
+    showState();
+    if (isSilent) return;
+    receivers.take(stats);
+    usage.take(stats);
+  },
+});
