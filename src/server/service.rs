@@ -84,7 +84,7 @@ pub(super) async fn answer(
         Ok(Err(error)) => span.in_scope(|| error.into_response(&request_id)),
         Err(_) => span.in_scope(|| ApiError::internal("a handler panicked").into_response(&request_id)),
     };
-    span.record("http.response.status_code", response.status().as_u16());
+    span.record("http.response.status_code", i64::from(response.status().as_u16()));
     if response.status().is_server_error() {
         failed(&span, class(response.status()));
     }

@@ -68,8 +68,7 @@ pub(super) async fn run(
     control: Arc<AttemptControl>,
 ) {
     let Claimed { job, lease, inline_source } = claimed;
-    let span =
-        span!("attempt", "consumer", job.id = %lease.job, job.attempt = lease.attempt, job.status = Empty);
+    let span = span!("attempt", "consumer", job.id = %lease.job, job.attempt = i64::from(lease.attempt), job.status = Empty);
     follow(&span, || job.trace_parent.clone());
     let _held = rooms.leases.hold(lease, Arc::clone(&control));
     let mut watch = rooms.queue.watch_attempt(lease.job);
