@@ -186,7 +186,7 @@ impl App {
         settings.worker.grace = settings.grace;
         settings.server.grace = settings.grace;
         let metrics = Metrics::new();
-        let (store, blobs, loss) = open_data(&settings).await?;
+        let (store, blobs, loss) = open_data(&settings, &metrics).await?;
         let address = settings.listen;
         let listen_failed = |source| AppError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen_failed)?;
@@ -396,10 +396,14 @@ fn with_keys(mut settings: Settings) -> Result<Settings, KeysError> {
 }
 
 /// Opens store and blobs, off the event loop; and how the last process on them ended.
-async fn open_data(settings: &Settings) -> Result<(Arc<SqliteStore>, Blobs, Loss), AppError> {
-    let directory = settings.data_dir.clone();
+async fn open_data(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<SqliteStore>, Blobs, Loss), AppError> {
+    let (directory, metrics) = (settings.data_dir.clone(), Arc::clone(metrics));
     let open = move || {
-        let store = SqliteStore::open(&directory, crate::store::sqlite::Options::default())?;
+        let options = crate::store::sqlite::Options::default();
+        let store = SqliteStore::open_measured(&directory, options, &metrics)?;
         let blobs = Blobs::open(&directory.join("blobs"))
             .map_err(|source| AppError::Blobs { directory: directory.display().to_string(), source })?;
         let loss = last_run::loss(&directory);

@@ -192,6 +192,27 @@ fn engines_stay_in_their_rooms() {
     assert_none(&broken, "what belongs to one room is named there only");
 }
 
+/// Where a secret that somebody shows is held against one that is known, and what it is compared by. How long `==` takes tells where two
+/// texts differ first; no test of what comes out could tell the one from the other.
+const SECRETS_COMPARED: [(&str, &str); 3] = [
+    ("access/token.rs", "self.0.ct_eq(&other.0)"),
+    ("links.rs", ".ct_eq(&given)"),
+    ("webhook/signature.rs", ".ct_eq(&given)"),
+];
+
+#[test]
+fn secrets_are_compared_in_a_time_that_tells_nothing() {
+    let sources = sources();
+    for (path, comparison) in SECRETS_COMPARED {
+        let source = sources.iter().find(|source| source.path.ends_with(path)).unwrap();
+        let compares = source.code.iter().any(|(_, line)| line.contains(comparison));
+        assert!(compares, "{path} compares by something else than `{comparison}`");
+    }
+    let token = sources.iter().find(|source| source.path.ends_with("access/token.rs")).unwrap();
+    let derives: Vec<_> = token.code.iter().filter(|(_, line)| line.contains("PartialEq")).collect();
+    assert!(derives.len() <= 1, "a hash that has `==` will be compared by it: {derives:?}");
+}
+
 #[test]
 fn unsafe_code_stays_in_leaves_that_argue_for_it() {
     let mut broken = Vec::new();

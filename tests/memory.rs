@@ -210,6 +210,7 @@ fn animations(found: &mut Findings, assets: &Assets) {
         json!([{"op": "resize", "width": 480, "enlarge": true}]),
         json!([{"op": "rotate", "angle": 30}, {"op": "blur", "sigma": 9}]),
         json!([{"op": "overlay", "input": "logo", "scale": 0.3}]),
+        json!([{"op": "overlay", "input": "logo", "scale": 1.2, "rotate": 20}, {"op": "overlay", "input": "clear", "scale": 0.7}]),
     ];
     for source in sources::animated() {
         let profiles = if source.name.ends_with("profile") { &["srgb", "keep"][..] } else { &["srgb"] };
@@ -249,6 +250,18 @@ fn profiles(found: &mut Findings) {
     }
 }
 
+/// A file that would become a gigabyte if anybody unpacked what it says.
+fn bombs(found: &mut Findings) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/formats/jxl-packed-gigabyte.jxl");
+    let source = Source::new("jxl", std::fs::read(path).unwrap());
+    for keep in ["none", "all"] {
+        let [mut one, mut other] = ["a", "b"].map(|name| output(name, "png", &json!([])));
+        one["keep_metadata"] = json!(keep);
+        other["keep_metadata"] = json!(keep);
+        found.job(&source, &json!([one, other]), &Assets::none());
+    }
+}
+
 #[test]
 fn no_run_takes_more_than_its_plan_says() {
     let mut found = Findings::default();
@@ -258,5 +271,6 @@ fn no_run_takes_more_than_its_plan_says() {
     options(&mut found, &noise);
     animations(&mut found, &assets);
     profiles(&mut found);
+    bombs(&mut found);
     found.judge();
 }

@@ -44,6 +44,11 @@ impl Keyring {
         self.keys.get(id.as_str()).filter(|key| !key.is_revoked)
     }
 
+    /// The keys that open something.
+    pub fn in_use(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.keys.values().filter(|key| !key.is_revoked)
+    }
+
     /// Share of the worker time relative to others; 1 for who has no key, or none any more.
     pub fn weight(&self, owner: Option<&KeyId>) -> u32 {
         owner.and_then(|id| self.get(id)).map_or(WEIGHT_DEFAULT, |key| key.weight)

@@ -13,6 +13,7 @@ use tracing_subscriber::filter::EnvFilter;
 use url::Url;
 
 use crate::egress::Proxy;
+use crate::server::Origins;
 use crate::webhook::signature::Secret;
 
 /// What the values of a setting look like.
@@ -40,6 +41,8 @@ pub enum Kind {
     Log,
     /// CIDRs, separated by commas; a list in the file.
     Networks,
+    /// Origins of web pages, or `*`; separated by commas; a list in the file.
+    Origins,
     /// A path.
     Path,
     /// Ports and ranges of ports, separated by commas; a list in the file.
@@ -66,6 +69,7 @@ pub(super) enum Value {
     /// Also sizes, in bytes.
     Integer(u64),
     Networks(Vec<IpNet>),
+    Origins(Origins),
     Path(PathBuf),
     Ports(Vec<RangeInclusive<u16>>),
     Proxy(Proxy),
@@ -84,6 +88,7 @@ impl Kind {
             Kind::Integer { .. } => "NUMBER",
             Kind::Log => "FILTER",
             Kind::Networks => "CIDR,…",
+            Kind::Origins => "ORIGIN,…",
             Kind::Path => "PATH",
             Kind::Ports => "PORTS",
             Kind::Proxy => "PROXY",
@@ -135,6 +140,10 @@ impl Kind {
                 )),
             },
             Kind::Networks => networks(text).map(Value::Networks),
+            Kind::Origins => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Origins::parse(items).map(Value::Origins)
+            }
             Kind::Path if text.is_empty() => Err("it is empty".to_owned()),
             Kind::Path => Ok(Value::Path(PathBuf::from(text))),
             Kind::Ports => ports(text).map(Value::Ports),

@@ -82,6 +82,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let mut layers = Layers::read(sources);
     let networks = allowed_networks(&mut layers, &sources.allow_private_networks);
     refuse_open_door(&mut layers);
+    refuse_everybodys_pages(&mut layers);
     if !layers.mistakes.is_empty() {
         return Err(ConfigError { mistakes: layers.mistakes });
     }
@@ -184,19 +185,36 @@ fn refuse_open_door(layers: &mut Layers) {
     if *insecure {
         return;
     }
-    // A file that can't be read stops the start by itself.
-    let is_open = keys::read(data_dir).is_ok_and(|file| file.is_none_or(|file| file.keyring().is_open()));
-    if is_open {
+    if asks_no_key(data_dir) {
         let (port, data_dir) = (listen.port(), data_dir.display());
         layers.mistakes.push(Mistake::new(
             format!("{name} is {listen}, which other machines can reach, and nothing asks them for a key"),
             format!(
-                "make a key with `minilab keys add NAME --data-dir {data_dir}`, \
+                "make a key with `minilab keys add NAME --data-dir {data_dir}` (in a container: the same image and volume \
+                 with the command `keys add NAME`), \
                  add --insecure-no-auth (MINILAB_INSECURE_NO_AUTH=true) if everyone who can reach it may use it, \
                  or listen on 127.0.0.1:{port}"
             ),
         ));
     }
+}
+
+/// Without API keys, a page of any site could use a server that lets all of them, with nothing but a visit.
+fn refuse_everybodys_pages(layers: &mut Layers) {
+    let Some(Value::Origins(origins)) = layers.optional("cors.allow_origins") else { return };
+    let Value::Path(data_dir) = layers.value("data_dir") else { return };
+    if origins.are_all() && asks_no_key(data_dir) {
+        let data_dir = data_dir.display();
+        layers.mistakes.push(Mistake::new(
+            "cors.allow_origins is `*`, and nothing asks those pages for a key".to_owned(),
+            format!("name the origins, or make a key with `minilab keys add NAME --data-dir {data_dir}`"),
+        ));
+    }
+}
+
+/// Whether nobody needs a key. A file that can't be read stops the start by itself.
+fn asks_no_key(data_dir: &Path) -> bool {
+    keys::read(data_dir).is_ok_and(|file| file.is_none_or(|file| file.keyring().is_open()))
 }
 
 fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
@@ -264,6 +282,8 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
             asset_bytes_max: values.number("limits.asset"),
             timeout_default: values.duration("limits.timeout"),
             presets: layers.presets.clone(),
+            trusted_proxies: values.networks("trusted_proxies"),
+            allow_origins: values.origins("cors.allow_origins"),
             ..server::Config::default()
         },
         worker,
@@ -349,6 +369,14 @@ impl Values<'_> {
             None => Vec::new(),
             Some(Value::Networks(networks)) => networks.clone(),
             other => unreachable!("{name} are networks, not {other:?}"),
+        }
+    }
+
+    fn origins(&self, name: &'static str) -> server::Origins {
+        match self.0.optional(name) {
+            None => server::Origins::default(),
+            Some(Value::Origins(origins)) => origins.clone(),
+            other => unreachable!("{name} are origins, not {other:?}"),
         }
     }
 

@@ -168,12 +168,32 @@ pub struct Bench<'a> {
     /// What the job may use at most.
     pub(super) memory_bytes: u64,
     decoded: RefCell<BTreeMap<&'a Input, Image>>,
+    /// Whether there are more frames to come, on which the same layers lie.
+    frames: bool,
+    layers: RefCell<Vec<(Cut<'a>, Image)>>,
+}
+
+/// Most bytes of layers that are kept from one frame of an animation to the next; what is more is made anew for each.
+pub(super) const LAYERS_BYTES_MAX: u64 = 32 << 20;
+
+/// How an input is prepared to be laid: which, how large, turned by how much.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cut<'a> {
+    pub(super) input: &'a Input,
+    pub(super) size: Size,
+    pub(super) degrees: f64,
 }
 
 impl<'a> Bench<'a> {
     /// Nothing decoded yet; `memory_bytes` is what a decoder may use at most.
     pub fn new(assets: &'a Assets, memory_bytes: u64) -> Bench<'a> {
-        Bench { assets, memory_bytes, decoded: RefCell::default() }
+        Bench { assets, memory_bytes, decoded: RefCell::default(), frames: false, layers: RefCell::default() }
+    }
+
+    /// The same for a job that takes so many frames.
+    #[must_use]
+    pub(super) fn of_frames(self, frames: u32) -> Bench<'a> {
+        Bench { frames: frames > 1, ..self }
     }
 
     /// What there is.
@@ -202,6 +222,25 @@ impl<'a> Bench<'a> {
             Err(error) => return Err(unusable(input, &error)),
         };
         self.decoded.borrow_mut().insert(name, image.clone());
+        Ok(image)
+    }
+
+    /// An input prepared like this: of an animation once for all frames that it lies on.
+    pub(super) fn layer(
+        &self,
+        cut: Cut<'_>,
+        prepare: impl FnOnce() -> Result<Image, OpError>,
+    ) -> Result<Image, OpError> {
+        if let Some((_, image)) = self.layers.borrow().iter().find(|(kept, _)| *kept == cut) {
+            return Ok(image.clone());
+        }
+        let image = prepare()?;
+        let bytes = |image: &Image| image.pixels().len() as u64;
+        let kept: u64 = self.layers.borrow().iter().map(|(_, image)| bytes(image)).sum();
+        let named = self.assets.images.get_key_value(cut.input);
+        if let Some((input, _)) = named.filter(|_| self.frames && kept + bytes(&image) <= LAYERS_BYTES_MAX) {
+            self.layers.borrow_mut().push((Cut { input, ..cut }, image.clone()));
+        }
         Ok(image)
     }
 }

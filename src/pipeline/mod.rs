@@ -12,8 +12,10 @@ mod derive;
 mod encode;
 mod gaussian;
 mod geometry;
+mod gif_blocks;
 mod gravity;
 mod holding;
+mod ifd;
 
 mod layer;
 mod length;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Assets, ColorProfile, Error, Format, FrameChoice, Input, Limits, OutputFormat, OutputSpec, Pipeline,
     analyze,
+    assets::LAYERS_BYTES_MAX,
     decode::frames,
     derive::Derivation,
     encode,
@@ -213,6 +214,8 @@ struct Walk<'a> {
     limits: &'a Limits,
     /// Bytes that stay to the end: encoded outputs, decoded inputs.
     finished: u64,
+    /// Those of them that are layers kept from frame to frame.
+    layers: u64,
     peak: u64,
     /// Scale of the pixels as they come from the decoder.
     eighths: u8,
@@ -286,6 +289,7 @@ impl<'a> Walk<'a> {
             assets,
             limits,
             finished,
+            layers: 0,
             peak,
             eighths,
             warnings,
@@ -443,7 +447,21 @@ impl<'a> Walk<'a> {
             next.bytes() + op.working_bytes_with(live.shape, live.stored, self.assets) + memory::BASE_BYTES;
         self.note_peak(live.kept + live.own_bytes() + turned.max(working));
         self.keep_input(op.input());
+        match op.kept_bytes(live.shape, self.assets) {
+            0 => {}
+            bytes => self.keep_layer(if next.at_most > 0 { u64::MAX } else { bytes }),
+        }
         Ok(next)
+    }
+
+    /// What an operation keeps for the frames to come is in memory while they are decoded, too.
+    fn keep_layer(&mut self, bytes: u64) {
+        if frames_kept(self.header, self.pipeline) > 1 {
+            let bytes = bytes.min(LAYERS_BYTES_MAX - self.layers);
+            self.layers += bytes;
+            self.finished += bytes;
+            self.peak += bytes;
+        }
     }
 
     /// From now on the pixels of an input are in memory.

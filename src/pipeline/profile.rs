@@ -4,6 +4,8 @@
 //! moves no colour by more than one level counts as sRGB, and nothing is converted. Called by `run` after decoding, by the JPEG decoder for
 //! CMYK, and by `metadata` for what goes into a file. Pure: pixels in, pixels out.
 
+mod inks;
+
 use std::sync::{Arc, OnceLock};
 
 use moxcms::{
@@ -12,6 +14,7 @@ use moxcms::{
     Transform8BitExecutor, TransformOptions, XyY,
 };
 
+use self::inks::Inks;
 use super::{
     Control, Interrupt,
     image::{Image, Layout},
@@ -48,6 +51,7 @@ pub(super) struct Profile {
     icc: Vec<u8>,
     parsed: ColorProfile,
     lanes: [OnceLock<Option<Arc<Transform8BitExecutor>>>; 2],
+    inks: OnceLock<Option<Inks>>,
 }
 
 /// Which channels a profile is for.
@@ -87,7 +91,7 @@ impl Profile {
     fn checked(icc: Vec<u8>, mut parsed: ColorProfile) -> Result<Profile, String> {
         // The curve in the file counts, also where it claims to be one that has a name.
         parsed.cicp = None;
-        let profile = Profile { icc, parsed, lanes: [const { OnceLock::new() }; 2] };
+        let profile = Profile { icc, parsed, lanes: [const { OnceLock::new() }; 2], inks: OnceLock::new() };
         let works = match profile.parsed.color_space {
             DataColorSpace::Gray => profile.grey_levels().is_some(),
             DataColorSpace::Rgb => profile.lane(Layout::Rgb).is_some(),
@@ -171,16 +175,26 @@ impl Profile {
     }
 
     /// Inks (0 for none, 255 for all) to sRGB, for a CMYK profile; `None` if it can't be done. `read` turns the file's four values into inks.
-    pub(super) fn inks_to_srgb(&self, pixels: &mut Vec<u8>, read: impl Fn(u8) -> u8) -> Option<()> {
-        let lane = self.inks()?;
+    /// Stops early, and leaves the rest as it is, when `control` says so.
+    pub(super) fn inks_to_srgb(
+        &self,
+        pixels: &mut Vec<u8>,
+        read: impl Fn(u8) -> u8,
+        control: &dyn Control,
+    ) -> Option<()> {
+        let way = self.inks()?;
         let count = pixels.len() / 4;
-        let (mut inks, mut colors) = (Vec::new(), vec![0; CHUNK_PIXELS * 3]);
-        for start in (0..count).step_by(CHUNK_PIXELS) {
+        let (mut inks, mut scratch) = (Vec::new(), Vec::new());
+        let mut colors = vec![0; CHUNK_PIXELS * 3];
+        for (index, start) in (0..count).step_by(CHUNK_PIXELS).enumerate() {
+            if index % CHUNKS_PER_CHECK == 0 && control.check().is_err() {
+                break;
+            }
             let end = (start + CHUNK_PIXELS).min(count);
             inks.clear();
-            inks.extend(pixels[start * 4..end * 4].iter().map(|value| read(*value)));
+            inks.extend(pixels[start * 4..end * 4].iter().map(|value| u16::from(read(*value)) * 257));
             let colors = &mut colors[..(end - start) * 3];
-            lane.transform(&inks, colors).ok()?;
+            way.convert(&inks, &mut scratch, colors)?;
             // Three for four: what is written never reaches what is still to be read.
             pixels[start * 3..end * 3].copy_from_slice(colors);
         }
@@ -195,9 +209,8 @@ impl Profile {
         made.as_deref()
     }
 
-    fn inks(&self) -> Option<&Transform8BitExecutor> {
-        // Four inks lie as four channels do.
-        self.lanes[0].get_or_init(|| self.transform(Lane::Rgba, Lane::Rgb)).as_deref()
+    fn inks(&self) -> Option<&Inks> {
+        self.inks.get_or_init(|| Inks::of(&self.parsed)).as_ref()
     }
 
     fn transform(&self, from: Lane, to: Lane) -> Option<Arc<Transform8BitExecutor>> {

@@ -55,7 +55,7 @@ pub fn run(
     let inks = carried.inks();
     let request =
         Request { source, header: &header, eighths, memory_bytes: planned.memory_bytes, inks, control };
-    let bench = Bench::new(assets, planned.memory_bytes);
+    let bench = Bench::new(assets, planned.memory_bytes).of_frames(planned.frames);
     let noting = Noting { control, notes: Mutex::default() };
     let mut making = Making::new(pipeline, &header, &carried, &bench, limits, &noting);
     let analysis = match planned.frames {

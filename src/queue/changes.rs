@@ -84,8 +84,7 @@ impl Queue {
             }
             Ok(Some(Found::Gone(_)) | None) => {
                 let Lookup::Job(shown) = self.shown(id) else { return };
-                let now = self.shared.clock.now();
-                self.shared.board.remove(&shown, || self.shared.line.leave(&shown, now));
+                self.leave(&shown);
             }
             // What follows will fail, too, and tell of it.
             Err(_) => {}
@@ -95,11 +94,21 @@ impl Queue {
     /// What follows a removed row: the live view and the bytes. Bytes that can't be removed now are found by the sweep.
     pub(super) async fn forget(&self, removed: Removed) {
         let job = removed.job;
-        let now = self.shared.clock.now();
-        self.shared.board.remove(&job, || self.shared.line.leave(&job, now));
+        self.leave(&job);
         if let Err(error) = self.shared.blobs.delete_job(&job).await {
             tracing::warn!(job.id = %job.id, %error, "a removed job's bytes could not be removed; the sweep will try again");
         }
+    }
+
+    /// Takes a removed job off the live view and out of the line.
+    fn leave(&self, job: &Job) {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        shared.board.remove(job, || {
+            if let Some(taken) = shared.line.leave(job, now) {
+                shared.throughput.worked(job.owner.as_ref(), now, taken);
+            }
+        });
     }
 
     /// Removes the blobs that an attempt had stored and did not publish. What the store still needs, or can't tell about now, stays: an end

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::estimate::Load;
 use super::fair::{Charge, Owner, Shares};
 use crate::access::Keys;
 use crate::clock::Timestamp;
@@ -45,9 +46,30 @@ struct Places {
     by_owner: HashMap<Owner, usize>,
     /// Those that have to run alone: from when on, and whether they wait until nothing else is to be done.
     suspects: BTreeMap<JobId, (Timestamp, bool)>,
-    /// What attempts under way were charged, and since when they run.
-    running: HashMap<JobId, (Charge, Timestamp)>,
+    running: HashMap<JobId, Running>,
     shares: Shares,
+}
+
+/// An attempt under way.
+#[derive(Clone, Debug)]
+struct Running {
+    charge: Charge,
+    since: Timestamp,
+    /// What it is planned to need.
+    memory_bytes: u64,
+}
+
+/// How an owner stands: what waits and runs of its jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// Jobs waiting, due or not.
+    pub(super) queued: u64,
+    /// Jobs running.
+    pub(super) running: u64,
+    /// What these are planned to need in memory.
+    pub(super) memory_bytes: u64,
+    /// Since when the job that has waited longest has been due.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 /// A due job.
@@ -57,6 +79,7 @@ struct Place {
     /// Since when it has been due.
     since: Timestamp,
     kind: usize,
+    load: Option<Load>,
 }
 
 /// A job that is due later.
@@ -65,6 +88,7 @@ struct Later {
     owner: Owner,
     priority: i8,
     kind: usize,
+    load: Option<Load>,
 }
 
 impl Line {
@@ -74,8 +98,12 @@ impl Line {
         Line { places: Mutex::default(), keys, workers }
     }
 
-    /// A queued job enters.
+    /// A queued job enters of whose image nothing is known here.
     pub(super) fn enter(&self, waiting: Waiting, now: Timestamp) {
+        self.enter_with(waiting, None, now);
+    }
+
+    fn enter_with(&self, waiting: Waiting, load: Option<Load>, now: Timestamp) {
         let mut places = self.lock();
         let Waiting { id, priority, run_at, is_suspect, is_retried, needs_fetch, owner } = waiting;
         if is_suspect {
@@ -83,16 +111,27 @@ impl Line {
         }
         let kind = usize::from(needs_fetch);
         if run_at > now {
-            if places.later.insert((run_at, id), Later { owner: owner.clone(), priority, kind }).is_none() {
+            if places
+                .later
+                .insert((run_at, id), Later { owner: owner.clone(), priority, kind, load })
+                .is_none()
+            {
                 places.count(&owner, 1);
             }
         } else {
-            places.insert_due(&owner, priority, Place { id, since: run_at, kind }, self.weight(&owner), true);
+            places.insert_due(
+                &owner,
+                priority,
+                Place { id, since: run_at, kind, load },
+                self.weight(&owner),
+                true,
+            );
         }
     }
 
-    /// A job has changed: it enters or leaves as its status says, and its owner is charged for what it takes.
-    pub(super) fn update(&self, job: &Job, now: Timestamp) {
+    /// A job has changed: it enters or leaves as its status says, and its owner is charged for what it takes. If that is known now, for an
+    /// attempt has ended: the time of a worker that it took.
+    pub(super) fn update(&self, job: &Job, now: Timestamp) -> Option<Duration> {
         self.lock().take_out(job);
         match job.status {
             Status::Running => {
@@ -100,12 +139,14 @@ impl Line {
                 let mut places = self.lock();
                 let places = &mut *places;
                 if !places.running.contains_key(&job.id) {
-                    let charge = places.shares.begin(&job.owner, weight);
-                    places.running.insert(job.id, (charge, job.started_at.unwrap_or(now)));
+                    let charge = places.shares.begin(&job.owner, weight, Load::of(job));
+                    let since = job.started_at.unwrap_or(now);
+                    places.running.insert(job.id, Running { charge, since, memory_bytes: job.memory_bytes });
                 }
+                None
             }
             Status::Queued => {
-                self.lock().settle(job, now);
+                let taken = self.lock().settle(job, now);
                 let waiting = Waiting {
                     id: job.id,
                     priority: job.spec.priority,
@@ -115,17 +156,45 @@ impl Line {
                     needs_fetch: job.needs_fetch(),
                     owner: job.owner.clone(),
                 };
-                self.enter(waiting, now);
+                self.enter_with(waiting, Load::of(job), now);
+                taken
             }
             Status::Succeeded | Status::Failed | Status::Cancelled => self.lock().settle(job, now),
         }
     }
 
-    /// A job leaves for good, wherever it stood.
-    pub(super) fn leave(&self, job: &Job, now: Timestamp) {
+    /// A job leaves for good, wherever it stood; the time of a worker that it took, if it was running.
+    pub(super) fn leave(&self, job: &Job, now: Timestamp) -> Option<Duration> {
         let mut places = self.lock();
         places.take_out(job);
-        places.settle(job, now);
+        places.settle(job, now)
+    }
+
+    /// How an owner stands.
+    pub(super) fn standing(&self, owner: &Owner, now: Timestamp) -> Standing {
+        let mut places = self.lock();
+        places.promote(now, |owner| self.weight(owner));
+        let lines = places.due.get(owner).into_iter().flat_map(BTreeMap::values);
+        let mut standing = Standing {
+            queued: places.by_owner.get(owner).copied().unwrap_or(0) as u64,
+            oldest: lines.filter_map(VecDeque::front).map(|place| place.since).min(),
+            ..Standing::default()
+        };
+        for running in places.running.values().filter(|running| running.charge.owner() == owner) {
+            standing.running += 1;
+            standing.memory_bytes = standing.memory_bytes.saturating_add(running.memory_bytes);
+        }
+        standing
+    }
+
+    /// What running jobs are planned to need in memory.
+    pub(super) fn running_memory_bytes(&self) -> u64 {
+        self.lock().running.values().map(|running| running.memory_bytes).sum()
+    }
+
+    /// How many of `places_max` an owner's jobs may take.
+    pub(super) fn places(&self, owner: &Owner, places_max: usize) -> usize {
+        self.keys.borrow().places(owner.as_ref(), places_max)
     }
 
     /// Whose jobs come next, of those whose source is stored and of those that must fetch it.
@@ -138,7 +207,7 @@ impl Line {
     /// Takes one of the places that an owner may have, before its job is stored; gives it back with [`Line::release`]. `None`: there are
     /// no more.
     pub(super) fn reserve(&self, owner: &Owner, places_max: usize) -> Option<()> {
-        let allowed = self.keys.borrow().places(owner.as_ref(), places_max);
+        let allowed = self.places(owner, places_max);
         let mut places = self.lock();
         if places.by_owner.get(owner).copied().unwrap_or(0) >= allowed {
             return None;
@@ -154,7 +223,7 @@ impl Line {
 
     /// Whether an owner may have one more place.
     pub(super) fn has_place(&self, owner: &Owner, places_max: usize) -> bool {
-        let allowed = self.keys.borrow().places(owner.as_ref(), places_max);
+        let allowed = self.places(owner, places_max);
         self.lock().by_owner.get(owner).copied().unwrap_or(0) < allowed
     }
 
@@ -242,7 +311,7 @@ impl Places {
         if let Err(index) = line.binary_search_by_key(&place.id, |place| place.id) {
             line.insert(index, place);
             self.due_count += 1;
-            self.shares.enter(owner, weight, place.kind);
+            self.shares.enter(owner, weight, place.kind, place.load);
             if is_new {
                 self.count(owner, 1);
             }
@@ -267,7 +336,7 @@ impl Places {
         let Some(lines) = self.due.get_mut(&job.owner) else { return };
         let Some(line) = lines.get_mut(&key) else { return };
         let Ok(index) = line.binary_search_by_key(&job.id, |place| place.id) else { return };
-        let kind = line.remove(index).map_or(0, |place| place.kind);
+        let (kind, load) = line.remove(index).map_or((0, None), |place| (place.kind, place.load));
         if line.is_empty() {
             lines.remove(&key);
         }
@@ -275,7 +344,7 @@ impl Places {
             self.due.remove(&job.owner);
         }
         self.due_count -= 1;
-        self.shares.leave(&job.owner, kind);
+        self.shares.leave(&job.owner, kind, load);
         self.count(&job.owner, -1);
     }
 
@@ -289,17 +358,19 @@ impl Places {
     }
 
     /// An attempt that was charged has ended: the time it took of a worker is known now. Fetching holds none.
-    fn settle(&mut self, job: &Job, now: Timestamp) {
-        let Some((charge, since)) = self.running.remove(&job.id) else { return };
+    fn settle(&mut self, job: &Job, now: Timestamp) -> Option<Duration> {
+        let Running { charge, since, .. } = self.running.remove(&job.id)?;
         let fetching = Duration::from_millis(job.timings.fetch);
-        self.shares.settle(&charge, now.since(since).saturating_sub(fetching), self.running.is_empty());
+        let taken = now.since(since).saturating_sub(fetching);
+        self.shares.settle(&charge, taken, self.running.is_empty());
+        Some(taken)
     }
 
     /// What attempts under way are likely to take together from now on.
     fn left_of_running(&self, now: Timestamp) -> Duration {
-        let left = self.running.values().map(|(charge, since)| {
-            let expected = charge.expected();
-            expected.saturating_sub(now.since(*since)).max(expected / OVERTIME_PART)
+        let left = self.running.values().map(|running| {
+            let expected = running.charge.expected();
+            expected.saturating_sub(now.since(running.since)).max(expected / OVERTIME_PART)
         });
         left.sum()
     }
@@ -308,8 +379,8 @@ impl Places {
     fn promote(&mut self, now: Timestamp, weight: impl Fn(&Owner) -> u32) {
         for _ in 0..PROMOTED_MAX {
             let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= now) else { return };
-            let ((since, id), Later { owner, priority, kind }) = first.remove_entry();
-            self.insert_due(&owner, priority, Place { id, since, kind }, weight(&owner), false);
+            let ((since, id), Later { owner, priority, kind, load }) = first.remove_entry();
+            self.insert_due(&owner, priority, Place { id, since, kind, load }, weight(&owner), false);
         }
     }
 }
@@ -375,7 +446,9 @@ mod tests {
     fn another_owners_single_job_comes_next_and_says_when() {
         let line = line(2);
         let mut bulk: Vec<Job> = (0..100).map(|_| job(Some(1), 100, NOW)).collect();
-        bulk.iter().for_each(|job| line.update(job, NOW));
+        for job in &bulk {
+            line.update(job, NOW);
+        }
         let second = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
         assert_eq!(line.forecast(&bulk[50], NOW).starts_at, None, "nothing has been measured");
         run(&line, &mut bulk[0], NOW, second(2));

@@ -9,12 +9,14 @@
 pub mod board;
 mod changes;
 mod deliveries;
+mod estimate;
 mod fair;
 pub mod feed;
 mod line;
 mod looks;
 mod reads;
 pub mod retry;
+mod stats;
 mod submit;
 mod throughput;
 pub mod upkeep;
@@ -34,7 +36,8 @@ pub use deliveries::{DELIVERY_LEASE, Redelivery};
 pub use feed::{Feed, FeedItem};
 pub use line::Forecast;
 pub use looks::{LookError, Looker, Turn};
-pub use reads::{Lookup, Stats};
+pub use reads::Lookup;
+pub use stats::{KeyUse, Stats};
 pub use submit::{IdempotencyClaim, KeyGuard, SourceBytes, Submission, Submitted};
 
 pub use crate::store::{Claimed, DeadLetters, DeliveryRequest, Extended, Finish, InlineKey, ListFilter};
@@ -159,6 +162,7 @@ struct Shared {
     /// Bytes that submissions may take before the next look.
     space_bytes: AtomicI64,
     counts: std::sync::Mutex<Counts>,
+    key_counts: stats::KeyCounts,
     reaper: std::sync::Mutex<upkeep::Turns>,
     /// Blobs that no job knew at the last sweep.
     orphans: std::sync::Mutex<HashSet<BlobKey>>,
@@ -214,6 +218,7 @@ impl Queue {
                 is_space_gone: AtomicBool::new(false),
                 space_bytes: AtomicI64::new(0),
                 counts: std::sync::Mutex::default(),
+                key_counts: stats::KeyCounts::default(),
                 reaper: std::sync::Mutex::default(),
                 orphans: std::sync::Mutex::default(),
                 work_arrived: Notify::new(),
@@ -272,7 +277,10 @@ impl Queue {
         let shared = &self.shared;
         let job = Arc::new(job);
         let spread = || {
-            shared.line.update(&job, shared.clock.now());
+            let now = shared.clock.now();
+            if let Some(taken) = shared.line.update(&job, now) {
+                shared.throughput.worked(job.owner.as_ref(), now, taken);
+            }
             shared.feed.push(&job);
         };
         if !shared.board.put(&job, spread) {

@@ -1,6 +1,6 @@
-//! Reading: one job, many jobs, waiting for news, gauges.
+//! Reading: one job, many jobs, waiting for news.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +9,6 @@ use super::board::Card;
 use super::{Feed, Forecast, Queue, QueueError, Watch};
 use crate::job::{Job, JobId, KeyId, Status};
 use crate::store::{Found, InlineKey, ListFilter};
-use crate::telemetry::StatusLabel;
 
 /// A job that was asked for.
 #[derive(Clone, Debug)]
@@ -20,33 +19,6 @@ pub enum Lookup {
     Gone(Option<KeyId>),
     /// There never was one, as far as anybody remembers.
     Unknown,
-}
-
-/// The gauges of the queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Stats {
-    /// Jobs waiting, due or not.
-    pub queued: u64,
-    /// Jobs running.
-    pub running: u64,
-    /// Jobs kept that succeeded.
-    pub succeeded: u64,
-    /// Jobs kept that failed.
-    pub failed: u64,
-    /// Jobs kept that were cancelled.
-    pub cancelled: u64,
-    /// How long the oldest due job has waited, in seconds.
-    pub oldest_queued_seconds: Option<f64>,
-    /// Jobs that ended in the last sixty seconds.
-    pub finished_last_minute: u64,
-    /// Mean wait for a turn, in seconds, of the jobs that ended in the last sixty seconds.
-    pub wait_seconds_last_minute: Option<f64>,
-    /// Deliveries waiting for an attempt.
-    pub deliveries_pending: u64,
-    /// Deliveries kept that arrived.
-    pub deliveries_delivered: u64,
-    /// Deliveries kept that were given up.
-    pub deliveries_failed: u64,
 }
 
 impl Queue {
@@ -150,42 +122,5 @@ impl Queue {
     /// Bytes of a job that live in the store.
     pub async fn inline_bytes(&self, id: JobId, key: InlineKey) -> Result<Option<Bytes>, QueueError> {
         Ok(self.shared.store.inline_bytes(id, key).await?)
-    }
-
-    /// The gauges, at most a second old.
-    pub fn stats(&self) -> Stats {
-        let shared = &self.shared;
-        let now = shared.clock.now();
-        let counts = *shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let [_, running, succeeded, failed, cancelled] = counts.jobs;
-        let [deliveries_pending, deliveries_delivered, deliveries_failed] = counts.deliveries;
-        Stats {
-            queued: shared.line.len() as u64,
-            running,
-            succeeded,
-            failed,
-            cancelled,
-            oldest_queued_seconds: shared.line.oldest(now).map(|since| now.since(since).as_secs_f64()),
-            finished_last_minute: shared.throughput.last_minute(now),
-            wait_seconds_last_minute: shared.throughput.wait_seconds(now),
-            deliveries_pending,
-            deliveries_delivered,
-            deliveries_failed,
-        }
-    }
-
-    /// Asks the store for its counts, for [`Queue::stats`] and the metrics.
-    pub(super) async fn refresh_counts(&self) -> Result<(), QueueError> {
-        let shared = &self.shared;
-        let counts = shared.store.counts().await?;
-        *shared.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
-        for (status, count) in Status::ALL.into_iter().zip(counts.jobs) {
-            let gauge =
-                shared.metrics.jobs_current.get_or_create_owned(&StatusLabel { status: status.name() });
-            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-        let oldest = self.stats().oldest_queued_seconds.unwrap_or(0.0);
-        shared.metrics.oldest_queued_job_seconds.set(oldest);
-        Ok(())
     }
 }

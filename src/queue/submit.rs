@@ -227,7 +227,7 @@ impl Queue {
 
     /// When a full line is likely to have moved: the mean time between two jobs' ends in the last minute, 1 s to 60 s.
     pub(super) fn place_expected_in(&self) -> Duration {
-        let finished = self.shared.throughput.last_minute(self.shared.clock.now());
+        let finished = self.shared.throughput.last_minute(None, self.shared.clock.now()).ended;
         Duration::from_secs((60 / finished.max(1)).clamp(1, 60))
     }
 }

@@ -162,7 +162,8 @@ impl Queue {
     pub(super) fn count_end(&self, job: &Job) {
         let shared = &self.shared;
         let now = job.finished_at.unwrap_or_default();
-        shared.throughput.count(now, job.started_at.map(|_| job.timings.queued));
+        let waited = job.started_at.map(|_| job.timings.queued);
+        shared.throughput.ended(job.owner.as_ref(), now, waited);
         shared.metrics.jobs_finished.get_or_create_owned(&StatusLabel { status: job.status.name() }).inc();
         if let (Some(started), true) = (job.started_at, job.status != Status::Cancelled) {
             shared.metrics.job_run_seconds.observe(Timestamp::since(now, started).as_secs_f64());

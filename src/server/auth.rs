@@ -135,20 +135,22 @@ impl Caller {
         self.sees(job.owner.as_ref())
     }
 
-    /// Resolves once this caller may no longer read what it could: its key was revoked or confined, or a server without keys has got some.
-    pub(super) async fn shut_out(&self, mut keys: Keys) {
+    /// Resolves once this caller may no longer do what it could: its key was revoked or confined or has lost the scope, or a server without
+    /// keys has got some. A signed link opens what it names whatever becomes of keys.
+    pub(super) async fn shut_out(&self, mut keys: Keys, scope: Scope) {
         loop {
             let ring = Arc::clone(&keys.borrow_and_update());
-            let may_read = match self {
+            let may_still = match self {
                 Caller::Master => ring.is_open(),
-                Caller::Link | Caller::Nobody { .. } => false,
+                Caller::Link => true,
+                Caller::Nobody { .. } => false,
                 Caller::Key(key) => ring.get(&key.id).is_some_and(|now| {
-                    now.scopes.allow(Scope::Read)
+                    now.scopes.allow(scope)
                         && now.hash.matches(&key.hash)
                         && (self.confined_to().is_some() || now.scopes.allow(Scope::Admin))
                 }),
             };
-            if !may_read {
+            if !may_still {
                 return;
             }
             if keys.changed().await.is_err() {
@@ -168,6 +170,12 @@ pub(super) fn authorize(call: &mut Call, action: Action) -> Result<(), ApiError>
     call.caller.require(need)
 }
 
+/// What a caller is told whose key was withdrawn while it waited.
+pub(super) fn no_longer() -> ApiError {
+    let detail = "This key was revoked, or may no longer do that.";
+    challenged(Code::Unauthorized, detail, "Bearer realm=\"minilab\", error=\"invalid_token\"")
+}
+
 fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
@@ -181,11 +189,13 @@ fn challenged(code: Code, detail: &str, challenge: &str) -> ApiError {
     }
 }
 
-/// What a request with a key gets beside its answer: the state of the key's rate.
+/// Counts a request with a key. What it gets beside its answer: the state of the key's rate.
 pub(super) fn admit(state: &State, caller: &Caller) -> Option<super::rate::Quota> {
     let Caller::Key(key) = caller else { return None };
+    let now = state.services.clock.now();
+    state.usage.note(&key.id, now);
     let per_minute = key.requests_per_minute?;
-    Some(state.rates.take(&key.id, per_minute, state.services.clock.now()))
+    Some(state.rates.take(&key.id, per_minute, now))
 }
 
 #[cfg(test)]
@@ -260,7 +270,7 @@ mod tests {
         let (admin, _) = key(1, &[Scope::Admin]);
         let sender = tokio::sync::watch::Sender::new(Arc::new(Keyring::new([admin.clone()])));
         let caller = Caller::Key(Arc::new(admin.clone()));
-        let mut shut_out = Box::pin(caller.shut_out(sender.subscribe()));
+        let mut shut_out = Box::pin(caller.shut_out(sender.subscribe(), Scope::Read));
         assert!(futures_util::poll!(&mut shut_out).is_pending());
         let (other, _) = key(2, &[Scope::Read]);
         sender.send_replace(Arc::new(Keyring::new([admin.clone(), other])));
@@ -269,6 +279,8 @@ mod tests {
         sender.send_replace(Arc::new(Keyring::new([reader])));
         assert!(futures_util::poll!(&mut shut_out).is_ready());
         sender.send_replace(Arc::new(Keyring::new([Key { is_revoked: true, ..admin }])));
-        caller.shut_out(sender.subscribe()).await;
+        caller.shut_out(sender.subscribe(), Scope::Read).await;
+        let link = Box::pin(Caller::Link.shut_out(sender.subscribe(), Scope::Read));
+        assert!(futures_util::poll!(link).is_pending());
     }
 }

@@ -1,23 +1,26 @@
 //! One request on its way through a handler.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Method;
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::http::request::Parts;
 
 use super::activity::Activity;
-use super::auth::Caller;
+use super::auth::{self, Caller};
 use super::error::{ApiError, Code};
 use super::state::State;
 use super::upload::Arriving;
+use crate::access::Scope;
 use crate::api::JobView;
 use crate::api::query::WAIT_SECONDS_MAX;
 use crate::job::{Job, JobId};
-use crate::queue::{Lookup, Queue};
+use crate::queue::{Lookup, Queue, QueueError};
 
 /// A request: its head, its body to come, and what its address has named.
 pub(super) struct Call {
@@ -118,13 +121,39 @@ impl Call {
         Ok(wait)
     }
 
-    /// Waits until the job has ended, the time is over or the server is about to stop; the job as it is then.
+    /// Waits until the job has ended, the time is over or the server is about to stop; the job as it is then. Refused once the caller may
+    /// no longer know.
     pub(super) async fn wait_terminal(&self, id: JobId, limit: Duration) -> Result<Arc<Job>, ApiError> {
-        let queue = &self.state.services.queue;
+        self.unless_over(id, self.state.services.queue.wait_terminal(id, limit)).await
+    }
+
+    /// The same until the job is another than the one seen.
+    pub(super) async fn wait_change(
+        &self,
+        id: JobId,
+        seen: u64,
+        limit: Duration,
+    ) -> Result<Arc<Job>, ApiError> {
+        self.unless_over(id, self.state.services.queue.wait_change(id, seen, limit)).await
+    }
+
+    async fn unless_over(
+        &self,
+        id: JobId,
+        waiting: impl Future<Output = Result<Lookup, QueueError>>,
+    ) -> Result<Arc<Job>, ApiError> {
         tokio::select! {
-            lookup = queue.wait_terminal(id, limit) => self.found(lookup?),
-            () = self.state.draining() => self.found(queue.get(id).await?),
+            lookup = waiting => self.found(lookup?),
+            () = self.state.draining() => self.found(self.state.services.queue.get(id).await?),
+            () = self.shut_out() => Err(auth::no_longer()),
         }
+    }
+
+    /// Resolves once the caller may no longer do what it asks for.
+    pub(super) fn shut_out(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (caller, keys) = (self.caller.clone(), self.state.services.keys.clone());
+        let scope = if self.head.method == Method::POST { Scope::Submit } else { Scope::Read };
+        async move { caller.shut_out(keys, scope).await }
     }
 
     /// The job as clients see it.

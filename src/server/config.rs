@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::Value;
+
+use super::cors::Origins;
 
 /// Fields of a JobSpec, by the name of their preset.
 pub type Presets = BTreeMap<String, Value>;
@@ -43,6 +46,10 @@ pub struct Config {
     pub max_attempts_default: u32,
     /// Presets by name: a job specification's fields, judged by [`crate::api::spec::check_preset`] before they come here.
     pub presets: Presets,
+    /// Proxies that are believed who a request comes from. Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Other sites whose pages may use this server. Default: none.
+    pub allow_origins: Origins,
     /// Names of the destinations that outputs may be delivered to.
     pub destinations: Vec<String>,
 }
@@ -66,6 +73,8 @@ impl Default for Config {
             timeout_default: Duration::from_secs(60),
             max_attempts_default: 8,
             presets: BTreeMap::new(),
+            trusted_proxies: Vec::new(),
+            allow_origins: Origins::default(),
             destinations: Vec::new(),
         }
     }

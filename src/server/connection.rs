@@ -1,6 +1,5 @@
 //! One connection: HTTP/1.1 or HTTP/2 by its first bytes, watched for silence, ended politely when the server stops.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Patience, Verdict, Watched};
 use super::limits::{HEADERS_READ_MAX, READ_BUFFER_BYTES_MIN};
-use super::service::{self, Door};
+use super::service::{self, Door, Ends};
 use super::state::State;
 
 /// Bytes that one HTTP/2 stream may send before they are read: bounds the memory of uploads as `max_buf_size` does for HTTP/1.
@@ -42,14 +41,15 @@ pub(super) enum Phase {
 pub(super) async fn serve(stream: TcpStream, state: Arc<State>, door: Door) {
     // Answers are written whole; waiting for more to send would only delay them.
     let _delay_at_worst = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return };
+    let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
+    let ends = Ends { local: local.ip(), peer: peer.ip() };
     state.services.metrics.http_connections.inc();
     let gauge = state.services.metrics.http_connections.clone();
-    drive(stream, local.ip(), &state, door).await;
+    drive(stream, ends, &state, door).await;
     gauge.dec();
 }
 
-async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>, door: Door) {
+async fn drive(stream: TcpStream, ends: Ends, state: &Arc<State>, door: Door) {
     let config = &state.config;
     let patience = Patience {
         header: config.header_timeout,
@@ -61,7 +61,7 @@ async fn drive(stream: TcpStream, local: IpAddr, state: &Arc<State>, door: Door)
     let answer = {
         let (state, activity) = (Arc::clone(state), Arc::clone(&activity));
         service_fn(move |request| {
-            service::answer(Arc::clone(&state), Arc::clone(&activity), door, local, request)
+            service::answer(Arc::clone(&state), Arc::clone(&activity), door, ends, request)
         })
     };
     let builder = builder(state);

@@ -59,9 +59,7 @@ fn stream(
     call: &Call,
     events: impl Stream<Item = Result<Bytes, StreamError>> + Send + 'static,
 ) -> Response<Body> {
-    let (caller, keys) = (call.caller.clone(), call.state.services.keys.clone());
-    let shut_out = async move { caller.shut_out(keys).await };
-    let mut response = Response::new(Body::stream(events.take_until(Box::pin(shut_out)), None));
+    let mut response = Response::new(Body::stream(events.take_until(Box::pin(call.shut_out())), None));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

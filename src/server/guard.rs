@@ -1,8 +1,9 @@
 //! Keeps web pages away from a server that asks for no key.
 //!
 //! A page of any site can make a browser send requests to this machine. Two things give it away: the `Host` of a name that was made to
-//! point here (DNS rebinding), and `Origin` or `Sec-Fetch-Site` of a write. Both are refused; CORS is off, so no page reads an answer. A
-//! server with keys need not ask: no page can make a browser send one.
+//! point here (DNS rebinding), and `Origin` or `Sec-Fetch-Site` of a write. Both are refused, but for
+//! origins that the setting names (`cors`); no other page reads an answer. A server with keys need not ask: no page can make a browser
+//! send one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,6 +12,7 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
+use super::cors::Origins;
 use super::error::{ApiError, Code};
 
 /// Names under which this server is known beside loopback.
@@ -43,23 +45,29 @@ impl Hosts {
     }
 
     /// Whether an `Origin` is a page of ours: the public URL's, or that of the very host this request names.
-    fn is_own_origin(&self, origin: &str, authority: &Authority) -> bool {
+    fn is_own_origin(&self, origin: &str, authority: &Authority, is_https: Option<bool>) -> bool {
         let Ok(origin) = url::Url::parse(origin) else { return false };
         if self.public.as_ref().is_some_and(|public| public.origin() == origin.origin()) {
             return true;
         }
         let same_host = origin.host_str().is_some_and(|host| host.eq_ignore_ascii_case(authority.host()));
         let default = if origin.scheme() == "https" { 443 } else { 80 };
-        same_host && origin.port_or_known_default() == Some(authority.port_u16().unwrap_or(default))
+        // Only a proxy that is trusted knows; without one either may be meant.
+        let same_scheme = is_https.is_none_or(|is_https| is_https == (origin.scheme() == "https"));
+        same_host
+            && same_scheme
+            && origin.port_or_known_default() == Some(authority.port_u16().unwrap_or(default))
     }
 }
 
 /// Refuses what a foreign page may have sent.
 pub(super) fn check(
     hosts: &Hosts,
+    named: &Origins,
     head: &Parts,
     authority: Option<Authority>,
     local: IpAddr,
+    is_https: Option<bool>,
 ) -> Result<(), ApiError> {
     // HTTP/1.0 knows no Host, and no browser speaks it.
     let Some(authority) = authority else { return Ok(()) };
@@ -76,7 +84,10 @@ pub(super) fn check(
         return Ok(());
     }
     let origin = text(&head.headers, "origin");
-    let foreign_origin = origin.is_some_and(|origin| !hosts.is_own_origin(origin, &authority));
+    if origin.is_some_and(|origin| named.name(origin)) {
+        return Ok(());
+    }
+    let foreign_origin = origin.is_some_and(|origin| !hosts.is_own_origin(origin, &authority, is_https));
     let cross_site = text(&head.headers, "sec-fetch-site") == Some("cross-site");
     if foreign_origin || cross_site {
         return Err(ApiError::new(Code::Forbidden, "Pages of other sites may not use this server."));
@@ -136,13 +147,26 @@ mod tests {
     use super::*;
 
     fn judge(method: Method, host: &str, headers: &[(&str, &str)], public_url: &str) -> bool {
+        judge_by(method, host, headers, public_url, None)
+    }
+
+    fn judge_by(
+        method: Method,
+        host: &str,
+        headers: &[(&str, &str)],
+        public_url: &str,
+        is_https: Option<bool>,
+    ) -> bool {
         let mut request = hyper::Request::builder().method(method).uri("/v1/jobs").header("host", host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         let local = "192.168.7.7".parse().unwrap();
-        authority(&head).and_then(|host| check(&Hosts::new(public_url), &head, host, local)).is_ok()
+        let named = Origins::parse(["https://app.example", "*"]).unwrap();
+        authority(&head)
+            .and_then(|host| check(&Hosts::new(public_url), &named, &head, host, local, is_https))
+            .is_ok()
     }
 
     #[test]
@@ -187,5 +211,19 @@ mod tests {
         assert!(!post(&[("origin", "null")]));
         assert!(!post(&[("sec-fetch-site", "cross-site")]));
         assert!(judge(Method::GET, "localhost", &[("origin", "https://evil.example")], ""));
+        // Who is named may, from wherever; to be one of all is no name.
+        assert!(post(&[("origin", "https://app.example"), ("sec-fetch-site", "cross-site")]));
+        let by_name = [("origin", "https://app.example")];
+        assert!(!judge(Method::POST, "rebound.example", &by_name, ""), "the host is judged all the same");
+    }
+
+    #[test]
+    fn a_proxy_tells_which_scheme_is_ours() {
+        let post = |origin: &str, is_https| {
+            judge_by(Method::POST, "img.localhost", &[("origin", origin)], "", is_https)
+        };
+        assert!(post("https://img.localhost", None) && post("http://img.localhost", None));
+        assert!(post("https://img.localhost", Some(true)) && !post("http://img.localhost", Some(true)));
+        assert!(post("http://img.localhost", Some(false)) && !post("https://img.localhost", Some(false)));
     }
 }

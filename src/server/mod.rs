@@ -14,6 +14,7 @@ mod capabilities;
 mod conditional;
 mod config;
 mod connection;
+mod cors;
 mod deliveries;
 mod digest;
 mod disposition;
@@ -33,6 +34,7 @@ mod outputs;
 mod page;
 mod presets;
 mod problems;
+mod proxy;
 mod range;
 mod rate;
 mod respond;
@@ -45,6 +47,7 @@ mod stats;
 mod stored;
 mod trace;
 mod upload;
+mod usage;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -54,6 +57,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 pub use config::{Config, Presets};
+pub use cors::Origins;
 pub use presets::preset_mistakes;
 pub use state::Services;
 

@@ -127,7 +127,7 @@ async fn act(action: Action, call: Call) -> Result<Response<Body>, ApiError> {
         Action::RedeliverDeadLetters => deliveries::redeliver_dead_letters(&call).await,
         Action::Receivers => deliveries::receivers(&call).await,
         Action::EnableReceiver => deliveries::enable_receiver(&call).await,
-        Action::Stats => Ok(stats::show(&call)),
+        Action::Stats => stats::show(&call).await,
         Action::Capabilities => Ok(capabilities::show(&call)),
         Action::OpenApi => Ok(openapi::show(&call)),
         Action::Docs => Ok(docs::show(&call)),
@@ -173,6 +173,11 @@ impl Route {
 pub(super) fn is_about_health(path: &str) -> bool {
     let is_told_by = |action: &Action| matches!(action, Action::Live | Action::Ready | Action::Metrics);
     find(path).is_some_and(|(route, _)| route.methods.iter().any(|(_, action)| is_told_by(action)))
+}
+
+/// The methods that a path takes, as `Allow` lists them; `None` where nothing is.
+pub(super) fn allowed(path: &str) -> Option<String> {
+    find(path).map(|(route, _)| route.allowed())
 }
 
 /// The route's path as it stands in the table, for logs.

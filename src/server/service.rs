@@ -16,7 +16,9 @@ use super::activity::Activity;
 use super::auth::{self, Caller};
 use super::body::Body;
 use super::call::Call;
+use super::cors::Visit;
 use super::error::{ApiError, Code};
+use super::proxy::Client;
 use super::rate::Quota;
 use super::state::State;
 use super::{guard, limits, router, trace};
@@ -34,12 +36,21 @@ pub(super) enum Door {
     Health,
 }
 
+/// Addresses of the two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    /// Of this server.
+    pub(super) local: IpAddr,
+    /// Of whoever has connected.
+    pub(super) peer: IpAddr,
+}
+
 /// Answers a request. Never fails: what goes wrong is an answer, too.
 pub(super) async fn answer(
     state: Arc<State>,
     activity: Arc<Activity>,
     door: Door,
-    local: IpAddr,
+    ends: Ends,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let http2 = request.version() == Version::HTTP_2;
@@ -47,10 +58,12 @@ pub(super) async fn answer(
     let request_id = format!("{:016x}", rand::random::<u64>());
     let is_head = request.method() == Method::HEAD;
     let (head, body) = request.into_parts();
+    let client = Client::of(ends.peer, &head.headers, &state.config.trusted_proxies);
     let span = span!(
         "request",
         "server",
         request.id = request_id,
+        client.address = %client.address,
         http.request.method = %head.method,
         url.path = head.uri.path(),
         http.response.status_code = Empty
@@ -58,19 +71,25 @@ pub(super) async fn answer(
     follow(&span, || trace::parent(&head.headers));
     tracing::debug!(parent: &span, "request");
     let caller = Caller::identify(&state.services.keys, &head.headers);
+    if matches!(caller, Caller::Nobody { tried: true }) {
+        // For who watches the log for those that try keys.
+        tracing::info!(parent: &span, client = %client.address, "a request came with a key that opens nothing");
+    }
+    let visit = Visit::of(&state.config.allow_origins, &head.headers, !matches!(caller, Caller::Master));
     let quota = auth::admit(&state, &caller);
-    let call = Call::new(Arc::clone(&state), head, body, local, caller, Arc::clone(&activity));
-    let handled = AssertUnwindSafe(handle(call, quota, door)).catch_unwind();
+    let call = Call::new(Arc::clone(&state), head, body, ends.local, caller, Arc::clone(&activity));
+    let handled = AssertUnwindSafe(handle(call, client, &visit, quota, door)).catch_unwind();
     let mut response = match handled.instrument(span.clone()).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => span.in_scope(|| error.into_response(&request_id)),
         Err(_) => span.in_scope(|| ApiError::internal("a handler panicked").into_response(&request_id)),
     };
-    span.record("http.response.status_code", response.status().as_u16());
+    span.record("http.response.status_code", i64::from(response.status().as_u16()));
     if response.status().is_server_error() {
         failed(&span, class(response.status()));
     }
     finish(&mut response, &request_id, is_head);
+    visit.tell(response.headers_mut());
     if let Some(quota) = quota {
         quota.tell(response.headers_mut());
     }
@@ -82,11 +101,21 @@ pub(super) async fn answer(
     Ok(response.map(|body| body.holding(in_flight)))
 }
 
-async fn handle(call: Call, quota: Option<Quota>, door: Door) -> Result<Response<Body>, ApiError> {
+async fn handle(
+    call: Call,
+    client: Client,
+    visit: &Visit,
+    quota: Option<Quota>,
+    door: Door,
+) -> Result<Response<Body>, ApiError> {
     limits::check_head(&call.head, &call.state.config)?;
     let authority = guard::authority(&call.head)?;
     if matches!(call.caller, Caller::Master) {
-        guard::check(&call.state.hosts, &call.head, authority, call.local)?;
+        let named = &call.state.config.allow_origins;
+        guard::check(&call.state.hosts, named, &call.head, authority, call.local, client.is_https)?;
+    }
+    if let Some(answer) = visit.preflight(&call.head) {
+        return Ok(answer);
     }
     quota.map_or(Ok(()), |quota| quota.check())?;
     if door == Door::Health && !router::is_about_health(call.head.uri.path()) {

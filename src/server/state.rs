@@ -11,6 +11,7 @@ use super::config::{Config, Presets};
 use super::connection::Phase;
 use super::page::Page;
 use super::rate::Rates;
+use super::usage::Usage;
 use super::{docs, guard, openapi, problems};
 use crate::access::Keys;
 use crate::blob::Blobs;
@@ -60,6 +61,7 @@ pub(super) struct State {
     pub(super) page: Page,
     pub(super) problems: problems::Pages,
     pub(super) rates: Rates,
+    pub(super) usage: Usage,
     uploads: AtomicUsize,
 }
 
@@ -94,6 +96,7 @@ impl State {
             page: Page::new(),
             problems: problems::Pages::new(),
             rates: Rates::default(),
+            usage: Usage::default(),
             uploads: AtomicUsize::new(0),
             config,
             services,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
@@ -97,7 +97,9 @@ async fn read(call: &Call, stored: &Stored<'_>, part: Option<Range<u64>>) -> Res
                 crate::blob::BlobError::NotFound => gone_meanwhile(stored.job),
                 other => other.into(),
             })?;
-            Ok(Body::stream(reader.map_err(StreamError::from), Some(length)))
+            // Whose key is revoked gets no more of it.
+            let readable = reader.map_err(StreamError::from).take_until(Box::pin(call.shut_out()));
+            Ok(Body::stream(readable, Some(length)))
         }
     }
 }

@@ -436,6 +436,19 @@ impl JobStore for MemoryStore {
         Ok(Counts { jobs, deliveries })
     }
 
+    async fn counts_of(&self, owner: KeyId) -> Result<Counts> {
+        let state = self.state();
+        let is_own = |job: &Job| job.owner.as_ref() == Some(&owner);
+        let own = || state.rows.values().map(|row| &row.job).filter(|job| is_own(job));
+        let of_own =
+            |row: &&DeliveryRow| state.rows.get(&row.delivery.job).is_some_and(|own| is_own(&own.job));
+        let jobs = Status::ALL.map(|status| own().filter(|job| job.status == status).count() as u64);
+        let deliveries = DeliveryStatus::ALL.map(|status| {
+            state.deliveries.values().filter(of_own).filter(|row| row.status == status).count() as u64
+        });
+        Ok(Counts { jobs, deliveries })
+    }
+
     async fn next_due(&self, now: Timestamp) -> Result<NextDue> {
         let state = self.state();
         let queued = state.rows.values().filter(|row| row.job.status == Status::Queued);

@@ -424,6 +424,8 @@ pub trait JobStore: Send + Sync + 'static {
     async fn enable_receiver(&self, receiver: String) -> Result<bool>;
     /// Gauges; costs the same however many jobs there are.
     async fn counts(&self) -> Result<Counts>;
+    /// The same of one owner's jobs and their deliveries; costs what the owner has kept.
+    async fn counts_of(&self, owner: KeyId) -> Result<Counts>;
     /// What becomes due next, later than `now`.
     async fn next_due(&self, now: Timestamp) -> Result<NextDue>;
     /// Commits something and reads it back.

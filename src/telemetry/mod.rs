@@ -24,18 +24,20 @@ use prometheus_client::registry::{Registry, Unit};
 /// A gauge of a fraction.
 pub type FractionGauge = Gauge<f64, AtomicU64>;
 
-/// Label `status`: a job's status, or an HTTP status class such as `2xx`.
+/// Label `status`: a job's or a delivery's status, or an HTTP status class such as `2xx`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StatusLabel {
     /// The word.
     pub status: &'static str,
 }
 
-/// Label `op`: an operation's name, `decode`, or `encode_<format>`.
+/// Labels `op` and `format`: a stage of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OpLabel {
-    /// The word.
+    /// An operation's name, `decode`, `encode` or `analyze`.
     pub op: &'static str,
+    /// What is decoded or encoded; empty, which is as good as no label, for what works on pixels.
+    pub format: &'static str,
 }
 
 /// Label `outcome`: how a webhook attempt ended.
@@ -95,6 +97,10 @@ pub struct Metrics {
     pub jobs_current: Family<StatusLabel, Gauge>,
     /// Age of the oldest job in the waiting line; 0 when it is empty.
     pub oldest_queued_job_seconds: FractionGauge,
+    /// What one commit of the store takes until it is on stable storage.
+    pub store_commit_seconds: Histogram,
+    /// Webhook deliveries in the store, by status.
+    pub deliveries_current: Family<StatusLabel, Gauge>,
     /// Webhook attempts, by outcome.
     pub webhook_attempts: Family<OutcomeLabel, Counter>,
     /// How late an event loop was in serving a heartbeat, by runtime.
@@ -140,6 +146,8 @@ impl Metrics {
             memory_limit_bytes: Gauge::default(),
             jobs_current: Family::default(),
             oldest_queued_job_seconds: FractionGauge::default(),
+            store_commit_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
+            deliveries_current: Family::default(),
             webhook_attempts: Family::default(),
             event_loop_stall_seconds: Family::new_with_constructor(stall_histogram),
             event_loop_stall_max_seconds: FractionGauge::default(),
@@ -164,6 +172,11 @@ impl Metrics {
             "Pool threads replaced as stuck",
             self.pool_threads_replaced.clone(),
         );
+        to.register(
+            "deliveries_current",
+            "Webhook deliveries in the store, by status",
+            self.deliveries_current.clone(),
+        );
         to.register("children_started", "Processes for images started", self.children_started.clone());
         to.register(
             "children_ended",
@@ -177,6 +190,7 @@ impl Metrics {
         let in_seconds = [
             ("job_wait", "From being due to being claimed", &self.job_wait_seconds),
             ("job_run", "From being claimed to the end of the attempt", &self.job_run_seconds),
+            ("store_commit", "Until a commit of the store is on stable storage", &self.store_commit_seconds),
         ];
         for (name, help, histogram) in in_seconds {
             to.register_with_unit(name, help, Unit::Seconds, histogram.clone());
@@ -189,7 +203,7 @@ impl Metrics {
         );
         to.register_with_unit(
             "operation",
-            "Pipeline stages, by operation",
+            "Pipeline stages, by operation; of decoding and encoding also by format",
             Unit::Seconds,
             self.operation_seconds.clone(),
         );
@@ -226,13 +240,43 @@ impl Metrics {
         to.register_with_unit("sent", "Outputs and sources sent", Unit::Bytes, self.sent_bytes.clone());
     }
 
-    /// The Prometheus text format (OpenMetrics flavour: counters end in `_total`).
+    /// The OpenMetrics text format, version 1.0.0.
     pub fn render(&self) -> String {
         let mut text = String::new();
         if prometheus_client::encoding::text::encode(&mut text, &self.registry).is_err() {
             tracing::error!("metrics could not be rendered");
         }
         text
+    }
+
+    /// The Prometheus text format, version 0.0.4, for who does not ask for OpenMetrics: there the family of a counter is named as its one
+    /// sample is, and neither units nor an end are told.
+    pub fn render_plain(&self) -> String {
+        let mut plain = String::new();
+        let open = self.render();
+        let mut counters = open.lines().filter_map(|line| {
+            line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(|name| format!("{name} "))
+        });
+        let mut counter = counters.next();
+        for line in open.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+            let about = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
+            let of_counter =
+                about.zip(counter.as_ref()).and_then(|(about, name)| about.strip_prefix(name.as_str()));
+            match (of_counter, counter.as_ref()) {
+                (Some(rest), Some(name)) => {
+                    let word = &line[..line.len() - rest.len() - name.len()];
+                    plain.push_str(&format!("{word}{}_total {rest}\n", name.trim_end()));
+                    if line.starts_with("# TYPE ") {
+                        counter = counters.next();
+                    }
+                }
+                _ => {
+                    plain.push_str(line);
+                    plain.push('\n');
+                }
+            }
+        }
+        plain
     }
 }
 
@@ -245,7 +289,9 @@ mod tests {
         let metrics = Metrics::new();
         metrics.jobs_submitted.inc();
         metrics.jobs_finished.get_or_create(&StatusLabel { status: "succeeded" }).inc();
-        metrics.operation_seconds.get_or_create(&OpLabel { op: "resize" }).observe(0.01);
+        metrics.operation_seconds.get_or_create(&OpLabel { op: "resize", format: "" }).observe(0.01);
+        metrics.operation_seconds.get_or_create(&OpLabel { op: "decode", format: "jpeg" }).observe(0.01);
+        metrics.store_commit_seconds.observe(0.002);
         metrics.webhook_attempts.get_or_create(&OutcomeLabel { outcome: "delivered" }).inc();
         metrics.event_loop_stall_seconds.get_or_create(&RuntimeLabel { runtime: "main" }).observe(0.01);
         metrics.children_ended.get_or_create(&CauseLabel { cause: "recycled" }).inc();
@@ -255,7 +301,9 @@ mod tests {
             "minilab_jobs_finished_total{status=\"succeeded\"} 1",
             "minilab_job_wait_seconds_bucket",
             "minilab_job_run_seconds_bucket",
-            "minilab_operation_seconds_count{op=\"resize\"} 1",
+            "minilab_operation_seconds_count{op=\"resize\",format=\"\"} 1",
+            "minilab_operation_seconds_count{op=\"decode\",format=\"jpeg\"} 1",
+            "minilab_store_commit_seconds_count 1",
             "minilab_pool_threads_busy 0",
             "minilab_oldest_queued_job_seconds 0",
             "minilab_webhook_attempts_total{outcome=\"delivered\"} 1",
@@ -267,5 +315,19 @@ mod tests {
         ] {
             assert!(text.contains(name), "{name} is missing in\n{text}");
         }
+        let plain = metrics.render_plain();
+        for line in [
+            "# HELP minilab_jobs_submitted_total Jobs acknowledged.",
+            "# TYPE minilab_jobs_submitted_total counter",
+            "minilab_jobs_submitted_total 1",
+            "# TYPE minilab_received_bytes_total counter",
+            "# TYPE minilab_job_wait_seconds histogram",
+            "# TYPE minilab_memory_granted_bytes gauge",
+        ] {
+            assert!(plain.lines().any(|told| told == line), "{line} is missing in\n{plain}");
+        }
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(samples(&plain), samples(&text));
+        assert!(!plain.contains("# UNIT") && !plain.contains("# EOF"), "{plain}");
     }
 }

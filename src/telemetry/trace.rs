@@ -5,7 +5,8 @@
 
 use tracing::Span;
 
-/// A span with this name and these fields. `$kind` is what OpenTelemetry calls a span's kind; the log need not know it.
+/// A span with this name and these fields. `$kind` is what OpenTelemetry calls a span's kind; the log need not know it. Numbers are `i64`,
+/// the only whole ones that OpenTelemetry has.
 macro_rules! span {
     ($name:literal, $kind:literal, $($fields:tt)*) => {{
         #[cfg(feature = "otlp")]

@@ -142,7 +142,7 @@ impl Deliverer {
             "client",
             webhook.id = %delivery.id,
             job.id = %delivery.job,
-            webhook.attempt = delivery.attempt,
+            webhook.attempt = i64::from(delivery.attempt),
             http.response.status_code = Empty
         );
         follow(&span, || delivery.trace_parent.clone());
@@ -212,7 +212,7 @@ impl Shared {
         };
         self.metrics.webhook_attempts.get_or_create_owned(&OutcomeLabel { outcome }).inc();
         if let Some(status) = result.response_status {
-            Span::current().record("http.response.status_code", status);
+            Span::current().record("http.response.status_code", i64::from(status));
         }
         if let Some(error) = &result.error {
             failed(&Span::current(), outcome);

@@ -68,8 +68,7 @@ pub(super) async fn run(
     control: Arc<AttemptControl>,
 ) {
     let Claimed { job, lease, inline_source } = claimed;
-    let span =
-        span!("attempt", "consumer", job.id = %lease.job, job.attempt = lease.attempt, job.status = Empty);
+    let span = span!("attempt", "consumer", job.id = %lease.job, job.attempt = i64::from(lease.attempt), job.status = Empty);
     follow(&span, || job.trace_parent.clone());
     let _held = rooms.leases.hold(lease, Arc::clone(&control));
     let mut watch = rooms.queue.watch_attempt(lease.job);
@@ -102,6 +101,9 @@ impl Run {
         grant: Option<MemoryGrant>,
         mut slot: Slot,
     ) -> Result<Stored, WorkError> {
+        if let Some(image) = job.source.as_ref().and_then(|source| source.image) {
+            self.control.source_is(image.format);
+        }
         let prepared = if job.needs_fetch() {
             let prepared = self.fetch(job, inline_source).await?;
             slot.become_ready();
@@ -174,6 +176,7 @@ impl Run {
         let inputs = assets::look(&self.rooms, &given).await?;
         let looked = fetch::look(&self.rooms, &source, &job.spec, inputs, assets::bytes(&given));
         let (header, memory_bytes) = looked.await?;
+        self.control.source_is(header.format);
         if info.image.is_none() {
             self.record_source(SourceInfo { image: Some((&header).into()), ..info }, None, memory_bytes)
                 .await?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::job::Timings;
-use crate::pipeline::{Control, Interrupt, Stage};
+use crate::pipeline::{Control, Format, Interrupt, Stage};
 use crate::telemetry::{Metrics, OpLabel, trace};
 
 /// Progress is shown at most this often: watchers of a job that takes milliseconds need only its end.
@@ -31,6 +31,7 @@ pub(super) struct AttemptControl {
     stopped: Notify,
     deadline: OnceLock<Instant>,
     stages_planned: OnceLock<u32>,
+    source_format: OnceLock<Format>,
     stages: Mutex<Stages>,
     metrics: Arc<Metrics>,
     show_progress: Box<dyn Fn(f32) + Send + Sync>,
@@ -53,6 +54,7 @@ impl AttemptControl {
             stopped: Notify::new(),
             deadline: OnceLock::new(),
             stages_planned: OnceLock::new(),
+            source_format: OnceLock::new(),
             stages: Mutex::new(Stages {
                 done: 0,
                 current: None,
@@ -62,6 +64,11 @@ impl AttemptControl {
             metrics,
             show_progress,
         }
+    }
+
+    /// The source is in this format; only the first call counts.
+    pub(super) fn source_is(&self, format: Format) {
+        let _known_already = self.source_format.set(format);
     }
 
     /// The attempt's time starts to run; only the first call counts.
@@ -117,9 +124,15 @@ impl AttemptControl {
         let Some((stage, since)) = stages.current.take() else { return };
         let spent = since.elapsed();
         let (sum, op) = place(stage);
+        let format = match stage {
+            Stage::Decode => self.source_format.get().copied(),
+            Stage::Encode(format) => Some(format),
+            Stage::Operation(_) | Stage::Analyze => None,
+        };
+        let label = OpLabel { op, format: format.map_or("", Format::name) };
         stages.spent[sum] += spent;
         stages.done += 1;
-        self.metrics.operation_seconds.get_or_create_owned(&OpLabel { op }).observe(spent.as_secs_f64());
+        self.metrics.operation_seconds.get_or_create_owned(&label).observe(spent.as_secs_f64());
     }
 }
 
@@ -193,8 +206,10 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_timed_apart() {
-        let control = control();
+    fn stages_are_timed_apart_and_by_format() {
+        let metrics = Metrics::new();
+        let control = AttemptControl::new(Arc::clone(&metrics), Box::new(|_| {}));
+        control.source_is(Format::Jpeg);
         control.stage(Stage::Decode);
         std::thread::sleep(Duration::from_millis(5));
         control.stage(Stage::Operation("resize"));
@@ -202,5 +217,14 @@ mod tests {
         let timings = control.timings();
         assert!(timings.decode >= 5 && timings.operations <= timings.decode);
         assert_eq!(control.timings(), timings);
+        let text = metrics.render();
+        for labels in
+            [r#"op="decode",format="jpeg""#, r#"op="resize",format="""#, r#"op="encode",format="png""#]
+        {
+            assert!(
+                text.contains(&format!("minilab_operation_seconds_count{{{labels}}} 1")),
+                "{labels}: {text}"
+            );
+        }
     }
 }

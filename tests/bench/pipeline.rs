@@ -191,6 +191,26 @@ fn scaling(criterion: &mut Criterion, full: &RgbImage, pillow: &mut Option<Pillo
     group.finish();
 }
 
+/// What a job with several sizes saves by making the smaller ones from the larger: all operations in one run, and each output by itself from the
+/// same common image.
+fn deriving(criterion: &mut Criterion, full: &RgbImage) {
+    let file = bmp(&image::imageops::resize(full, FULL.0 / 2, FULL.1 / 2, FilterType::Triangle));
+    let output = |width: u32| json!({"name": width.to_string(), "format": "bmp", "operations": [{"op": "resize", "width": width}]});
+    let read = |outputs: Value| serde_json::from_value::<Pipeline>(json!({ "outputs": outputs })).unwrap();
+    let together = read(json!([output(1600), output(800), output(320)]));
+    let alone = [1600, 800, 320].map(|width| read(json!([output(width)])));
+    let resizes: fn(Stage) -> bool = |stage| matches!(stage, Stage::Operation(_));
+    let mut group = criterion.benchmark_group("2000x1500 to 1600, 800 and 320, Lanczos3");
+    group.bench_function("smaller from larger", |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| stage(&file, &together, resizes)).sum());
+    });
+    group.bench_function("each from the whole", |bencher| {
+        let once = || alone.iter().map(|job| stage(&file, job, resizes)).sum::<Duration>();
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| once()).sum());
+    });
+    group.finish();
+}
+
 fn encoding(criterion: &mut Criterion, full: &RgbImage, pillow: &mut Option<Pillow>) {
     let small = image::imageops::resize(full, TARGET.0, TARGET.1, FilterType::Lanczos3);
     let file = bmp(&small);
@@ -241,6 +261,7 @@ fn stages(criterion: &mut Criterion) {
     let mut pillow = Pillow::start(&path);
     decoding(criterion, &photo, &mut pillow);
     scaling(criterion, &full, &mut pillow);
+    deriving(criterion, &full);
     encoding(criterion, &full, &mut pillow);
 }
 

@@ -458,6 +458,22 @@ test("the webhook's log, and sending again", async () => {
   await close();
 });
 
+test("what keys use is told where there are keys", async () => {
+  const key = { id: "k", name: "shop", scopes: ["submit", "read"], weight: 3, queued: 40, queue_places: 50, running: 1, finished_last_minute: 12, worker_seconds_last_minute: 3, requests_last_minute: 90, requests_per_minute: 120, last_used_at: new Date().toISOString() };
+  const prepare = (page) => page.route("**/v1/stats", async (route) => {
+    const stats = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...stats, covers: "key", worker_seconds_last_minute: 12, keys: [key] } });
+  });
+  const { page, close } = await openPage(browser, server.url, { prepare });
+  const row = page.getByRole("region", { name: "This key" }).locator("tbody tr");
+  await row.waitFor();
+  const told = await row.textContent();
+  for (const part of ["shop", "weight 3", "40 of 50", "3.0 s", "25 %", "90 of 120"]) assert.ok(told.includes(part), `${part} is missing in ${told}`);
+  await axe(page);
+  assert.ok(!(await page.locator("#webhooks").isVisible()), "what is the operator's is not shown to others");
+  await close();
+});
+
 test("the queue is drawn", async () => {
   const { page, close } = await openPage(browser, server.url);
   await page.waitForFunction(() => /L/.test(document.querySelector(".chart.throughput .line")?.getAttribute("d") ?? ""));

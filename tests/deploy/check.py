@@ -2,7 +2,8 @@
 
     python tests/deploy/check.py target/release/minilab
 
-Needs PyYAML, kubernetes-validate and prometheus-client; `systemd-analyze` judges the unit where it is there.
+Needs PyYAML, kubernetes-validate and prometheus-client; `systemd-analyze` judges the unit, and
+`promtool` the metrics, where they are there.
 """
 
 import json
@@ -17,6 +18,7 @@ import urllib.request
 
 import kubernetes_validate
 import yaml
+from prometheus_client import parser as older_parser
 from prometheus_client.openmetrics import parser
 
 BINARY = sys.argv[1]
@@ -94,6 +96,21 @@ def work(url):
         time.sleep(0.1)
 
 
+def read_plainly(plain, text):
+    """The older format tells the same families, and Prometheus' own tool finds nothing to say of it, where it is there."""
+    older = {family.name: family for family in older_parser.text_string_to_metric_families(plain)}
+    newer = {family.name for family in parser.text_string_to_metric_families(text)}
+    expect(set(older) == newer, f"/metrics differs by format: {set(older) ^ newer}")
+    untyped = [name for name, family in older.items() if family.type in ("unknown", "untyped")]
+    expect(not untyped, f"/metrics has no type for {untyped}")
+    tool = shutil.which("promtool")
+    if tool is None:
+        return print("promtool is not here: /metrics is read by prometheus-client alone")
+    done = subprocess.run([tool, "check", "metrics"], input=plain, capture_output=True, text=True)
+    words = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    expect(done.returncode == 0 and not words, f"promtool: {words}")
+
+
 def metrics():
     """Reads /metrics strictly, and looks for every metric that the dashboard asks for."""
     with tempfile.TemporaryDirectory() as directory:
@@ -106,12 +123,17 @@ def metrics():
         try:
             url = json.loads(server.stdout.readline())["listening"]
             work(url)
-            with urllib.request.urlopen(url + "/metrics") as answer:
+            wanted = {"Accept": "application/openmetrics-text; version=1.0.0, text/plain; version=0.0.4; q=0.5"}
+            with urllib.request.urlopen(urllib.request.Request(url + "/metrics", headers=wanted)) as answer:
                 kind, text = answer.headers["content-type"], answer.read().decode()
+            with urllib.request.urlopen(url + "/metrics") as answer:
+                plain_kind, plain = answer.headers["content-type"], answer.read().decode()
         finally:
             server.terminate()
             server.wait()
-    expect("openmetrics-text" in kind or text.startswith("#"), f"/metrics is {kind}")
+    expect(kind.startswith("application/openmetrics-text"), f"/metrics is {kind}")
+    expect(plain_kind.startswith("text/plain; version=0.0.4"), f"/metrics is {plain_kind} for who asks for nothing")
+    read_plainly(plain, text)
     families = {family.name: family for family in parser.text_string_to_metric_families(text)}
     names = set()
     for family in families.values():

@@ -2,7 +2,7 @@
 """Makes the files of this folder: every kind of image that is read, small, with the pixels that somebody else's decoder finds in it.
 
 Needs Pillow, numpy, tifffile, imagecodecs, pyvips and pillow-heif (PyPI); avifenc, avifdec, cjxl, djxl, cjpeg, tiffcp and rsvg-convert (Debian:
-libavif-bin, libjxl-tools, libjpeg-turbo-progs, libtiff-tools, librsvg2-bin). Run by hand when a kind is added; the files are kept."""
+libavif-bin, libjxl-tools, libimage-exiftool-perl, libjpeg-turbo-progs, libtiff-tools, librsvg2-bin). Run by hand when a kind is added; the files are kept."""
 import io, json, os, struct, subprocess, sys, tempfile, zlib
 import numpy as np
 from PIL import Image
@@ -325,6 +325,20 @@ exif = Image.Exif()
 exif[315], exif[33432] = "SECRET-ARTIST", "SECRET-CC"
 XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description xmlns:a="b" rdf:about="" a:b="SECRET-XMP"/></rdf:RDF></x:xmpmeta>"""
 Image.fromarray(rgb).save(os.path.join(HERE, "avif-described.avif"), quality=60, speed=8, icc_profile=P3, exif=exif.tobytes(), xmp=XMP)
+# The same in JPEG XL, whose boxes libjxl compresses, and what ExifTool writes into a GIF.
+Image.fromarray(rgb).save(src("described.jpg"), quality=90, exif=exif.tobytes(), xmp=XMP)
+run("cjxl", src("described.jpg"), os.path.join(HERE, "jxl-described.jxl"), "--lossless_jpeg=1")
+# And a gigabyte of zeros in a compressed box (PyPI: brotli).
+import brotli
+box = lambda kind, data: struct.pack(">I", len(data) + 8) + kind + data
+packer = brotli.Compressor(quality=5, lgwin=24)
+packed = b"".join(packer.process(bytes(1 << 26)) for _ in range(16)) + packer.finish()
+run("cjxl", src("rgb.png"), src("bare.jxl"), "-d", "1")
+with open(os.path.join(HERE, "jxl-packed-gigabyte.jxl"), "wb") as file:
+    file.write(box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ") + box(b"brob", b"Exif" + packed) + box(b"jxlc", open(src("bare.jxl"), "rb").read()))
+Image.fromarray(rgb).save(os.path.join(HERE, "gif-described.gif"))
+run("exiftool", "-q", "-overwrite_original", "-XMP-dc:Creator=SECRET-ARTIST", "-XMP-dc:Rights=SECRET-CC", "-Comment=SECRET-COMMENT",
+    os.path.join(HERE, "gif-described.gif"))
 
 
 # JPEG XL: libjxl writes and reads.

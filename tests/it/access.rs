@@ -183,14 +183,21 @@ fn another_keys_job_never_was() {
         assert_eq!((answer.status, never.status), (404, 404), "{method} {path}");
         assert_eq!(answer.body, never.body, "{method} {path}");
     }
+    assert_eq!(ask(&server, "shop", "DELETE", &job, &[], b"").status, 204);
+    let after = ["shop", "operator", "other"].map(|who| get(&server, who, &job).status);
+    assert_eq!(after, [410, 410, 404]);
+}
+
+#[test]
+fn a_list_shows_ones_own_jobs() {
+    let server = server(|_| {}, |_| {});
+    let id = submit(&server, "shop", "width=5&tag=a");
+    assert_eq!(get(&server, "shop", &format!("/v1/jobs/{id}?wait=30")).json()["status"], "succeeded");
     for query in ["", "?status=succeeded", "?tag=a", "?tag=a&status=succeeded"] {
         let listed =
             |who| get(&server, who, &format!("/v1/jobs{query}")).json()["jobs"].as_array().unwrap().len();
         assert_eq!([listed("shop"), listed("other"), listed("operator")], [1, 0, 1], "{query}");
     }
-    assert_eq!(ask(&server, "shop", "DELETE", &job, &[], b"").status, 204);
-    let after = ["shop", "operator", "other"].map(|who| get(&server, who, &job).status);
-    assert_eq!(after, [410, 410, 404]);
 }
 
 #[test]
@@ -256,6 +263,86 @@ fn everybodys_events_are_ones_own_and_end_with_the_key() {
     assert_eq!(get(&server, "operator", "/v1/jobs").status, 200);
 }
 
+/// Withdraws a key, as `keys revoke` and SIGHUP do.
+fn revoke(server: &TestServer, name: &str) {
+    keys::change(server.directory(), |file| {
+        let record = file.keys.iter_mut().find(|record| record.key.name == name).unwrap();
+        record.key.is_revoked = true;
+        record.revoked_at = Some(Clock::System.now());
+    })
+    .unwrap();
+    server.reloader.reload(Settings::in_directory(server.directory())).unwrap();
+}
+
+/// Sends a request with a key and leaves it to be answered.
+fn begin(server: &TestServer, who: &str, method: &str, path: &str, body: &[u8]) -> std::net::TcpStream {
+    let mut stream = raw::connect(&server.url);
+    let (host, length) = (server.url.trim_start_matches("http://"), body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-length: {length}\r\n\r\n",
+        token(who)
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    std::io::Write::write_all(&mut stream, body).unwrap();
+    stream
+}
+
+#[test]
+fn who_waits_with_a_key_learns_at_once_that_it_was_revoked() {
+    let server = server(|_| {}, |_| {});
+    let hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));
+    let later = format!("/v1/jobs?width=5&run_at={hour}");
+    let job = submit(&server, "shop", &format!("width=5&run_at={hour}"));
+    let open = |method: &str, path: &str, body: &[u8]| begin(&server, "shop", method, path, body);
+    let mut waiting = vec![
+        open("GET", &format!("/v1/jobs/{job}?wait=60"), b""),
+        open("GET", &format!("/v1/jobs/{job}/outputs/output?wait=60"), b""),
+    ];
+    let mut submitting = open("POST", &format!("{later}&wait=60"), &images::small());
+    let mut others = begin(&server, "operator", "GET", &format!("/v1/jobs/{job}?wait=60"), b"");
+    // The submission has been taken: its job is there.
+    while get(&server, "operator", "/v1/jobs").json()["jobs"].as_array().unwrap().len() < 2 {
+        std::thread::yield_now();
+    }
+    let began = std::time::Instant::now();
+    revoke(&server, "shop");
+    for stream in &mut waiting {
+        let answer = raw::read_answer(stream);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"));
+    }
+    assert_eq!(raw::read_answer(&mut submitting).status, 202, "what was taken is taken");
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    // Whoever waits with another key goes on waiting, until there is something to tell.
+    assert_eq!(ask(&server, "operator", "POST", &format!("/v1/jobs/{job}/cancel"), &[], b"").status, 200);
+    assert_eq!(raw::read_answer(&mut others).json()["status"], "cancelled");
+}
+
+#[test]
+fn a_download_ends_with_its_key() {
+    let server = server(|_| {}, |_| {});
+    let large = images::picture(image::ImageFormat::Bmp, 3200, 3200, 1);
+    let hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));
+    let answer = ask(&server, "shop", "POST", &format!("/v1/jobs?width=5&run_at={hour}"), &[], &large);
+    let path = format!("/v1/jobs/{}/source", answer.json()["id"].as_str().unwrap());
+    let read = |who: &str, during: &dyn Fn()| {
+        let mut stream = begin(&server, who, "GET", &path, b"");
+        let mut first = [0; 1000];
+        std::io::Read::read_exact(&mut stream, &mut first).unwrap();
+        assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first));
+        during();
+        let mut rest = Vec::new();
+        // Cut off: the end comes before its length, or as an error.
+        let _end = std::io::Read::read_to_end(&mut stream, &mut rest);
+        first.len() + rest.len()
+    };
+    assert!(
+        read("operator", &|| revoke(&server, "other")) > large.len(),
+        "another key's end is none of this one's"
+    );
+    let got = read("shop", &|| revoke(&server, "shop"));
+    assert!(got < large.len(), "{got} of {} bytes came all the same", large.len());
+}
+
 #[test]
 fn a_key_with_a_rate_is_told_what_is_left() {
     let server = server(|key| key.requests_per_minute = (key.name == "reader").then_some(3), |_| {});
@@ -272,6 +359,60 @@ fn a_key_with_a_rate_is_told_what_is_left() {
     assert!(head.contains("retry-after: ") && head.contains("r=0"), "{head}");
     let other = get(&server, "shop", "/v1/jobs");
     assert!(other.status == 200 && !other.head.to_lowercase().contains("ratelimit"), "{}", other.head);
+}
+
+#[test]
+fn a_key_gets_its_own_figures_and_the_operator_everybodys() {
+    let server = server(
+        |key| key.requests_per_minute = (key.name == "other").then_some(500),
+        |settings| settings.queue.queued_max = 20,
+    );
+    let hour = Clock::System.now().plus(std::time::Duration::from_secs(3600));
+    let done = submit(&server, "shop", "width=5");
+    let answer = get(&server, "shop", &format!("/v1/jobs/{done}?wait=30"));
+    assert_eq!(answer.json()["status"], "succeeded");
+    submit(&server, "shop", &format!("width=5&run_at={hour}"));
+    submit(&server, "other", &format!("width=5&run_at={hour}"));
+
+    let own = get(&server, "shop", "/v1/stats").json();
+    assert_eq!(own["covers"], "key");
+    let counts = json!({"queued": 1, "running": 0, "succeeded": 1, "failed": 0, "cancelled": 0});
+    assert_eq!((&own["jobs"], &own["finished_last_minute"]), (&counts, &json!(1)));
+    assert!(own["worker_seconds_last_minute"].as_f64().unwrap() > 0.0);
+    assert_eq!(own["workers"]["busy"], 0);
+    let keys = own["keys"].as_array().unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    assert_eq!((&keys[0]["name"], &keys[0]["scopes"]), (&json!("shop"), &json!(["submit", "read"])));
+    assert_eq!((&keys[0]["queued"], &keys[0]["queue_places"]), (&json!(1), &json!(10)));
+    assert_eq!(keys[0]["worker_seconds_last_minute"], own["worker_seconds_last_minute"]);
+    assert_eq!(keys[0]["requests_last_minute"], 4);
+
+    // Nothing of it depends on what others do.
+    let reader = get(&server, "reader", "/v1/stats").json();
+    assert_eq!(
+        reader["jobs"],
+        json!({"queued": 0, "running": 0, "succeeded": 0, "failed": 0, "cancelled": 0})
+    );
+    assert_eq!(
+        (&reader["finished_last_minute"], &reader["oldest_queued_seconds"]),
+        (&json!(0), &json!(null))
+    );
+    assert_eq!(reader["worker_seconds_last_minute"], 0.0);
+
+    let all = get(&server, "operator", "/v1/stats").json();
+    assert_eq!((&all["covers"], &all["jobs"]["queued"]), (&json!("server"), &json!(2)));
+    assert!(all["worker_seconds_last_minute"].as_f64() >= own["worker_seconds_last_minute"].as_f64());
+    let keys = all["keys"].as_array().unwrap();
+    let names: Vec<_> = keys.iter().map(|key| key["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["operator", "other", "reader", "shop"]);
+    assert_eq!((&keys[1]["queued"], &keys[1]["requests_per_minute"]), (&json!(1), &json!(500)));
+    assert!(keys.iter().all(|key| key["last_used_at"].is_string()), "{keys:?}");
+    // A revoked key is gone from the list.
+    revoke(&server, "reader");
+    assert_eq!(get(&server, "operator", "/v1/stats").json()["keys"].as_array().unwrap().len(), 3);
+    // Where nobody needs a key there are none.
+    let open = TestServer::start().get("/v1/stats").json();
+    assert_eq!((&open["covers"], &open["keys"]), (&json!("server"), &json!([])));
 }
 
 #[test]

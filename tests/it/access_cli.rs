@@ -45,6 +45,29 @@ fn a_server_for_other_machines_wants_a_key_and_says_how_to_make_one() {
 }
 
 #[test]
+fn a_container_without_a_key_fails_with_what_mends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let recipe = include_str!("../../examples/deploy/Dockerfile");
+    assert!(recipe.contains("ENV MINILAB_LISTEN=0.0.0.0:8080 MINILAB_DATA_DIR=/data"), "{recipe}");
+    let program = Path::new(env!("CARGO_BIN_EXE_minilab")).parent().unwrap();
+    let run = |script: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", script]).current_dir(directory.path());
+        shell.env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap()));
+        shell.env("MINILAB_LISTEN", "0.0.0.0:0").env("MINILAB_DATA_DIR", directory.path().join("data"));
+        ended(&mut shell)
+    };
+    let refused = run("exec minilab serve").expect(2);
+    let fix = refused.errors.split('`').nth(1).unwrap();
+    assert!(fix.starts_with("minilab keys add NAME"), "{}", refused.errors);
+    assert!(refused.errors.contains("in a container"), "{}", refused.errors);
+    let token = run(&fix.replace("NAME", "first")).expect(0).text();
+    assert!(token.starts_with("mlk_"), "{token}");
+    // It serves until it is told to stop.
+    run("minilab serve >out & while ! grep -qs listening out; do kill -0 $! || exit 9; done; kill $!; wait $!").expect(0);
+}
+
+#[test]
 fn keys_are_managed_beside_a_running_server() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();

@@ -165,6 +165,38 @@ fn an_open_door_needs_a_word() {
 }
 
 #[test]
+fn an_address_for_health_alone_is_a_door_too() {
+    let with = |health: &str, insecure: &str| {
+        let flags = pairs(&[("health_listen", health), ("insecure_no_auth", insecure)]);
+        load(&Sources { flags, ..nothing() }).map(drop).map_err(|error| error.to_string())
+    };
+    // Without keys its /metrics would be anybody's.
+    assert!(with("0.0.0.0:9090", "false").unwrap_err().contains("health_listen is 0.0.0.0:9090"));
+    assert!(with("0.0.0.0:9090", "true").is_ok() && with("127.0.0.1:9090", "false").is_ok());
+}
+
+#[test]
+fn all_origins_need_a_key_and_proxies_a_network() {
+    let with = |name: &str, value: &str| load(&Sources { flags: pairs(&[(name, value)]), ..nothing() });
+    let refused = with("cors.allow_origins", "*").unwrap_err().to_string();
+    assert!(refused.contains("minilab keys add NAME"), "{refused}");
+    let loaded = with("cors.allow_origins", "https://a.example, http://localhost:3000").unwrap();
+    assert!(
+        !loaded.settings.server.allow_origins.is_empty() && !loaded.settings.server.allow_origins.are_all()
+    );
+    assert!(
+        with("cors.allow_origins", "a.example").unwrap_err().to_string().contains("https://app.example.com")
+    );
+    let loaded = with("trusted_proxies", "10.0.0.0/8,::1").unwrap();
+    assert_eq!(loaded.settings.server.trusted_proxies.len(), 2);
+    assert!(with("trusted_proxies", "caddy").is_err());
+    let (_directory, path) =
+        file("trusted_proxies = [\"10.0.0.0/8\"]\n[cors]\nallow_origins = [\"https://a.example\"]\n");
+    let settings = load(&Sources { file: Some(path), ..nothing() }).unwrap().settings;
+    assert!(settings.server.trusted_proxies.len() == 1 && !settings.server.allow_origins.is_empty());
+}
+
+#[test]
 fn a_misspelt_variable_is_a_notice_and_a_strangers_variable_is_no_mistake() {
     let environment =
         pairs(&[("MINILAB_LIMITS_PIXEL", "1"), ("MINILAB_PORT", "tcp://10.0.0.1"), ("MINILAB_SERVER", "x")]);

@@ -1,12 +1,14 @@
 //! Who is served when many want to be: owners share the workers, whatever each has waiting.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use minilab::access::{self, Key, Keyring, Scope, Token};
 use minilab::blob::Blobs;
-use minilab::clock::Clock;
-use minilab::job::{JobId, JobSpec, KeyId, Outcome};
+use minilab::clock::{Clock, Timestamp};
+use minilab::job::{ImageInfo, JobId, JobSpec, KeyId, Outcome, SourceInfo};
+use minilab::pipeline::Format;
 use minilab::queue::{Claimed, Config, Queue, SourceBytes, Submission, Submitted};
 use minilab::store::JobStore;
 use minilab::telemetry::Metrics;
@@ -164,6 +166,91 @@ async fn owners_get_worker_time_by_weight() {
     }
     assert!(seconds[1].abs_diff(4 * seconds[0]) <= 8, "{seconds:?}");
     assert!(seconds[2].abs_diff(seconds[0]) <= 4, "{seconds:?}");
+}
+
+/// A job of an upload of so many megapixels.
+async fn submit_sized(lab: &Lab, owner: Option<u64>, megapixels: u32) -> JobId {
+    let id = JobId::new();
+    let image = ImageInfo { format: Format::Jpeg, width: 1000, height: 1000 * megapixels, frames: 1 };
+    let submission = Submission {
+        id,
+        owner: owner.map(self::id),
+        spec: spec(),
+        source: Some((SourceInfo { image: Some(image), ..source(false) }, SourceBytes::Blob)),
+        assets: vec![],
+        memory_bytes: u64::from(megapixels) * 4_000_000,
+        warnings: vec![],
+        idempotency_key: None,
+        trace_parent: None,
+    };
+    assert!(matches!(lab.queue.submit(submission).await.unwrap(), Submitted::Created(_)));
+    id
+}
+
+/// What a worker takes for the n-th job, which no one else knows: 100 ms and half a second a megapixel, a fifth more or less.
+fn taken(claimed: &Claimed, number: u64) -> Duration {
+    let megapixels = claimed.job.source.as_ref().unwrap().image.unwrap().height / 1000;
+    let usual = 100 + 500 * u64::from(megapixels);
+    Duration::from_millis(usual * (80 + number * 37 % 41) / 100)
+}
+
+/// Two workers do everything that waits; when each job began.
+async fn work_off(lab: &Lab) -> HashMap<JobId, Timestamp> {
+    let mut begun = HashMap::new();
+    let mut running: Vec<(Timestamp, Claimed)> = Vec::new();
+    loop {
+        for claimed in lab.queue.claim(2 - running.len(), 0, u64::MAX).await.unwrap() {
+            let now = lab.clock.now();
+            begun.insert(claimed.job.id, now);
+            running.push((now.plus(taken(&claimed, begun.len() as u64)), claimed));
+        }
+        running.sort_by_key(|(end, _)| *end);
+        if running.is_empty() {
+            return begun;
+        }
+        let (end, claimed) = running.remove(0);
+        lab.clock.advance(end.since(lab.clock.now()));
+        lab.queue.finish(ending(claimed.lease, Outcome::Succeeded(vec![]))).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_start_comes_true() {
+    let lab = Lab::start().await;
+    for megapixels in [1, 2, 8, 1, 4, 2] {
+        submit_sized(&lab, Some(1), megapixels).await;
+    }
+    work_off(&lab).await;
+    // One sends small pictures, another large ones, and a third, who weighs four, both.
+    let mut jobs = Vec::new();
+    for number in 0..60 {
+        jobs.push(submit_sized(&lab, Some(1), 1 + number % 2).await);
+        if number % 3 == 0 {
+            jobs.push(submit_sized(&lab, Some(2), 10 + number % 4).await);
+            jobs.push(submit_sized(&lab, Some(3), 1 + number % 12).await);
+        }
+    }
+    let asked = lab.clock.now();
+    let mut told = HashMap::new();
+    for id in &jobs {
+        let minilab::queue::Lookup::Job(job) = lab.queue.get(*id).await.unwrap() else {
+            panic!("it is gone")
+        };
+        told.insert(*id, lab.queue.forecast(&job).starts_at.unwrap());
+    }
+    let begun = work_off(&lab).await;
+    let all = lab.clock.now().since(asked).as_secs_f64();
+    let off: Vec<f64> = jobs
+        .iter()
+        .map(|id| (told[id].as_millis() - begun[id].as_millis()).unsigned_abs() as f64 / 1000.0)
+        .collect();
+    let mean = off.iter().sum::<f64>() / off.len() as f64;
+    let worst = off.iter().copied().fold(0.0, f64::max);
+    println!("{} jobs in {all:.0} s: told {mean:.1} s off in the mean, {worst:.1} s at worst", jobs.len());
+    assert!(mean < 0.05 * all && worst < 0.15 * all, "{mean} s in the mean, {worst} s at worst, of {all} s");
+    // By the mean of all jobs so far, and not by images, the owner of large pictures would have been told a third of its wait.
+    let large = told[&jobs[jobs.len() - 4]].since(asked).as_secs_f64();
+    assert!(large > 0.6 * all, "{large} of {all} s");
 }
 
 #[tokio::test]

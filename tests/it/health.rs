@@ -5,14 +5,59 @@ use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use minilab::access::{Key, Scope, Token};
 use minilab::app::App;
 use minilab::config::Settings;
+use minilab::config::keys::{self, KeyRecord};
+use minilab::job::KeyId;
 use tokio::sync::oneshot;
 
 use crate::support::raw;
 
 /// Threads of the event loop.
 const THREADS: usize = 2;
+
+#[test]
+fn with_keys_health_is_open_and_metrics_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = KeyId::from_random(1);
+    let token = Token::new(&id, [1; 32]);
+    let mut settings = Settings::in_directory(directory.path());
+    settings.health_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let reader = Key {
+        hash: token.hash(),
+        id,
+        name: "prometheus".to_owned(),
+        scopes: [Scope::Read].into_iter().collect(),
+        weight: 1,
+        requests_per_minute: None,
+        queue_share: None,
+        is_revoked: false,
+    };
+    let record = KeyRecord {
+        key: reader,
+        webhook_secrets: vec![],
+        created_at: None,
+        changed_at: None,
+        revoked_at: None,
+    };
+    keys::change(directory.path(), |file| file.keys.push(record)).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let app = runtime.block_on(App::start(settings)).unwrap();
+    let health = format!("http://{}", app.health_address().unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = runtime.spawn(app.run(async { drop(stopped.await) }));
+    let bearer = format!("Bearer {}", token.reveal());
+    let status =
+        |path: &str, headers: &[(&str, &str)]| raw::request(&health, "GET", path, headers, b"").status;
+    assert_eq!(
+        (status("/health/live", &[]), status("/health/ready", &[]), status("/metrics", &[])),
+        (200, 200, 401)
+    );
+    assert_eq!(status("/metrics", &[("authorization", &bearer)]), 200);
+    drop(stop);
+    runtime.block_on(running).unwrap().unwrap();
+}
 
 #[test]
 fn health_is_told_while_the_event_loop_is_blocked() {

@@ -51,6 +51,19 @@ fn methods_behave_as_the_standard_says() {
     }
     let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
     assert!(metrics.contains("minilab_http_responses_total{status=\"2xx\"}"), "{metrics}");
+    assert!(
+        header(&server.get("/metrics"), "content-type").unwrap().starts_with("text/plain; version=0.0.4")
+    );
+    assert!(
+        !metrics.contains("# EOF") && metrics.contains("# TYPE minilab_jobs_submitted_total counter"),
+        "{metrics}"
+    );
+    let asked = [("accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let open = server.request("GET", "/metrics", &asked, b"");
+    assert!(
+        header(&open, "content-type").unwrap().starts_with("application/openmetrics-text; version=1.0.0")
+    );
+    assert!(open.body.ends_with(b"# EOF\n"));
     let policy = header(&server.get("/"), "content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert_eq!(server.get("/problems/nothing").status, 404);

@@ -219,3 +219,31 @@ fn too_few_descriptors_make_no_server_spin() {
         assert!(began.elapsed() < Duration::from_secs(10), "nobody is served any more");
     }
 }
+
+/// How often threads of the server have gone to sleep so far.
+fn sleeps(server: &ServerProcess) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let of_thread = |path: std::path::PathBuf| {
+        let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.map_or(0, |count| count.trim().parse::<u64>().unwrap())
+    };
+    threads.map(|thread| of_thread(thread.unwrap().path())).sum()
+}
+
+#[test]
+fn a_server_with_nothing_to_do_sleeps() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(directory.path(), &["--health-listen", "127.0.0.1:0"]);
+    let job = raw::request(&server.url, "POST", "/v1/jobs?width=9&wait=30", &[], &images::small());
+    assert_eq!(job.status, 200);
+    let (used, slept, began) = (processor_time(&server), sleeps(&server), Instant::now());
+    std::thread::sleep(Duration::from_secs(3));
+    let seconds = began.elapsed().as_secs_f64();
+    let share = (processor_time(&server) - used).as_secs_f64() / seconds;
+    let woken = (sleeps(&server) - slept) as f64 / seconds;
+    println!("idle: {:.2} % of a processor, woken {woken:.0} times a second", share * 100.0);
+    assert!(share < 0.03, "{:.1} % of a processor for nothing", share * 100.0);
+    // The watchdog looks fifty times a second; nobody else need do so much.
+    assert!(woken < 120.0, "woken {woken:.0} times a second");
+}

@@ -5,7 +5,7 @@
     python3 tests/oracle/compare.py target/release/minilab --write   # compares and rewrites README.md's table
 
 Starts the server on a free port of the loopback in a scratch directory, sends every row's picture and operations over HTTP, and compares the
-PNG that comes back, sample by sample, with the oracle's. Fails when a row is further away than it states, when an operation of
+PNG that comes back, or what else a row asks for, sample by sample, with the oracle's. Fails when a row is further away than it states, when an operation of
 /v1/capabilities has no row, and when README.md does not list these rows and distances. Needs Pillow, numpy, scipy and pyvips (with its
 binary), which `.ci/run` installs.
 """
@@ -113,7 +113,7 @@ def distance(ours, theirs):
 
 def compare(server, row):
     """The largest and the mean distance of a row."""
-    output = {"operations": row.operations, "format": "png"}
+    output = {"operations": row.operations, "format": "png", **row.output}
     ours = server.make(row.source, {"outputs": [output], **row.job}, row.assets)
     if row.judge is not None:
         return row.judge(ours)
@@ -121,9 +121,10 @@ def compare(server, row):
 
 
 def line(row, measured):
-    operations = json.dumps(row.operations) if row.operations else "(decoding alone)"
+    asked = row.operations or row.output
+    operations = f"`{json.dumps(asked)}`" if asked else "(decoding alone)"
     found = f"{measured[0]:.0f} / {measured[1]:.3f}"
-    return f"| {row.name} | {row.source_name} | `{operations}` | {row.by} | {row.allowed[0]} / {row.allowed[1]} | {found} |"
+    return f"| {row.name} | {row.source_name} | {operations} | {row.by} | {row.allowed[0]} / {row.allowed[1]} | {found} |"
 
 
 def stated(text):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from compare import Server
 
-#: Formats that have a place for metadata; in the others nothing may be, whatever is asked for.
+#: Formats that have a place for profile and EXIF; GIF has one for XMP, and in the others nothing may be, whatever is asked for.
 HOLDING = ("jpeg", "png", "webp", "tiff", "avif")
 FORMATS = HOLDING + ("gif", "bmp", "qoi")
 
@@ -92,6 +92,8 @@ def judged(data, tags, form, keep):
     exif = picture.getexif()
     wrong = [f"has {word.decode()}" for word in NEVER if word in data]
     blocks = [name for name in ("exif", "xmp", "icc_profile", "photoshop", "comment") if picture.info.get(name)]
+    if form == "gif" and keep != "none":
+        return wrong + judged_gif(tags, keep, everything)
     if form not in HOLDING:
         keep = "none"
     if keep == "none":
@@ -127,6 +129,20 @@ def judged(data, tags, form, keep):
     return wrong
 
 
+def judged_gif(tags, keep, everything):
+    """What is wrong with what a GIF has of it: XMP alone, for artist and copyright too."""
+    wrong = [f"has {word}" for word in (CAMERA, LENS) if word in everything]
+    if keep == "copyright":
+        wrong += ["has more than was asked for"] if "Secret" in everything else []
+        if (tags.get("XMP-dc:Creator"), tags.get("XMP-dc:Rights")) != (ARTIST, COPYRIGHT):
+            wrong.append("ExifTool finds another artist or copyright")
+    elif "Secret Headline" not in everything:
+        wrong.append("ExifTool misses the XMP")
+    if (keep == "all") != bool(position(tags)):
+        wrong.append(f"ExifTool finds of the position {position(tags)}")
+    return wrong
+
+
 def judged_with_profile(data, tags, form, keep, profile):
     """As `judged`, with the profile where it was to be kept and nowhere else."""
     if form == "qoi":
@@ -147,7 +163,8 @@ def main():
             for form, keep, profile in asked:
                 data, codes = made(server, source, form, keep, profile)
                 results.append((name, form, keep, profile, data))
-                if form not in HOLDING and (keep, profile) != ("none", "srgb") and not codes:
+                whole = ("none", "copyright") if form == "gif" else ("none",)
+                if form not in HOLDING and (keep not in whole or profile == "keep") and not codes:
                     problems.append(f"{name} to {form}, keep_metadata {keep}, color_profile {profile}: lost without a warning")
     for (name, form, keep, profile, data), tags in zip(results, seen([result[4] for result in results])):
         wrong = judged_with_profile(data, tags, form, keep, profile)

@@ -12,10 +12,10 @@ TESTS = Path(__file__).resolve().parent.parent
 
 
 def stored(name):
-    """Bytes of a file of tests/golden/inputs or tests/data, or of one that libvips makes here."""
+    """Bytes of a file of tests/golden/inputs, tests/data or tests/formats, or of one that libvips makes here."""
     if name in CONVERTED:
         return CONVERTED[name]()
-    places = [TESTS / "golden" / "inputs" / name, TESTS / "data" / name]
+    places = [TESTS / place / name for place in ("golden/inputs", "data", "formats")]
     return next(place for place in places if place.is_file()).read_bytes()
 
 
@@ -80,11 +80,23 @@ def with_profile(profile, suffix):
     return make
 
 
+def dark_inks():
+    """All inks in steps from none to all, each alone, two, three and four together: what a press makes of the darkest colours."""
+    steps = np.linspace(0, 255, 32).astype(np.uint8)
+    together = [np.array([count >> ink & 1 for ink in range(4)], np.uint8) for count in range(1, 16)]
+    pixels = np.stack([steps[:, None] * inks for inks in together]).repeat(4, axis=0)
+    picture = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
+    out = io.BytesIO()
+    picture.save(out, "TIFF", icc_profile=pyvips.Image.profile_load("cmyk"))
+    return out.getvalue()
+
+
 #: Display P3, and the inks of a printing press.
 CONVERTED = {
     "wide.png": with_profile("p3", ".png"),
     "wide.jpg": with_profile("p3", ".jpg[Q=95,subsample_mode=off]"),
     "wide.tif": with_profile("p3", ".tif"),
     "inks.jpg": with_profile("cmyk", ".jpg[Q=95,subsample_mode=off]"),
+    "dark-inks.tif": dark_inks,
     "inks.tif": with_profile("cmyk", ".tif[compression=lzw]"),
 }

@@ -33,6 +33,8 @@ class Row:
     allowed: tuple
     job: dict = field(default_factory=dict)
     assets: dict = field(default_factory=dict)
+    #: Options of the output beside its operations; PNG unless they say otherwise.
+    output: dict = field(default_factory=dict)
     #: Judges ours alone, where two programs need not agree on every sample: gives (largest, mean).
     judge: Optional[Callable] = None
 
@@ -196,9 +198,32 @@ def decoding():
     rows += [row("16 bits, rounded", name, [], "libvips, v ÷ 257", oracles.sixteen_bits, (0, 0)) for name in deep]
     rows += [row("CMYK", name, [], "Pillow convert RGB", oracles.cmyk, (2, 0.1)) for name in ("cmyk.jpg", "ycck.jpg", "cmyk.tif")]
     rows += [row("wide gamut to sRGB", name, [], "libvips icc_transform", oracles.converted, (2, 0.6)) for name in ("wide.png", "wide.jpg", "wide.tif")]
-    rows += [row("CMYK with a profile", name, [], "libvips icc_transform, relative", oracles.inks, (6, 1)) for name in ("inks.jpg", "inks.tif")]
+    by = "Little CMS (Pillow), perceptual with black point compensation"
+    rows += [row("CMYK with a profile", name, [], by, oracles.inks, (18, 1)) for name in ("inks.jpg", "inks.tif", "dark-inks.tif")]
+    exact = ["qoi-rgb.qoi", "qoi-rgba.qoi", "bmp-rle8.bmp", "gif-interlaced.gif", "tiff-g4.tif", "tiff-tiles.tif", "tiff-lzw-predictor.tif",
+             "tiff-big-endian.tif", "webp-lossless-alpha.webp", "png-animated.png"]
+    rows += [row("decode", name, [], "Pillow", pictures.opened, (0, 0)) for name in exact]
+    # Five and six bits widened: Pillow cuts off where we round.
+    rows.append(row("decode", "bmp-565.bmp", [], "Pillow", pictures.opened, (1, 0.6)))
+    coded = {name: (12, 1.0) for name in ("jpeg-440.jpg", "jpeg-restart.jpg", "jpeg-420-progressive.jpg", "avif-444.avif", "avif-420-10.avif", "avif-alpha.avif",
+                                         "webp-lossy-alpha.webp")}
+    return rows + [row("decode", name, [], "Pillow", pictures.opened, allowed) for name, allowed in coded.items()]
+
+
+def encoding():
+    """The files themselves, as another program reads them."""
+    def output(source, allowed, **options):
+        name = "write " + ", ".join(str(value) if key == "format" else f"{key} {value}" for key, value in options.items())
+        return row(name, source, [], "the picture itself, read by Pillow", lambda picture: picture, allowed, output=options)
+
+    lossless = [("webp", {"lossless": True}), ("tiff", {}), ("tiff", {"effort": 8}), ("qoi", {}), ("png", {"effort": 6})]
+    rows = [output(source, (0, 0), format=form, **options) for form, options in lossless for source in ("photo", "alpha")]
+    rows += [output("photo", (0, 0), format="bmp"), output("grey", (0, 0), format="gif"), output("photo", (140, 9), format="gif")]
+    for options in ({}, {"progressive": True}, {"chroma_subsampling": "4:2:2"}, {"chroma_subsampling": "4:4:4"}):
+        rows.append(output("photo", (80, 2.5), format="jpeg", quality=95, **options))
+    rows += [output(source, (80, 3.5), format=form, quality=95) for form in ("webp", "avif") for source in ("photo", "alpha")]
     return rows
 
 
 def rows():
-    return resizes() + geometry() + neighbourhoods() + colours() + overlays() + texts() + decoding()
+    return resizes() + geometry() + neighbourhoods() + colours() + overlays() + texts() + decoding() + encoding()

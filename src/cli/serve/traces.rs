@@ -67,6 +67,7 @@ impl Traces {
             .with_tracer(provider.tracer("minilab"))
             .with_location(false)
             .with_threads(false)
+            .with_tracked_inactivity(false)
             .with_target(false);
         // What is logged is another matter: a quiet log makes no gaps in traces.
         let ours = Targets::new().with_target("minilab", LevelFilter::INFO);

@@ -8,7 +8,7 @@ use tiff::{
 };
 
 use super::{Failure, Pixels, Request, Size, reader::Watched, to_eight};
-use crate::pipeline::{Format, image::Layout, memory, profile::Profile};
+use crate::pipeline::{Control, Format, image::Layout, memory, profile::Profile};
 
 /// The image in colours; `None` where it is no such image.
 pub(super) fn decode(request: &Request<'_>) -> Result<Option<Pixels>, Failure> {
@@ -19,13 +19,13 @@ pub(super) fn decode(request: &Request<'_>) -> Result<Option<Pixels>, Failure> {
     if size == request.full() && bytes.len() as u64 != size.pixels() * 4 {
         return Err(Failure::Corrupt("it has another number of samples than pixels".to_owned()));
     }
-    let colors = to_colors(profile, &mut bytes);
+    let colors = to_colors(profile, &mut bytes, request.control);
     Ok(colors.map(|()| Pixels { size, layout: Layout::Rgb, bytes }))
 }
 
 /// Inks in a TIFF are inks: 0 for none.
-fn to_colors(profile: &Profile, bytes: &mut Vec<u8>) -> Option<()> {
-    profile.inks_to_srgb(bytes, |ink| ink)
+fn to_colors(profile: &Profile, bytes: &mut Vec<u8>, control: &dyn Control) -> Option<()> {
+    profile.inks_to_srgb(bytes, |ink| ink, control)
 }
 
 /// Four samples a pixel, each of eight bits.
@@ -69,12 +69,14 @@ mod tests {
     use super::*;
     use crate::pipeline::{Limits as Admitted, Unattended, probe};
 
-    /// A printer's profile in its smallest form (ICC.1:2022, §7 and §10.11): a table of what each full ink, alone and with others, looks like.
-    fn printer() -> Profile {
+    /// A printer's profile in its smallest form (ICC.1:2022, §7 and §10.11): a table of what each full ink, alone and with others, looks like,
+    /// nothing of it darker than this lightness (255 for white).
+    fn printer(darkest: i32) -> Profile {
         let look = |inks: usize| {
             let [y, m, c, k] = [0, 1, 2, 3].map(|ink| (inks >> (3 - ink) & 1) as i32).map(|full| full * 60);
             let light = (255 - 2 * (y + m + c) / 3 - 4 * k).clamp(0, 255);
-            [light, 128 + m - c, 128 + y - c / 2].map(|value| value as u8)
+            let light = darkest + light * (255 - darkest) / 255;
+            [light, 128 + m - c, 128 + y - c].map(|value| value as u8)
         };
         let straight: Vec<u8> = (0..=255).collect();
         let number = |value: f64| ((value * 65_536.0) as i32).to_be_bytes();
@@ -101,8 +103,32 @@ mod tests {
     }
 
     #[test]
+    fn the_darkest_ink_is_black_and_greys_follow() {
+        let mut pixels = [[0; 4], [255; 4], [0, 0, 0, 255], [0, 0, 0, 128], [255, 255, 255, 0]].concat();
+        to_colors(&printer(51), &mut pixels, &Unattended).unwrap();
+        let colors = pixels.as_chunks::<3>().0;
+        // L* of each by the table, in which only grey is; then Adobe's formula and sRGB's curve.
+        let luminance = |light: f64| ((light / 255.0 * 100.0 + 16.0) / 116.0).powi(3);
+        let black = luminance(51.0);
+        let (full, none) = (f64::from(51 + 15 * 204 / 255), 255.0);
+        for (color, light) in [
+            (colors[0], none),
+            (colors[1], 51.0),
+            (colors[2], full),
+            (colors[3], none + (full - none) * 128.0 / 255.0),
+        ] {
+            let compensated = (luminance(light) - black) / (1.0 - black);
+            let wanted = crate::pipeline::color::encoded(compensated) * 255.0;
+            assert!(
+                color.iter().all(|level| (f64::from(*level) - wanted).abs() < 2.0),
+                "{color:?}: {wanted}"
+            );
+        }
+    }
+
+    #[test]
     fn inks_go_through_the_profile_and_eight_bits_are_sixteen() {
-        let profile = printer();
+        let profile = printer(0);
         let inks = [[0u8, 0, 0, 0], [255, 0, 0, 0], [0, 200, 200, 0], [10, 20, 30, 255]];
         let mut narrow = std::io::Cursor::new(Vec::new());
         let mut wide = std::io::Cursor::new(Vec::new());
@@ -121,7 +147,12 @@ mod tests {
         };
         let colors = read(narrow.get_ref(), Some(&profile));
         let mut wanted = inks.as_flattened().to_vec();
-        to_colors(&profile, &mut wanted).unwrap();
+        to_colors(&profile, &mut wanted, &Unattended).unwrap();
+        assert_eq!(wanted[..3], [255; 3], "no ink is white");
+        assert!(
+            wanted[9..].iter().all(|level| *level < 30),
+            "{wanted:?}: all black is near the darkest there is"
+        );
         assert_eq!(colors, wanted);
         assert_eq!(read(wide.get_ref(), Some(&profile)), wanted);
         assert!(read(narrow.get_ref(), None) != wanted, "without a profile they are plain");

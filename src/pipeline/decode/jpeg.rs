@@ -97,16 +97,18 @@ fn second(request: &Request<'_>) -> Option<Raw> {
     Some((Size::new(width as u32, height as u32), bytes))
 }
 
+/// Inks through the file's own profile, if there is one; in the file they are light: 255 for none.
+fn profiled(bytes: &mut Vec<u8>, request: &Request<'_>) -> Option<()> {
+    request.inks?.inks_to_srgb(bytes, |light| 255 - light, request.control)
+}
+
 /// Grey and RGB as they are, CMYK as light through ink: channel × black. Files hold the light, not the ink (255 for none): Adobe began it, and
 /// browsers and Pillow take it for granted even where the Adobe marker is missing.
 fn to_rgb((size, mut bytes): Raw, request: &Request<'_>) -> Pixels {
     let layout = match request.header.channels {
         1 => Layout::Grey,
         3 => Layout::Rgb,
-        // Inks in the file are light: 255 for none.
-        _ if request.inks.and_then(|inks| inks.inks_to_srgb(&mut bytes, |light| 255 - light)).is_some() => {
-            Layout::Rgb
-        }
+        _ if profiled(&mut bytes, request).is_some() => Layout::Rgb,
         _ => {
             let count = bytes.len() / 4;
             for index in 0..count {

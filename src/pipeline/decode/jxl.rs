@@ -3,6 +3,7 @@
 //! The library counts what it allocates and stops at the plan's limit. It can be stopped from outside while data is fed, not while the frame
 //! is rendered (about 70 ms per megapixel). Profiles are converted inside: XYB data has no colours of its own until then.
 
+use jxl_bitstream::{ContainerParser, ParseEvent};
 use jxl_oxide::{
     AllocTracker, EnumColourEncoding, InitializeResult, JxlImage, JxlThreadPool, PixelFormat, RenderingIntent,
 };
@@ -63,45 +64,60 @@ pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
     Ok(Pixels { size, layout, bytes })
 }
 
+/// The codestream in the parts in which its container holds it. The library is given nothing else: it would unpack compressed boxes of
+/// metadata, whatever they become.
+fn codestream(source: &[u8]) -> Vec<&[u8]> {
+    let mut container = ContainerParser::new();
+    let mut parts = Vec::new();
+    for event in container.feed_bytes(source) {
+        match event {
+            Ok(ParseEvent::Codestream(part)) => parts.push(part),
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    parts
+}
+
 /// Feeds the file until its first frame is there.
 fn load(request: &Request<'_>) -> Result<JxlImage, Failure> {
     let tracker = AllocTracker::with_limit(usize::try_from(request.memory_bytes).unwrap_or(usize::MAX));
     let mut waiting =
         Some(JxlImage::builder().pool(JxlThreadPool::none()).alloc_tracker(tracker).build_uninit());
     let mut image = None;
-    let mut rest = request.source;
     let mut chunk = CHUNK_BYTES;
-    while !rest.is_empty() {
-        if request.control.check().is_err() {
-            return Err(Failure::Corrupt("stopped".to_owned()));
-        }
-        let part = &rest[..chunk.min(rest.len())];
-        let used = match (&mut waiting, &mut image) {
-            (Some(waiting), _) => waiting.feed_bytes(part),
-            (None, Some(image)) => JxlImage::feed_bytes(image, part),
-            (None, None) => break,
-        };
-        let used = used.map_err(corrupt)?;
-        if used == 0 && part.len() == rest.len() {
-            break;
-        }
-        rest = &rest[used..];
-        if let Some(ready) = waiting.take() {
-            match ready.try_init().map_err(corrupt)? {
-                InitializeResult::Initialized(ready) => image = Some(ready),
-                InitializeResult::NeedMoreData(more) => waiting = Some(more),
+    for mut rest in codestream(request.source) {
+        while !rest.is_empty()
+            && image.as_ref().is_none_or(|image: &JxlImage| image.num_loaded_keyframes() == 0)
+        {
+            if request.control.check().is_err() {
+                return Err(Failure::Corrupt("stopped".to_owned()));
             }
-            // The header is read anew each time: more each time, so that a long one costs no more than twice its length.
-            chunk = chunk.saturating_mul(2);
-        }
-        if let Some(image) = &image {
-            if image.num_loaded_keyframes() > 0 {
+            let part = &rest[..chunk.min(rest.len())];
+            let used = match (&mut waiting, &mut image) {
+                (Some(waiting), _) => waiting.feed_bytes(part),
+                (None, Some(image)) => JxlImage::feed_bytes(image, part),
+                (None, None) => break,
+            };
+            let used = used.map_err(corrupt)?;
+            if used == 0 && part.len() == rest.len() {
                 break;
             }
-            if image.num_loaded_frames() > FRAMES_MAX {
-                return Err(Failure::Unsupported(format!("more than {FRAMES_MAX} layers")));
+            rest = &rest[used..];
+            if let Some(ready) = waiting.take() {
+                match ready.try_init().map_err(corrupt)? {
+                    InitializeResult::Initialized(ready) => image = Some(ready),
+                    InitializeResult::NeedMoreData(more) => waiting = Some(more),
+                }
+                // The header is read anew each time: more each time, so that a long one costs no more than twice its length.
+                chunk = chunk.saturating_mul(2);
             }
-            chunk = CHUNK_BYTES;
+            if let Some(image) = &image {
+                if image.num_loaded_frames() > FRAMES_MAX {
+                    return Err(Failure::Unsupported(format!("more than {FRAMES_MAX} layers")));
+                }
+                chunk = CHUNK_BYTES;
+            }
         }
     }
     match image {
@@ -112,4 +128,26 @@ fn load(request: &Request<'_>) -> Result<JxlImage, Failure> {
 
 fn corrupt(error: impl std::fmt::Display) -> Failure {
     Failure::Corrupt(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_sees_the_codestream_alone() {
+        let bare = include_bytes!("../../../tests/formats/jxl-lossy.jxl");
+        let boxed =
+            |kind: &[u8], data: &[u8]| [&(data.len() as u32 + 8).to_be_bytes()[..], kind, data].concat();
+        let start = [boxed(b"JXL ", b"\r\n\x87\n"), boxed(b"ftyp", b"jxl \0\0\0\0jxl ")].concat();
+        let packed = boxed(b"brob", b"Exif\x1b\x41");
+        let whole = [&start[..], &packed, &boxed(b"jxlc", bare), &packed].concat();
+        let (first, second) = bare.split_at(70);
+        let first = boxed(b"jxlp", &[&[0; 4], first].concat());
+        let second = boxed(b"jxlp", &[&[0x80, 0, 0, 1], second].concat());
+        let parts = [&start[..], &first, &packed, &second].concat();
+        for file in [&bare[..], &whole, &parts] {
+            assert_eq!(codestream(file).concat(), bare);
+        }
+    }
 }

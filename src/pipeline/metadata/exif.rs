@@ -6,7 +6,10 @@
 //! bounded in sum. Called by `metadata`.
 
 use super::{BLOCK_BYTES_MAX, Credit};
-use crate::pipeline::image::Size;
+use crate::pipeline::{
+    ifd::{Found, Order, Tiff, width},
+    image::Size,
+};
 
 /// Tag of an XMP packet in a TIFF directory.
 pub(super) const XMP: u16 = 700;
@@ -37,67 +40,12 @@ const DESCRIPTIVE: [u16; 18] = [
 /// Tags of the photographic directory that are left out: other directories' places and paddings.
 const NOT_CARRIED: [u16; 4] = [INTEROPERABILITY, 0xea1c, 0xea1d, 0xc4a5];
 
-/// Entries of one directory that are looked at.
-const ENTRIES_MAX: u16 = 512;
-
 /// Longest artist or copyright notice.
 const CREDIT_BYTES_MAX: usize = 2000;
 
 const ASCII: u16 = 2;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
-
-/// Byte order of a structure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    Little,
-    Big,
-}
-
-impl Order {
-    /// From the first bytes of a block.
-    pub(super) fn of(block: &[u8]) -> Option<Order> {
-        match block {
-            [b'I', b'I', ..] => Some(Order::Little),
-            [b'M', b'M', ..] => Some(Order::Big),
-            _ => None,
-        }
-    }
-
-    pub(super) fn u16(self, bytes: &[u8]) -> Option<u16> {
-        let bytes = *bytes.first_chunk()?;
-        Some(if self == Order::Little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
-    }
-
-    pub(super) fn u32(self, bytes: &[u8]) -> Option<u32> {
-        let bytes = *bytes.first_chunk()?;
-        Some(if self == Order::Little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
-    }
-
-    pub(super) fn u64(self, bytes: &[u8]) -> Option<u64> {
-        let bytes = *bytes.first_chunk()?;
-        Some(if self == Order::Little { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
-    }
-
-    fn put16(self, value: u16) -> [u8; 2] {
-        if self == Order::Little { value.to_le_bytes() } else { value.to_be_bytes() }
-    }
-
-    fn put32(self, value: u32) -> [u8; 4] {
-        if self == Order::Little { value.to_le_bytes() } else { value.to_be_bytes() }
-    }
-}
-
-/// Bytes of one value of a type (TIFF 6.0, p. 15); `None` for types that do not exist.
-pub(super) fn width(kind: u16) -> Option<usize> {
-    match kind {
-        1 | 2 | 6 | 7 => Some(1),
-        3 | 8 => Some(2),
-        4 | 9 | 11 | 13 => Some(4),
-        5 | 10 | 12 | 16 | 17 | 18 => Some(8),
-        _ => None,
-    }
-}
 
 /// One tag with its values, in the byte order of its block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,13 +69,14 @@ pub(super) struct Exif {
 impl Exif {
     /// Reads a block (a TIFF structure); `None` if it is none. What is damaged in it is left out.
     pub(super) fn read(block: &[u8]) -> Option<Exif> {
-        let order = Order::of(block)?;
-        (order.u16(block.get(2..)?)? == 42).then_some(())?;
-        let mut reader = Reader { block, order, bytes_left: BLOCK_BYTES_MAX };
-        let all = reader.directory(order.u32(block.get(4..)?)?)?;
+        let tiff = Tiff::of(block).filter(|tiff| !tiff.big)?;
+        let order = tiff.order;
+        let mut bytes_left = BLOCK_BYTES_MAX;
+        let all = copied(tiff.first()?, &mut bytes_left);
         let mut below = |entries: &[Entry], tag: u16| {
             let entry = entries.iter().find(|entry| entry.tag == tag && entry.data.len() == 4);
-            entry.and_then(|entry| reader.directory(order.u32(&entry.data)?)).unwrap_or_default()
+            let directory = entry.and_then(|entry| tiff.directory(order.u32(&entry.data)?.into()));
+            directory.map(|found| copied(found, &mut bytes_left)).unwrap_or_default()
         };
         let mut photo = below(&all, PHOTO);
         let interoperability = below(&photo, INTEROPERABILITY);
@@ -281,41 +230,16 @@ fn swapped(entry: &Entry) -> Entry {
     entry
 }
 
-/// A block being read, and how many bytes of values may still come out of it.
-struct Reader<'a> {
-    block: &'a [u8],
-    order: Order,
-    bytes_left: usize,
-}
-
-impl Reader<'_> {
-    /// The entries of a directory with their values; those that do not lie inside the block are left out.
-    fn directory(&mut self, offset: u32) -> Option<Vec<Entry>> {
-        let directory = self.block.get(offset as usize..)?;
-        let count = self.order.u16(directory)?.min(ENTRIES_MAX);
-        let mut entries: Vec<Entry> = Vec::new();
-        for fields in directory.get(2..)?.as_chunks::<12>().0.iter().take(usize::from(count)) {
-            let Some(entry) = self.entry(fields) else { continue };
-            if !entries.iter().any(|known| known.tag == entry.tag) {
-                entries.push(entry);
-            }
-        }
-        Some(entries)
+/// The first entry of each tag, as far as so many bytes of values go; what is left of them stays for other directories.
+fn copied<'a>(found: impl Iterator<Item = Found<'a>>, bytes_left: &mut usize) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for Found { tag, kind, count, data } in found {
+        let known = entries.iter().any(|known| known.tag == tag);
+        let Some(left) = bytes_left.checked_sub(data.len()).filter(|_| !known) else { continue };
+        *bytes_left = left;
+        entries.push(Entry { tag, kind, count, data: data.to_vec() });
     }
-
-    fn entry(&mut self, fields: &[u8; 12]) -> Option<Entry> {
-        let (tag, kind) = (self.order.u16(fields)?, self.order.u16(&fields[2..])?);
-        let count = self.order.u32(&fields[4..])?;
-        let bytes = width(kind)?.checked_mul(count as usize)?;
-        let data = if bytes <= 4 {
-            &fields[8..8 + bytes]
-        } else {
-            let offset = self.order.u32(&fields[8..])? as usize;
-            self.block.get(offset..offset.checked_add(bytes)?)?
-        };
-        self.bytes_left = self.bytes_left.checked_sub(bytes)?;
-        Some(Entry { tag, kind, count, data: data.to_vec() })
-    }
+    entries
 }
 
 /// Bytes of a directory with the values behind it; none for an empty one, which is not written.

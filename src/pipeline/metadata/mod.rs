@@ -1,7 +1,8 @@
-//! What a file carries beside its pixels: colour profile, EXIF, XMP, IPTC.
+//! What a file carries beside its pixels: colour profile, EXIF, XMP, IPTC, and a GIF's comments.
 //!
-//! Owns finding these blocks in a source, deciding what of them reaches an output, and putting that into the output's container. What is
-//! not one of the four (comments, text chunks, thumbnails, trailing bytes) is never carried over. Everything read is data of a stranger:
+//! Owns finding these blocks in a source, deciding what of them reaches an output, and putting that into the output's container. A comment
+//! goes from one GIF to another, which has no better place; what else is none of these (comments of other formats, text chunks,
+//! thumbnails, trailing bytes) is never carried over. Everything read is data of a stranger:
 //! each block has a limit, and what can't be understood is left out with a warning. Called by `run`, `make`, `encode` and `analyze`.
 
 mod exif;
@@ -30,6 +31,8 @@ struct Embedded<'a> {
     exif: Option<Cow<'a, [u8]>>,
     xmp: Option<Cow<'a, [u8]>>,
     iptc: Option<Cow<'a, [u8]>>,
+    /// What a GIF says in plain words.
+    comment: Option<Vec<u8>>,
     png: PngColor,
     /// What a PNG's text chunks say of author and copyright.
     credit: Credit,
@@ -61,15 +64,18 @@ pub(super) struct Carried<'a> {
     profile: Option<Profile>,
     /// Whether some output keeps the profile, so that each output converts for itself.
     some_keep: bool,
-    /// Whether the source may have metadata that nobody looks for.
-    unread: bool,
     damaged: Option<String>,
 }
 
 impl<'a> Carried<'a> {
     /// Finds the blocks of a source and judges its profile. Reads no pixel, and little more than the blocks' own bytes.
     pub(super) fn of(source: &'a [u8], header: &Header, outputs: &[OutputSpec]) -> Carried<'a> {
-        let mut embedded = read::read(source, header.format);
+        // The blocks of a JPEG XL may have to be unpacked first, and its profile is not among them.
+        let kept = outputs.iter().any(|output| output.keep_metadata != KeepMetadata::None);
+        let mut embedded = match header.format {
+            Format::Jxl if !kept => Embedded::default(),
+            format => read::read(source, format),
+        };
         let judged = match (embedded.png.cicp, embedded.icc.take()) {
             (None, Some(icc)) => Profile::of_icc(icc.into_owned()).map(Some),
             _ => Profile::of_png(&embedded.png),
@@ -81,8 +87,7 @@ impl<'a> Carried<'a> {
         let some_keep = outputs.iter().any(|output| output.color_profile == ColorProfile::Keep);
         // Nothing to convert and nobody to keep it.
         let profile = profile.filter(|profile| some_keep || !profile.is_srgb());
-        let unread = matches!(header.format, Format::Jxl | Format::Gif);
-        Carried { embedded, profile, some_keep, unread, damaged }
+        Carried { embedded, profile, some_keep, damaged }
     }
 
     /// The profile of four inks, for the decoder, which has to make colours of them.
@@ -190,21 +195,20 @@ impl<'a> Carried<'a> {
         let kept = spec.color_profile == ColorProfile::Keep && self.profile.is_some();
         let mut extras = match spec.keep_metadata {
             KeepMetadata::None => Extras::default(),
-            KeepMetadata::Copyright => Extras::credited(&self.credit()),
+            KeepMetadata::Copyright => Extras::credited(&self.credit(), format),
             KeepMetadata::NoGps | KeepMetadata::All if !keeps_metadata(format) => Extras::default(),
             keep => self.kept(keep == KeepMetadata::NoGps, size, !kept, control),
         };
         if !keeps_metadata(format) {
             extras = Extras::default();
         }
-        if spec.keep_metadata != KeepMetadata::None && self.unread {
-            let detail =
-                "metadata of JPEG XL and GIF files is not read: what the source may have of it is left out";
-            control.note("metadata_dropped", detail.to_owned());
-        }
         for dropped in extras.shrink(format) {
             let detail = format!("the {dropped} of the source does not fit into {format}");
             control.note("metadata_dropped", detail);
+        }
+        // Who owns a picture is known to its file whatever else it has no place for.
+        if format == Format::Gif && spec.keep_metadata != KeepMetadata::None && extras.xmp.is_none() {
+            extras.xmp = Extras::credited(&self.credit(), format).xmp;
         }
         extras.icc = self.profile.as_ref().filter(|_| icc).map(|profile| profile.icc().to_vec());
         extras
@@ -243,6 +247,12 @@ impl<'a> Carried<'a> {
                 None => broken("XMP"),
             }
         }
+        if let Some(comment) = &embedded.comment {
+            match without_gps && xmp::is_position(&String::from_utf8_lossy(comment)) {
+                true => broken("comment"),
+                false => extras.comment = Some(comment.clone()),
+            }
+        }
         extras
     }
 }
@@ -257,9 +267,9 @@ pub(super) fn keeps_profile(format: Format) -> bool {
     matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Tiff | Format::Avif)
 }
 
-/// Whether EXIF and XMP can be written into this format.
+/// Whether metadata can be written into this format: EXIF and XMP, into a GIF XMP and comments.
 pub(super) fn keeps_metadata(format: Format) -> bool {
-    matches!(format, Format::Jpeg | Format::Png | Format::Webp | Format::Tiff | Format::Avif)
+    keeps_profile(format) || format == Format::Gif
 }
 
 /// The blocks of one output.
@@ -269,15 +279,22 @@ pub(super) struct Extras {
     exif: Option<Exif>,
     xmp: Option<Vec<u8>>,
     iptc: Option<Vec<u8>>,
+    comment: Option<Vec<u8>>,
 }
 
 impl Extras {
-    fn credited(credit: &Credit) -> Extras {
-        Extras { exif: (!credit.is_empty()).then(|| Exif::of_credit(credit)), ..Extras::default() }
+    /// As EXIF, and where there is no place for that as XMP.
+    fn credited(credit: &Credit, format: Format) -> Extras {
+        match (credit.is_empty(), format) {
+            (true, _) => Extras::default(),
+            (false, Format::Gif) => Extras { xmp: Some(xmp::of_credit(credit)), ..Extras::default() },
+            (false, _) => Extras { exif: Some(Exif::of_credit(credit)), ..Extras::default() },
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.icc.is_none() && self.exif.is_none() && self.xmp.is_none() && self.iptc.is_none()
+        let blocks = [&self.icc, &self.xmp, &self.iptc, &self.comment];
+        self.exif.is_none() && blocks.into_iter().all(Option::is_none)
     }
 
     /// Drops what this format has no room for; gives the names of what was dropped.
@@ -285,6 +302,12 @@ impl Extras {
         let mut dropped = Vec::new();
         if !matches!(format, Format::Jpeg | Format::Tiff) && self.iptc.take().is_some() {
             dropped.push("IPTC");
+        }
+        if format != Format::Gif && self.comment.take().is_some() {
+            dropped.push("comment");
+        }
+        if format == Format::Gif && self.exif.take().is_some() {
+            dropped.push("EXIF");
         }
         if format == Format::Jpeg {
             if self.xmp.as_ref().is_some_and(|xmp| xmp.len() > write::JPEG_XMP_BYTES_MAX) {
@@ -316,7 +339,8 @@ impl Extras {
             Format::Webp => write::webp(file, self, alpha),
             Format::Tiff => write::tiff(file, self),
             Format::Avif => write::avif(file, self),
-            Format::Gif | Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => file,
+            Format::Gif => write::gif(file, self),
+            Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => file,
         }
     }
 }

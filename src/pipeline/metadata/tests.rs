@@ -61,7 +61,7 @@ fn laden(format: Format, icc: Option<Vec<u8>>) -> Vec<u8> {
         icc,
         xmp: Some(XMP.into()),
         iptc: Some(b"\x1c\x02\x78\0\x0bSECRET-IPTC".to_vec()),
-        exif: None,
+        ..Extras::default()
     };
     let mut file = extras.attach(format, plain, false);
     let segment = |marker: u8, content: &[u8]| {
@@ -148,7 +148,10 @@ fn by_default_nothing_but_pixels_reaches_an_output() {
             assert!(!holds(&file, "SECRET") && !holds(&file, "ICC_PROFILE"), "{from} to {to}");
             for keep in ["copyright", "no_gps", "all"] {
                 let file = made(&source, json!({"name": "a", "format": to, "keep_metadata": keep}));
-                for never in ["SECRET-TRAILER", "SECRET-COMMENT", "SECRET-THUMB"] {
+                // Between GIFs a comment goes along: it has no other place.
+                let comment = from == to && to == Format::Gif && keep != "copyright";
+                assert_eq!(holds(&file, "SECRET-COMMENT"), comment, "{from} to {to} with {keep}");
+                for never in ["SECRET-TRAILER", "SECRET-THUMB"] {
                     assert!(!holds(&file, never), "{from} to {to} with {keep}: {never}");
                 }
             }
@@ -268,15 +271,116 @@ fn avif_files_take_a_profile_and_blocks_and_keep_their_pixels() {
     }
 }
 
-#[test]
-fn metadata_that_is_not_read_is_told() {
-    let jxl = include_bytes!("../../../tests/formats/jxl-lossy.jxl");
-    let codes = |keep: &str| {
-        let made = job(jxl, json!([{"name": "a", "format": "png", "keep_metadata": keep}])).unwrap();
-        made.warnings.iter().map(|warning| warning.code).collect::<Vec<_>>()
+/// A JPEG XL container with a block of each kind, compressed (as Brotli stores what it leaves as it is) or not.
+fn jpeg_xl(packed: bool) -> Vec<u8> {
+    let boxed = |kind: &[u8], data: &[u8]| [&(data.len() as u32 + 8).to_be_bytes()[..], kind, data].concat();
+    let block = |kind: &[u8], data: &[u8]| match packed {
+        false => boxed(kind, data),
+        true => {
+            let head = ((data.len() as u32 - 1) << 4 | 1 << 20).to_le_bytes();
+            boxed(b"brob", &[kind, &head[..3], data, &[3]].concat())
+        }
     };
-    assert_eq!(codes("all"), ["metadata_dropped"]);
-    assert!(codes("none").is_empty());
+    let codestream = include_bytes!("../../../tests/formats/jxl-lossy.jxl");
+    let start = [boxed(b"JXL ", b"\r\n\x87\n"), boxed(b"ftyp", b"jxl \0\0\0\0jxl ")].concat();
+    let exif = block(b"Exif", &[&[0; 4], &camera()[..]].concat());
+    [start, exif, boxed(b"jxlc", codestream), block(b"xml ", XMP.as_bytes())].concat()
+}
+
+#[test]
+fn jpeg_xl_brings_its_blocks() {
+    for source in [jpeg_xl(false), jpeg_xl(true)] {
+        let kept = |keep: &str| made(&source, json!({"name": "a", "format": "png", "keep_metadata": keep}));
+        let (_, exif, xmp) = found(Format::Png, &kept("all"));
+        let exif = exif.unwrap();
+        assert!(holds(&exif, "SECRETGPS") && holds(&xmp.unwrap(), "SECRET-XMP-GPS"));
+        assert_eq!(Exif::read(&exif).unwrap().credit().artist.as_deref(), Some("SECRET-ARTIST"));
+        let no_gps = kept("no_gps");
+        assert!(holds(&no_gps, "SECRET-ARTIST") && !holds(&no_gps, "GPS"));
+        let credit = kept("copyright");
+        assert!(holds(&credit, "SECRET-CC") && !holds(&credit, "SECRET-XMP"));
+        assert!(!holds(&kept("none"), "SECRET"));
+        let analysed = super::exif(&source, Format::Jxl).unwrap();
+        assert_eq!(analysed.as_ref(), camera());
+        for end in (0..source.len()).step_by(11) {
+            let _ = job(&source[..end], json!([{"name": "a", "format": "png", "keep_metadata": "all"}]));
+        }
+    }
+}
+
+#[test]
+fn what_other_programs_wrote_is_read() {
+    // By libjxl, compressed; by ExifTool.
+    let jxl = include_bytes!("../../../tests/formats/jxl-described.jxl");
+    let gif = include_bytes!("../../../tests/formats/gif-described.gif");
+    let png = |source: &[u8], keep: &str| {
+        found(Format::Png, &made(source, json!({"name": "a", "format": "png", "keep_metadata": keep})))
+    };
+    for source in [&jxl[..], gif] {
+        let exif = Exif::read(&png(source, "copyright").1.unwrap()).unwrap();
+        let Credit { artist, copyright } = exif.credit();
+        assert_eq!((artist.as_deref(), copyright.as_deref()), (Some("SECRET-ARTIST"), Some("SECRET-CC")));
+        assert!(png(source, "none") == (None, None, None));
+    }
+    assert!(holds(&png(jxl, "all").2.unwrap(), "SECRET-XMP"));
+    assert!(holds(&png(gif, "all").2.unwrap(), "SECRET-ARTIST"));
+    let again = made(gif, json!({"name": "a", "keep_metadata": "all"}));
+    assert!(holds(&again, "SECRET-COMMENT") && holds(&again, "SECRET-ARTIST"));
+    for source in [&jxl[..], gif] {
+        for end in (0..source.len()).step_by(5) {
+            let _ = job(&source[..end], json!([{"name": "a", "format": "gif", "keep_metadata": "all"}]));
+        }
+    }
+}
+
+#[test]
+fn gif_files_carry_xmp_and_comments() {
+    use gif::Decoder;
+    let jpeg = laden(Format::Jpeg, None);
+    let kept = |source: &[u8], format: &str, keep: &str| {
+        let made = job(source, json!([{"name": "a", "format": format, "keep_metadata": keep}])).unwrap();
+        let details: String = made.warnings.iter().map(|warning| warning.detail.as_str()).collect();
+        (made.outputs.into_iter().next().unwrap().bytes, details)
+    };
+    let (all, told) = kept(&jpeg, "gif", "all");
+    assert!(told.contains("EXIF") && told.contains("IPTC"), "{told}");
+    let mut decoder = Decoder::new(&all[..]).unwrap();
+    while decoder.next_frame_info().unwrap().is_some() {}
+    assert!(decoder.xmp_metadata().unwrap().starts_with(b"<x:xmpmeta"), "as another reader finds it");
+    let (no_gps, _) = kept(&jpeg, "gif", "no_gps");
+    assert!(holds(&no_gps, "\"SECRET-XMP\"") && !holds(&no_gps, "GPS"));
+    let (credit, _) = kept(&jpeg, "gif", "copyright");
+    assert!(holds(&credit, "SECRET-ARTIST") && holds(&credit, "SECRET-CC") && !holds(&credit, "SECRET-XMP"));
+
+    // And from there on.
+    let (webp, _) = kept(&all, "webp", "all");
+    assert!(holds(&found(Format::Webp, &webp).2.unwrap(), "SECRET-XMP-GPS"));
+    let (png, _) = kept(&credit, "png", "copyright");
+    let exif = Exif::read(&found(Format::Png, &png).1.unwrap()).unwrap();
+    assert_eq!(exif.credit().copyright.as_deref(), Some("SECRET-CC"));
+    let mut commented = kept(&jpeg, "gif", "none").0;
+    assert!(!holds(&commented, "SECRET"));
+    let at = commented.len() - 1;
+    commented.splice(at..at, *b"\x21\xfe\x0dtaken at gps \x021N\0");
+    assert!(holds(&kept(&commented, "gif", "all").0, "taken at gps"));
+    assert!(!holds(&kept(&commented, "gif", "no_gps").0, "taken"), "nobody knows what it tells");
+    assert!(kept(&commented, "png", "all").1.contains("comment"));
+
+    // Frames and their times stay what they were.
+    let animated = include_bytes!("../../../tests/golden/inputs/animated.gif");
+    let frames = |file: &[u8]| {
+        let mut decoder = Decoder::new(file).unwrap();
+        let mut delays = Vec::new();
+        while let Some(frame) = decoder.next_frame_info().unwrap() {
+            delays.push(frame.delay);
+        }
+        (delays, decoder.repeat())
+    };
+    let mut described = animated.to_vec();
+    described.splice(animated.len() - 1..animated.len() - 1, *b"\x21\xfe\x05hello\0");
+    let (file, _) = kept(&described, "gif", "all");
+    assert!(holds(&file, "hello"));
+    assert_eq!(frames(&file), frames(&kept(animated, "gif", "none").0));
 }
 
 #[test]

@@ -83,7 +83,30 @@ pub(super) fn credit(packet: &[u8]) -> Credit {
     Credit { artist: value("creator"), copyright: value("rights") }
 }
 
-fn is_position(name: &str) -> bool {
+/// A packet that says who made a picture and who owns it, and nothing else.
+pub(super) fn of_credit(credit: &Credit) -> Vec<u8> {
+    let property = |name: &str, list: &str, language: &str, text: &Option<String>| {
+        let text = text.as_deref().map(escaped)?;
+        Some(format!("<dc:{name}><rdf:{list}><rdf:li{language}>{text}</rdf:li></rdf:{list}></dc:{name}>"))
+    };
+    let creator = property("creator", "Seq", "", &credit.artist).unwrap_or_default();
+    let rights = property("rights", "Alt", " xml:lang=\"x-default\"", &credit.copyright).unwrap_or_default();
+    let packet = format!(
+        "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?><x:xmpmeta xmlns:x=\"adobe:ns:meta/\">\
+         <rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\"><rdf:Description rdf:about=\"\" xmlns:dc=\"{DUBLIN_CORE}\">\
+         {creator}{rights}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end=\"r\"?>"
+    );
+    packet.into_bytes()
+}
+
+/// Text between tags; without the controls that XML has no way to write.
+fn escaped(text: &str) -> String {
+    let text: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Whether a name or a text speaks of a position.
+pub(super) fn is_position(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     POSITIONS.iter().any(|part| name.contains(part))
 }
@@ -147,6 +170,17 @@ mod tests {
             (credit.artist.as_deref(), credit.copyright.as_deref()),
             (Some("Ann; Bob"), Some("(c) Ann"))
         );
+    }
+
+    #[test]
+    fn a_packet_of_credit_reads_back() {
+        let written =
+            Credit { artist: Some("A & <B>".to_owned()), copyright: Some("© \u{7}Ann".to_owned()) };
+        let packet = of_credit(&written);
+        assert_eq!(credit(&packet), Credit { copyright: Some("© Ann".to_owned()), ..written });
+        assert!(settled(&packet, true).is_some());
+        let nobody = of_credit(&Credit { artist: None, copyright: Some("me".to_owned()) });
+        assert_eq!(credit(&nobody).artist, None);
     }
 
     #[test]

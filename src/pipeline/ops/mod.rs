@@ -36,6 +36,11 @@ pub trait Op {
         self.working_bytes(shape, stored)
     }
 
+    /// Bytes that it keeps from the first frame of an animation to the last, beside the input itself.
+    fn kept_bytes(&self, _shape: Shape, _assets: &Assets) -> u64 {
+        0
+    }
+
     /// The other image that it uses.
     fn input(&self) -> Option<&Input> {
         None

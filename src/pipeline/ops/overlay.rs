@@ -9,13 +9,14 @@
 //! 20 px from the right and 20 px from the bottom; a negative offset pushes the input outwards, where it is cut off. From the middle, they
 //! count to the right and down. Percentages are of the image's own width and height. With `tile` the input is repeated over the whole
 //! image, from where it lies. `blend` mixes as the W3C's compositing defines; the image keeps its alpha where the input is transparent.
+//! On the frames of an animation it is decoded, scaled and turned once.
 
 use serde::{Deserialize, Serialize};
 
 use super::{About, Op, OpError, Rotate, Step, param};
 use crate::pipeline::{
     Asset, Assets, Bench, Control, Gravity, Input, Kernel, Kind,
-    assets::missing,
+    assets::{Cut, missing},
     color,
     image::{Image, Layout, Shape, Size},
     layer::{self, Blend, Layer, Spot},
@@ -129,9 +130,20 @@ impl Overlay {
         let image = bench.image(&self.input, control)?;
         let own = image.size();
         let target = self.scaled(own, whole)?;
-        let window = [0.0, 0.0, f64::from(own.width), f64::from(own.height)];
-        let image = resample::resample(image, window, target, Kernel::Lanczos3, control)?;
-        if self.rotate == 0.0 { Ok(image) } else { self.turn().apply(image, control) }
+        if target == own && self.rotate == 0.0 {
+            return Ok(image);
+        }
+        bench.layer(Cut { input: &self.input, size: target, degrees: self.rotate }, || {
+            let window = [0.0, 0.0, f64::from(own.width), f64::from(own.height)];
+            let image = resample::resample(image, window, target, Kernel::Lanczos3, control)?;
+            if self.rotate == 0.0 { Ok(image) } else { self.turn().apply(image, control) }
+        })
+    }
+
+    /// Size and layout of the input as it is laid on an image of this size.
+    fn layer(&self, whole: Size, assets: &Assets) -> Result<Shape, OpError> {
+        let input = self.asset(assets)?.shape();
+        Ok(self.turn().plan(Shape { size: self.scaled(input.size, whole)?, ..input })?.shape)
     }
 }
 
@@ -145,10 +157,8 @@ impl Op for Overlay {
         if matches!(self.input, Input::Url(_)) && assets.get(&self.input).is_none() {
             return self.plan(shape);
         }
-        let input = self.asset(assets)?.shape();
-        let scaled = Shape { size: self.scaled(input.size, shape.size)?, ..input };
-        let turned = self.turn().plan(scaled)?.shape;
-        Ok(Step::to(Shape { layout: layer::layout(shape.layout, turned.layout), ..shape }))
+        let layer = self.layer(shape.size, assets)?;
+        Ok(Step::to(Shape { layout: layer::layout(shape.layout, layer.layout), ..shape }))
     }
 
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
@@ -179,6 +189,10 @@ impl Op for Overlay {
         let laying = 2 * rgba(size) + 2 * rgba(turned);
         // Grey under colour becomes three channels, in a copy that is the result.
         own.bytes() + decoding.max(scaling + laying)
+    }
+
+    fn kept_bytes(&self, shape: Shape, assets: &Assets) -> u64 {
+        self.layer(shape.size, assets).map_or(0, Shape::bytes)
     }
 
     fn mistakes(&self) -> Vec<(&'static str, String)> {
@@ -243,6 +257,31 @@ mod tests {
         assert_eq!(turned.pixels()[(50 * 100 + 26) * 3..][..3], [0, 0, 0]);
         let slanted = laid(json!({"scale": 0.5, "rotate": 45}), image, logo);
         assert!(count(&slanted).abs_diff(50 * 25) < 60, "{}", count(&slanted));
+    }
+
+    #[test]
+    fn of_an_animation_each_layer_is_made_once() {
+        let logo = Image::filled(Size::new(40, 20), Layout::Rgb, [200, 100, 50, 255]);
+        let assets = assets(logo);
+        let page = |side| Image::filled(Size::new(side, side), Layout::Rgb, [0, 0, 0, 255]);
+        let turned = overlay(json!({"scale": 0.5, "rotate": 30}));
+        let laid = |bench: &Bench<'_>, operation: &Overlay, side: u32| {
+            operation.prepared(page(side).size(), bench, &Unattended).unwrap()
+        };
+        let same = |one: &Image, other: &Image| one.pixels().as_ptr() == other.pixels().as_ptr();
+        let animated = Bench::new(&assets, 1 << 30).of_frames(2);
+        let (first, second) = (laid(&animated, &turned, 100), laid(&animated, &turned, 100));
+        assert!(same(&first, &second), "the same pixels, not equal ones");
+        let still = Bench::new(&assets, 1 << 30);
+        assert!(!same(&laid(&still, &turned, 100), &laid(&still, &turned, 100)), "nobody asks again");
+        assert_eq!(laid(&still, &turned, 100).pixels(), first.pixels());
+        for (other, side) in [(overlay(json!({"scale": 0.5})), 100), (turned, 60)] {
+            let kept = laid(&animated, &other, side);
+            assert_eq!(kept.pixels(), laid(&still, &other, side).pixels(), "{other:?} on {side}");
+        }
+        // What is too much to be kept is made anew.
+        let vast = overlay(json!({"scale": 1, "rotate": 1}));
+        assert!(!same(&laid(&animated, &vast, 5000), &laid(&animated, &vast, 5000)));
     }
 
     #[test]

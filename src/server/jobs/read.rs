@@ -21,13 +21,7 @@ pub(in crate::server) async fn read(call: &Call) -> Result<Response<Body>, ApiEr
     let job = match (wait, conditional::seen_version(call.headers())) {
         (None, _) => call.job().await?,
         (Some(wait), None) => call.wait_terminal(id, wait).await?,
-        (Some(wait), Some(seen)) => {
-            let queue = &call.state.services.queue;
-            tokio::select! {
-                lookup = queue.wait_change(id, seen, wait) => call.found(lookup?)?,
-                () = call.state.draining() => call.found(queue.get(id).await?)?,
-            }
-        }
+        (Some(wait), Some(seen)) => call.wait_change(id, seen, wait).await?,
     };
     if let Some(mut unchanged) = conditional::check(call.headers(), &etag(&job))? {
         suggest_pause(call, &mut unchanged, &job);

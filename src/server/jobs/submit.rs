@@ -247,7 +247,11 @@ async fn enter(state: &State, mut entry: Entry, key: Option<Key>) -> Result<(Arc
 /// 202; or 200 when the job ended while the client was willing to wait.
 async fn acknowledge(call: &Call, job: Arc<Job>, wait: Option<Duration>) -> Result<Response<Body>, ApiError> {
     let job = match wait {
-        Some(wait) => call.wait_terminal(job.id, wait).await?,
+        Some(wait) => match call.wait_terminal(job.id, wait).await {
+            // The key was withdrawn meanwhile: nothing more is told, but the job was taken.
+            Err(error) if error.code() == Code::Unauthorized => job,
+            waited => waited?,
+        },
         None => job,
     };
     let ended = wait.is_some() && job.status.is_terminal();

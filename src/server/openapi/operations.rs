@@ -98,7 +98,7 @@ pub(super) fn paths() -> Value {
             "responses": answers(&[("200", events_answer())]),
         }},
         "/v1/stats": {"get": {
-            "operationId": "getStats", "summary": "What the dashboard draws.",
+            "operationId": "getStats", "summary": "What the dashboard draws, and what each API key uses. A key without the scope `admin` gets the figures of its own jobs.",
             "responses": answers(&[("200", json_answer("Numbers of this moment.", "StatsView"))]),
         }},
         "/v1/capabilities": {"get": {
@@ -120,7 +120,13 @@ pub(super) fn paths() -> Value {
                 "503": content("They can't, or the server is about to stop.", "application/json", json!({"type": "object"})),
             },
         }},
-        "/metrics": {"get": plain("getMetrics", "Metrics for Prometheus.", "application/openmetrics-text")},
+        "/metrics": {"get": {
+            "operationId": "getMetrics", "summary": "Metrics for Prometheus, in OpenMetrics for who asks for that.",
+            "responses": answers(&[("200", json!({"description": "The metrics.", "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/openmetrics-text": {"schema": {"type": "string"}},
+            }}))]),
+        }},
         "/": {"get": plain("getPage", "The dashboard.", "text/html")},
         "/page/{file}": {"get": {
             "operationId": "getPageFile", "summary": "A script, style or drawing of the pages.",

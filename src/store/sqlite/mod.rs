@@ -45,9 +45,10 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{
-    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, Lease, Receiver, Render, Retention,
-    SourceInfo,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Receiver, Render,
+    Retention, SourceInfo,
 };
+use crate::telemetry::Metrics;
 
 /// The database's name in the data directory.
 pub const DATABASE_FILE: &str = "jobs.db";
@@ -85,6 +86,14 @@ impl SqliteStore {
     /// [`StoreError::Open`] with a sentence for operators: the directory is in use, can't be written to, or was written by a newer version;
     /// or the SQLite library is too old.
     pub fn open(directory: &Path, options: Options) -> Result<SqliteStore> {
+        SqliteStore::open_measured(directory, options, &Metrics::new())
+    }
+
+    /// The same; what commits take is told to these metrics.
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`].
+    pub fn open_measured(directory: &Path, options: Options, metrics: &Metrics) -> Result<SqliteStore> {
         schema::check_library(rusqlite::version_number())?;
         let unusable = |error: std::io::Error| {
             StoreError::Open(format!("can't use the data directory {}: {error}", directory.display()))
@@ -108,7 +117,8 @@ impl SqliteStore {
         let shared = Arc::new(Shared::new(counts));
         Ok(SqliteStore {
             readers: Readers::start(readers, Arc::clone(&shared)).map_err(unusable)?,
-            writer: Writer::start(writer, ballast, Arc::clone(&shared)).map_err(unusable)?,
+            writer: Writer::start(writer, ballast, Arc::clone(&shared), metrics.store_commit_seconds.clone())
+                .map_err(unusable)?,
             shared,
             _lock: lock,
         })
@@ -270,6 +280,10 @@ impl JobStore for SqliteStore {
             Some(broken) => Err(broken),
             None => Ok(self.shared.counts()),
         }
+    }
+
+    async fn counts_of(&self, owner: KeyId) -> Result<Counts> {
+        self.readers.call(move |connection| reads::count_of(connection, &owner)).await
     }
 
     async fn next_due(&self, now: Timestamp) -> Result<NextDue> {

@@ -2,6 +2,8 @@
 //!
 //! Run on a reader's connection; every query follows an index, so that its cost does not grow with the jobs that are kept.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -126,6 +128,32 @@ pub(super) fn count(connection: &Connection) -> Result<Counts, Fault> {
         *count = number(connection, sql, status.name())?;
     }
     Ok(counts)
+}
+
+/// The gauges of one owner's jobs, by the indexes of what has one.
+pub(super) fn count_of(connection: &Connection, owner: &KeyId) -> Result<Counts, Fault> {
+    let mut counts = Counts::default();
+    let sql = "SELECT status, count(*) FROM jobs INDEXED BY jobs_by_owner_and_status \
+               WHERE owner = ?1 AND owner <> '' GROUP BY status";
+    let by_status = by_name(connection, sql, owner)?;
+    for (status, count) in Status::ALL.iter().zip(&mut counts.jobs) {
+        *count = by_status.get(status.name()).copied().unwrap_or(0);
+    }
+    let sql = "SELECT deliveries.status, count(*) FROM jobs INDEXED BY jobs_by_owner \
+               JOIN deliveries INDEXED BY deliveries_by_job ON deliveries.job = jobs.id \
+               WHERE jobs.owner = ?1 AND jobs.owner <> '' GROUP BY deliveries.status";
+    let by_status = by_name(connection, sql, owner)?;
+    for (status, count) in DeliveryStatus::ALL.iter().zip(&mut counts.deliveries) {
+        *count = by_status.get(status.name()).copied().unwrap_or(0);
+    }
+    Ok(counts)
+}
+
+fn by_name(connection: &Connection, sql: &str, owner: &KeyId) -> Result<HashMap<String, u64>, Fault> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows =
+        statement.query_map([owner.as_str()], |row| Ok((row.get(0)?, u64::from(row.get::<_, u32>(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn number(connection: &Connection, sql: &str, status: &str) -> Result<u64, Fault> {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection};
 use tokio::sync::{mpsc, oneshot};
@@ -111,10 +112,12 @@ impl Writer {
         connection: Connection,
         ballast: Ballast,
         shared: Arc<Shared>,
+        commit_seconds: Histogram,
     ) -> std::io::Result<Writer> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-            Thread { connection, receiver, shared, freed: true, ballast, is_full: false }.run()
+            Thread { connection, receiver, shared, commit_seconds, freed: true, ballast, is_full: false }
+                .run()
         })?;
         Ok(Writer { sender: Some(sender), thread: Some(thread) })
     }
@@ -148,6 +151,8 @@ struct Thread {
     connection: Connection,
     receiver: mpsc::Receiver<Box<dyn Operation>>,
     shared: Arc<Shared>,
+    /// What commits take.
+    commit_seconds: Histogram,
     freed: bool,
     ballast: Ballast,
     /// Something found the disk full, and there has been no room for ballast since.
@@ -225,7 +230,9 @@ impl Thread {
             ran.push((next, None));
         }
         let (counts, freed) = (tx.counts, tx.freed);
+        let began = Instant::now();
         execute(&self.connection, "COMMIT")?;
+        self.commit_seconds.observe(began.elapsed().as_secs_f64());
         self.freed |= freed;
         Ok(counts)
     }

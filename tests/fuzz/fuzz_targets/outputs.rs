@@ -25,7 +25,7 @@ fn pipelines() -> Vec<Pipeline> {
         json!({"analyze": names}),
         json!({"outputs": [kept("a", "jpeg", "all"), kept("b", "png", "no_gps")], "auto_orient": false}),
         json!({"outputs": [kept("a", "webp", "no_gps"), kept("b", "tiff", "all")]}),
-        json!({"outputs": [output("a", json!({"format": "gif", "keep_metadata": "copyright"}))]}),
+        json!({"outputs": [output("a", json!({"format": "gif", "keep_metadata": "all"}))]}),
         json!({"outputs": [output("a", json!({"format": "webp", "frames": "all"}))]}),
         json!({"outputs": [output("a", json!({"format": "png", "frames": "all", "color_profile": "keep"}))]}),
         json!({"outputs": [output("a", json!({"format": "auto", "operations": [{"op": "trim"}, {"op": "rotate", "angle": 20}]}))]}),

@@ -1,16 +1,17 @@
 //! Lists, gauges, what is due next, and the health check.
 
-use minilab::job::{Job, JobSpec, Outcome, Status};
+use minilab::job::{Job, JobSpec, KeyId, Outcome, Status};
 use minilab::store::{Counts, ListFilter, NextDue};
 
-use super::{Store, again, claim_one, ended, exam, failure, finish, ids, submit};
-use crate::support::jobs::{at, deliveries, ending, spec, success, url_spec, webhook};
+use super::{Store, add, again, claim_all, claim_one, ended, exam, failure, finish, ids, submit};
+use crate::support::jobs::{at, deliveries, ending, new_job, spec, success, url_spec, webhook};
 
 exam!(
     jobs_are_listed_newest_first,
     a_list_is_paged_by_the_last_id,
     a_list_is_filtered_by_status_and_tag,
     the_gauges_follow_every_change,
+    one_owners_gauges_are_its_own,
     an_empty_store_has_nothing_due,
     what_is_due_next_lies_ahead,
     a_check_commits,
@@ -71,6 +72,28 @@ async fn a_list_is_filtered_by_status_and_tag(store: Store) {
         let page = ListFilter { before: Some(queued.id), ..filter(status, tag) };
         assert!(listed(&store, page).await.iter().all(|job| job.id < queued.id));
     }
+}
+
+async fn one_owners_gauges_are_its_own(store: Store) {
+    let [one, two] = [1, 2].map(KeyId::from_random);
+    let hooked = JobSpec { webhook: webhook("https://a.test/hook"), ..spec() };
+    for (owner, spec) in [(Some(&one), hooked.clone()), (Some(&two), hooked), (None, spec())] {
+        let mut new = new_job(spec, at(0));
+        new.job.owner = owner.cloned();
+        add(&store, new).await;
+    }
+    let counts = async |owner: &KeyId| store.counts_of(owner.clone()).await.unwrap();
+    assert_eq!(counts(&one).await, Counts { jobs: [1, 0, 0, 0, 0], deliveries: [0, 0, 0] });
+    for claimed in claim_all(&store, at(0)).await {
+        let outcome = match claimed.job.owner == Some(one.clone()) {
+            true => Outcome::Failed(failure()),
+            false => Outcome::Succeeded(Vec::new()),
+        };
+        finish(&store, ending(claimed.lease, outcome), at(1)).await.unwrap();
+    }
+    assert_eq!(counts(&one).await, Counts { jobs: [0, 0, 0, 1, 0], deliveries: [1, 0, 0] });
+    assert_eq!(counts(&two).await, Counts { jobs: [0, 0, 1, 0, 0], deliveries: [1, 0, 0] });
+    assert_eq!(counts(&KeyId::from_random(3)).await, Counts::default());
 }
 
 async fn the_gauges_follow_every_change(store: Store) {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt};
 use minilab::clock::Timestamp;
 use minilab::job::{
-    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, Lease, Receiver, Render, Retention,
-    SourceInfo,
+    Delivery, DeliveryId, DeliveryRecord, DeliveryResult, Job, JobId, KeyId, Lease, Receiver, Render,
+    Retention, SourceInfo,
 };
 use minilab::store::{
     ClaimRequest, Claimed, Counts, DeadLetters, DeliveryRequest, Extended, Finish, Found, InlineKey,
@@ -65,7 +65,7 @@ pub(crate) struct MeddledStore {
 }
 
 /// Kinds of calls that change nothing, or that hand out something else the second time.
-const NEVER_TWICE: [&str; 14] = [
+const NEVER_TWICE: [&str; 15] = [
     "get",
     "list",
     "inline_bytes",
@@ -77,6 +77,7 @@ const NEVER_TWICE: [&str; 14] = [
     "dead_letters",
     "failing_receivers",
     "counts",
+    "counts_of",
     "next_due",
     "check",
     "extend",
@@ -244,6 +245,9 @@ impl JobStore for MeddledStore {
     }
     async fn counts(&self) -> Result<Counts> {
         self.call("counts", || self.inner.counts()).await
+    }
+    async fn counts_of(&self, owner: KeyId) -> Result<Counts> {
+        self.call("counts_of", || self.inner.counts_of(owner.clone())).await
     }
     async fn next_due(&self, now: Timestamp) -> Result<NextDue> {
         self.call("next_due", || self.inner.next_due(now)).await

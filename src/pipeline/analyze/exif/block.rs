@@ -1,9 +1,6 @@
-//! The directories of an EXIF block (TIFF 6.0, p. 13; Exif 3.0, 4.6): their entries, without copying a value.
-//!
-//! Never trusts an offset or a count: what does not lie inside the block is left out, and only three directories are looked at, each once.
+//! The directories of an EXIF block (Exif 3.0, 4.6) and what their values are: three directories, each looked at once.
 
-/// Entries of one directory that are looked at.
-const ENTRIES_MAX: usize = 512;
+use crate::pipeline::ifd::{Order, Tiff};
 
 /// Which directory an entry stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,15 +23,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    fn of(number: u16) -> Option<(Kind, usize)> {
+    fn of(number: u16) -> Option<Kind> {
         Some(match number {
-            1 => (Kind::Byte, 1),
-            2 | 129 => (Kind::Text, 1),
-            3 => (Kind::Short, 2),
-            4 => (Kind::Long, 4),
-            5 => (Kind::Rational, 8),
-            9 => (Kind::SignedLong, 4),
-            10 => (Kind::SignedRational, 8),
+            1 => Kind::Byte,
+            2 | 129 => Kind::Text,
+            3 => Kind::Short,
+            4 => Kind::Long,
+            5 => Kind::Rational,
+            9 => Kind::SignedLong,
+            10 => Kind::SignedRational,
             _ => return None,
         })
     }
@@ -81,39 +78,23 @@ fn number(bytes: &[u8], big: bool) -> u32 {
 
 /// The entries of the three directories.
 pub(super) fn read(block: &[u8]) -> Vec<Entry<'_>> {
-    let big = match block.get(..4) {
-        Some(b"II*\0") => false,
-        Some(b"MM\0*") => true,
-        _ => return Vec::new(),
-    };
-    let at = |offset: usize, length: usize| {
-        let bytes = block.get(offset..)?.get(..length)?;
-        Some(number(bytes, big))
-    };
+    let Some(tiff) = Tiff::of(block).filter(|tiff| !tiff.big) else { return Vec::new() };
+    let big = tiff.order == Order::Big;
     let (mut entries, mut below) = (Vec::new(), [None; 2]);
-    let mut walk = |directory: Directory, start: u32, below: &mut [Option<u32>; 2]| -> Option<()> {
-        let start = start as usize;
-        let count = (at(start, 2)? as usize).min(ENTRIES_MAX);
-        for index in 0..count {
-            let offset = start + 2 + index * 12;
-            let (tag, kind, values) = (at(offset, 2)? as u16, at(offset + 2, 2)? as u16, at(offset + 4, 4)?);
-            match (directory, tag) {
-                (Directory::Image, 0x8769) => below[0] = at(offset + 8, 4),
-                (Directory::Image, 0x8825) => below[1] = at(offset + 8, 4),
-                _ => {}
-            }
-            let Some((kind, width)) = Kind::of(kind) else { continue };
-            let length = (values as usize).saturating_mul(width);
-            let place = if length <= 4 { offset + 8 } else { at(offset + 8, 4)? as usize };
-            let data = block.get(place..).and_then(|rest| rest.get(..length));
-            entries.extend(data.map(|data| Entry { directory, tag, kind, data, big }));
+    for found in tiff.first().into_iter().flatten() {
+        match found.tag {
+            0x8769 => below[0] = tiff.order.u32(found.data),
+            0x8825 => below[1] = tiff.order.u32(found.data),
+            _ => {}
         }
-        Some(())
-    };
-    // A directory that breaks off has told what it had.
-    let _whole = at(4, 4).and_then(|start| walk(Directory::Image, start, &mut below));
+        let (directory, tag, data) = (Directory::Image, found.tag, found.data);
+        entries.extend(Kind::of(found.kind).map(|kind| Entry { directory, tag, kind, data, big }));
+    }
     for (directory, start) in [Directory::Photo, Directory::Gps].into_iter().zip(below) {
-        let _whole = start.and_then(|start| walk(directory, start, &mut [None; 2]));
+        for found in start.and_then(|start| tiff.directory(start.into())).into_iter().flatten() {
+            let (tag, data) = (found.tag, found.data);
+            entries.extend(Kind::of(found.kind).map(|kind| Entry { directory, tag, kind, data, big }));
+        }
     }
     entries
 }

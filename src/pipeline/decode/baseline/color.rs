@@ -32,7 +32,9 @@ mod tests {
     fn every_color_is_its_definition_and_its_twin() {
         let mut out = [0; 256 * 3];
         let ramp: [u8; 256] = std::array::from_fn(|index| index as u8);
-        for (cb, cr) in (0..=255_u8).flat_map(|cb| (0..=255_u8).map(move |cr| (cb, cr))) {
+        // Miri takes a minute for what else takes a moment.
+        let chroma = || (0..=255_u8).step_by(if cfg!(miri) { 85 } else { 1 });
+        for (cb, cr) in chroma().flat_map(|cb| chroma().map(move |cr| (cb, cr))) {
             rgb(&ramp, &[cb; 256], &[cr; 256], &mut out);
             let (b, r) = (f64::from(cb) - 128.0, f64::from(cr) - 128.0);
             for (y, found) in (0..=255_u8).zip(out.as_chunks::<3>().0).step_by(51) {

@@ -1,7 +1,9 @@
 //! Finding the blocks in each container. Walks are bounded by the file itself, blocks by limits; a walk that meets damage keeps what it has.
 
 mod avif;
+mod gif;
 mod jpeg;
+mod jxl;
 mod png;
 mod tiff;
 mod webp;
@@ -18,7 +20,9 @@ pub(super) fn read(source: &[u8], format: Format) -> Embedded<'_> {
         Format::Webp => webp::read(source, &mut embedded),
         Format::Tiff => tiff::read(source, &mut embedded),
         Format::Avif => avif::read(source, &mut embedded),
-        Format::Gif | Format::Bmp | Format::Qoi | Format::Jxl | Format::Svg => {}
+        Format::Gif => gif::read(source, &mut embedded),
+        Format::Jxl => jxl::read(source, &mut embedded),
+        Format::Bmp | Format::Qoi | Format::Svg => {}
     }
     embedded
 }

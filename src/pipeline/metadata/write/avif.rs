@@ -4,6 +4,7 @@
 //! bytes, which the longer box pushes back, are corrected.
 
 use super::Extras;
+use crate::pipeline::probe::isobmff::Bytes;
 
 /// The picture that our encoder writes; its alpha is another item.
 const PICTURE: u16 = 1;
@@ -73,29 +74,20 @@ fn items(extras: &Extras) -> Vec<Item> {
 
 /// What stands before the `meta` box, what is in it, and what follows it.
 fn split_at_meta(file: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let mut at = 0;
+    let mut rest = Bytes(file);
     loop {
-        let (kind, content, rest) = first(&file[at..])?;
-        if kind == b"meta" {
-            return Some((&file[..at], content, rest));
+        let at = file.len() - rest.0.len();
+        let (kind, content) = rest.block().ok()??;
+        if &kind == b"meta" {
+            return Some((&file[..at], content.0, rest.0));
         }
-        at = file.len() - rest.len();
     }
 }
 
-/// The first box of these bytes and what follows it; of our encoder's boxes none is so long that it has another form.
-fn first(bytes: &[u8]) -> Option<(&[u8; 4], &[u8], &[u8])> {
-    let length = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
-    let kind = bytes.get(4..)?.first_chunk()?;
-    Some((kind, bytes.get(HEAD_BYTES..length)?, &bytes[length..]))
-}
-
-fn blocks(mut bytes: &[u8]) -> Option<Vec<Block>> {
-    let mut blocks = Vec::new();
-    while !bytes.is_empty() {
-        let (kind, content, rest) = first(bytes)?;
-        blocks.push((*kind, content.to_vec()));
-        bytes = rest;
+fn blocks(bytes: &[u8]) -> Option<Vec<Block>> {
+    let (mut blocks, mut rest) = (Vec::new(), Bytes(bytes));
+    while let Some((kind, content)) = rest.block().ok()? {
+        blocks.push((kind, content.0.to_vec()));
     }
     Some(blocks)
 }

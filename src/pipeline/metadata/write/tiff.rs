@@ -1,9 +1,12 @@
 //! TIFF: a new first directory at the end, with the file's own entries and the blocks' (TIFF 6.0, §2 allows directories anywhere).
 
 use super::Extras;
-use crate::pipeline::metadata::{
-    Credit,
-    exif::{self, Entry, Exif},
+use crate::pipeline::{
+    ifd::{Found, Tiff},
+    metadata::{
+        Credit,
+        exif::{self, Entry, Exif},
+    },
 };
 
 /// Types of the blocks' values: bytes, and bytes that mean nothing to TIFF.
@@ -35,15 +38,6 @@ pub(in crate::pipeline::metadata) fn write(mut file: Vec<u8>, extras: &Extras) -
 
 /// The entries of the first directory with their values.
 fn own_entries(file: &[u8]) -> Option<Vec<Entry>> {
-    let u16_at = |at: usize| Some(u16::from_le_bytes(*file.get(at..)?.first_chunk()?));
-    let u32_at = |at: usize| Some(u32::from_le_bytes(*file.get(at..)?.first_chunk()?));
-    let directory = u32_at(4)? as usize;
-    let entries = (0..usize::from(u16_at(directory)?)).map(|index| {
-        let at = directory + 2 + index * 12;
-        let (tag, kind, count) = (u16_at(at)?, u16_at(at + 2)?, u32_at(at + 4)?);
-        let bytes = exif::width(kind)?.checked_mul(count as usize)?;
-        let start = if bytes <= 4 { at + 8 } else { u32_at(at + 8)? as usize };
-        Some(Entry { tag, kind, count, data: file.get(start..start.checked_add(bytes)?)?.to_vec() })
-    });
-    entries.collect()
+    let copy = |Found { tag, kind, count, data }: Found<'_>| Entry { tag, kind, count, data: data.to_vec() };
+    Some(Tiff::of(file)?.first()?.map(copy).collect())
 }

@@ -1,13 +1,13 @@
-//! Bytes of a box, read from the front and never past the end.
+//! Bytes of a box, read from the front and never past the end; a file of boxes is read like one.
 
 use super::Flaw;
 
 /// What is left of a box.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+pub(in crate::pipeline) struct Bytes<'a>(pub(in crate::pipeline) &'a [u8]);
 
 /// A box: its four letters and what is in it.
-pub(super) type Block<'a> = ([u8; 4], Bytes<'a>);
+pub(in crate::pipeline) type Block<'a> = ([u8; 4], Bytes<'a>);
 
 impl<'a> Bytes<'a> {
     /// The next `count` bytes.
@@ -53,7 +53,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// The next box in here; `None` at the end.
-    pub(super) fn block(&mut self) -> Result<Option<Block<'a>>, Flaw> {
+    pub(in crate::pipeline) fn block(&mut self) -> Result<Option<Block<'a>>, Flaw> {
         if self.0.is_empty() {
             return Ok(None);
         }

@@ -11,6 +11,7 @@ mod property;
 use std::io::{BufRead, Seek};
 
 pub(in crate::pipeline) use self::{
+    bytes::Bytes,
     picture::{Layer, Picture, Window},
     property::Numbers,
 };
