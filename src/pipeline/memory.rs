@@ -28,8 +28,9 @@ pub(super) fn layout(header: &Header) -> Layout {
     }
 }
 
-/// Codes of a lossless WebP, as many groups as its format can number, however small the picture is.
-const WEBP_CODES_BYTES: u64 = 10 << 20;
+/// What a WebP can make its decoder ask for, however small the picture is: in a lossy one the room for a partition, whose length is claimed
+/// in 24 bits; in a lossless one 10 MiB of codes, as many groups as its format can number.
+const WEBP_CLAIMS_BYTES: u64 = 16 << 20;
 
 /// Peak bytes while decoding at this scale, the decoded pixels included.
 pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
@@ -54,8 +55,8 @@ pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
             Format::Png if header.progressive => out + in_file.max(out),
             Format::Png => out,
             // The coded frame, its planes or the ARGB of a lossless one beside the result, and what its alpha was coded in.
-            Format::Webp if header.alpha => out + pixels * 9 + WEBP_CODES_BYTES,
-            Format::Webp => out + pixels * 5 + WEBP_CODES_BYTES,
+            Format::Webp if header.alpha => out + pixels * 9 + WEBP_CLAIMS_BYTES,
+            Format::Webp => out + pixels * 5 + WEBP_CLAIMS_BYTES,
             // The screen in RGBA, and a frame that does not fill it beside it.
             Format::Gif if header.alpha => pixels * 8,
             Format::Gif => pixels * 4,
