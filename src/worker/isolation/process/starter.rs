@@ -50,7 +50,10 @@ mod tests {
     fn children_of_one_thread_are_waited_for_in_another() {
         let starter = Starter::new().unwrap();
         let own = rustix::process::getpriority_process(None).unwrap();
-        let mut child = starter.start(Command::new("/bin/cat")).unwrap();
+        // It waits for input that never comes, wherever the tests get theirs from.
+        let mut waiting = Command::new("/bin/cat");
+        waiting.stdin(std::process::Stdio::piped());
+        let mut child = starter.start(waiting).unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         let nice = rustix::process::getpriority_process(Some(pid)).unwrap();
         child.kill().unwrap();
