@@ -250,6 +250,26 @@ fn profiles(found: &mut Findings) {
     }
 }
 
+/// A small picture whose file is long: its decoder copies what does not belong to the picture, too.
+fn padding() {
+    let short = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/formats/webp-lossy.webp")).unwrap();
+    let frame = [&short[20..], &[0x55; 24 << 20][..]].concat();
+    let length = |bytes: usize| (bytes as u32).to_le_bytes();
+    let head = [b"RIFF", &length(frame.len() + 12)[..], b"WEBPVP8 ", &length(frame.len())].concat();
+    let bytes = [head, frame].concat();
+    let pipeline: Pipeline =
+        serde_json::from_value(json!({"outputs": [{"name": "a", "format": "png"}]})).unwrap();
+    let (limits, assets) = (Limits::default(), Assets::none());
+    let header = probe(Cursor::new(&bytes), &limits).unwrap();
+    let planned = plan(&header, &pipeline, &assets, &limits).unwrap().memory_bytes;
+    let length = bytes.len() as u64;
+    let planned = limits.memory_of_job(planned, (header.format, length), 0).unwrap();
+    let (made, taken) = counting::peak_of(|| run(&bytes, &pipeline, &assets, &limits, &Unattended));
+    assert_eq!(made.unwrap().outputs.len(), 1);
+    // The source was there before.
+    assert!(taken + length <= planned, "planned {planned}, took {taken} beside {length}");
+}
+
 /// A file that would become a gigabyte if anybody unpacked what it says.
 fn bombs(found: &mut Findings) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/formats/jxl-packed-gigabyte.jxl");
@@ -271,6 +291,7 @@ fn no_run_takes_more_than_its_plan_says() {
     options(&mut found, &noise);
     animations(&mut found, &assets);
     profiles(&mut found);
+    padding();
     bombs(&mut found);
     found.judge();
 }

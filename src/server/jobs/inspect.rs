@@ -70,8 +70,8 @@ pub(super) async fn inspect(
     let (header, plan) = found?;
     let inline = matches!(received, Received::Inline(_));
     let source = SourceInfo::new(&header, bytes, sha256, inline);
-    let sent_bytes = bytes + assets.iter().map(|asset| asset.info.bytes).sum::<u64>();
-    let memory_bytes = limits.memory_of_job(plan.memory_bytes, sent_bytes)?;
+    let asset_bytes = assets.iter().map(|asset| asset.info.bytes).sum();
+    let memory_bytes = limits.memory_of_job(plan.memory_bytes, (header.format, bytes), asset_bytes)?;
     Ok(Inspected { received, assets, spec, source, sha256, plan, memory_bytes })
 }
 
