@@ -40,6 +40,7 @@ const FILES: &[(&str, &str)] = &[
     ("pictures.js", include_str!("page/pictures.js")),
     ("preview.js", include_str!("page/preview.js")),
     ("receivers.js", include_str!("page/receivers.js")),
+    ("row.js", include_str!("page/row.js")),
     ("submit.js", include_str!("page/submit.js")),
     ("usage.js", include_str!("page/usage.js")),
 ];

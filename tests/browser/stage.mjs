@@ -27,14 +27,14 @@ outputs = [{ name = "avatar", operations = [{ op = "resize", width = 64, height 
 logo = "${path.join(root, "tests/golden/inputs/logo.png")}"
 `;
 
-/** Starts the program; `url` is where it listens. `keys` (`{NAME: SCOPES}`) are made first; their tokens are in `tokens`. */
+/** Starts the program; `url` is where it listens. `keys` (`{NAME: [SCOPES, MORE ARGUMENTS]}`) are made first; their tokens are in `tokens`. */
 export async function startServer({ keys = {} } = {}) {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "minilab-browser-"));
   fs.writeFileSync(path.join(directory, "minilab.toml"), SETTINGS);
   const program = path.resolve(process.env.MINILAB ?? path.join(root, "target/release/minilab"));
   const data = path.join(directory, "data");
-  const tokens = Object.fromEntries(Object.entries(keys).map(([name, scopes]) => {
-    const said = execFileSync(program, ["keys", "add", name, "--scopes", scopes, "--data-dir", data], { cwd: directory, encoding: "utf8" });
+  const tokens = Object.fromEntries(Object.entries(keys).map(([name, [scopes, ...more]]) => {
+    const said = execFileSync(program, ["keys", "add", name, "--scopes", scopes, ...more, "--data-dir", data], { cwd: directory, encoding: "utf8" });
     return [name, /mlk_\S+/.exec(said)[0]];
   }));
   const child = spawn(program, ["serve", "--listen", "127.0.0.1:0", "--data-dir", data, "--config", "minilab.toml", "--allow-private-network", "127.0.0.0/8"], { cwd: directory, stdio: ["ignore", "pipe", "inherit"] });
@@ -92,13 +92,13 @@ export const ready = (page) => page.waitForSelector("#builder .output");
 /** A job's line in the list once it stands like this. */
 export const listed = (page, status, index = 0) => page.locator(`#jobs .job:has(.status.${status})`).nth(index);
 
-/** Runs axe; what it finds is told by rule and place. */
-export async function axe(page) {
+/** Runs axe: every rule, or those of one kind (`cat.color`). What it finds is told by rule and place. */
+export async function axe(page, kind = null) {
   await page.evaluate(axeSource);
-  const found = await page.evaluate(async () => {
-    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"] });
+  const found = await page.evaluate(async (tag) => {
+    const { violations } = await globalThis.axe.run(document, { resultTypes: ["violations"], ...(tag ? { runOnly: [tag] } : {}) });
     return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join(" | ")}`);
-  });
+  }, kind);
   assert.deepEqual(found, []);
 }
 

@@ -83,6 +83,8 @@ fn the_list_goes_on_page_by_page() {
             target.strip_prefix('<').unwrap().to_owned()
         });
     }
+    let older = server.get(&format!("/v1/jobs?limit=1&cursor={}", ids[2]));
+    assert_eq!(older.json()["jobs"][0]["id"], json!(ids[1]));
     assert_eq!(seen, ids.into_iter().rev().collect::<Vec<_>>());
     assert_eq!(server.get("/v1/jobs?tag=t1").json()["jobs"].as_array().unwrap().len(), 2);
     assert_eq!(server.get("/v1/jobs?status=failed").json()["jobs"], json!([]));

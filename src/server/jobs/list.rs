@@ -62,7 +62,9 @@ fn read_filter(query: &str) -> Result<ListFilter, ApiError> {
                 filter.limit = limit.ok_or_else(wrong)?;
             }
             "cursor" => {
-                let wrong = || ApiError::parameter("cursor", "must be one that a list's Link header gave");
+                let wrong = || {
+                    ApiError::parameter("cursor", "must be a job's id, or one that a list's Link header gave")
+                };
                 filter.before = Some(read_cursor(&value).ok_or_else(wrong)?);
             }
             other => {
@@ -83,7 +85,11 @@ fn next_page(query: &str, last: JobId) -> String {
     format!("/v1/jobs?{}", next.finish())
 }
 
+/// What a Link gave, or the id of the job whose older ones are asked for: a list that grows at its head goes on from what is shown.
 fn read_cursor(text: &str) -> Option<JobId> {
+    if let Ok(id) = text.parse() {
+        return Some(id);
+    }
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     Some(JobId::from_bytes(bytes.try_into().ok()?))
 }
@@ -103,11 +109,14 @@ mod tests {
             (Some(Status::Failed), Some("a b"), 3)
         );
         assert!(target.starts_with("/v1/jobs?status="), "{target}");
+        assert_eq!(read_filter(&format!("cursor={id}")).unwrap().before, Some(id));
     }
 
     #[test]
     fn mistakes_are_refused() {
-        for query in ["limit=0", "limit=201", "limit=x", "status=done", "cursor=AAAA", "page=2"] {
+        for query in
+            ["limit=0", "limit=201", "limit=x", "status=done", "cursor=AAAA", "cursor=0192", "page=2"]
+        {
             assert!(read_filter(query).is_err(), "{query}");
         }
     }

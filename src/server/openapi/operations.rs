@@ -206,7 +206,8 @@ fn list() -> Value {
             query_parameter("status", "Only jobs that stand there.", json!({"type": "string", "enum": Status::ALL.map(Status::name)})),
             query_parameter("tag", "Only jobs with this tag.", json!({"type": "string"})),
             query_parameter("limit", "Jobs a page.", json!({"type": "integer", "minimum": 1, "maximum": 200, "default": 50})),
-            cursor("^[A-Za-z0-9_-]{21}[AQgw]$"),
+            query_parameter("cursor", "From the Link header of the page before; or a job's id, for those that are older.", json!({"type": "string",
+                "pattern": "^([A-Za-z0-9_-]{21}[AQgw]|[0-9A-Fa-f]{8}-([0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})$"})),
         ],
         "responses": answers(&[("200", json_answer("A page; `Link: <…>; rel=\"next\"` leads on.", "JobList"))]),
     })

@@ -4,7 +4,7 @@
 import * as api from "./api.js";
 import { actionButtons } from "./actions.js";
 import { Deliveries } from "./deliveries.js";
-import { sourceOf, stagesOf, statusOf } from "./list.js";
+import { sourceOf, stagesOf, statusOf } from "./row.js";
 import { compare, isShowable } from "./pictures.js";
 import { byId, duration, h, saved, say, shortId, size, timeOf } from "./dom.js";
 

@@ -1,53 +1,53 @@
 // The list of jobs: filtered, paged, live.
-// Owns what is shown of the list; a job's own page is `job.js`. Verbs on jobs are in `actions.js`.
+// Owns which jobs are listed, and when that is drawn; what a line says is in `row.js`, a job's own page in `job.js`.
 
 import * as api from "./api.js";
-import { actionButtons } from "./actions.js";
 import { Picture, isShowable } from "./pictures.js";
-import { byId, duration, h, saved, shortId, size, swap, timeOf } from "./dom.js";
+import { rowOf } from "./row.js";
+import { byId, swap } from "./dom.js";
 
 const PAGE = 20;
-
-/** A job's status as a badge, with how far it is. */
-export function statusOf(job) {
-  const badge = h("span", { class: `status ${job.status}`, text: job.status });
-  if (job.status === "running") return [badge, h("progress", { max: 1, value: job.progress, "aria-label": "Progress" })];
-  if (job.status !== "queued") return [badge];
-  if (Date.parse(job.run_at) > Date.now() + 1000) return [badge, h("small", {}, "from ", timeOf(job.run_at))];
-  return job.queue_position ? [badge, h("small", { text: `${job.queue_position}. in line` })] : [badge];
-}
-
-/** What a job works on, in a few words. */
-export function sourceOf(job) {
-  if (!job.source) return "an image to be fetched";
-  const { format, width, height, bytes, frames } = job.source;
-  return `${format} ${width}×${height}${frames > 1 ? `, ${frames} frames` : ""}, ${size(bytes)}`;
-}
-
-/** Where the time went, as one bar; the words are its label. */
-export function stagesOf(timings) {
-  return ["queued", "fetch", "decode", "operations", "encode", "store"].map((name) => [name, timings[name] ?? 0]).filter(([, ms]) => ms > 0);
-}
-
-/** How long the work itself took, without waiting for a turn. */
-function workOf(job) {
-  const ms = stagesOf(job.timings_ms).reduce((sum, [name, part]) => sum + (name === "queued" ? 0 : part), 0);
-  return job.finished_at && ms > 0 ? ` · took ${duration(ms)}` : "";
-}
+/** News is drawn this often at most: a burst of jobs changes lines faster than anybody reads. */
+const DRAW_MS = 250;
+/** How soon lines that left are made up for by older ones. */
+const FILL_MS = 500;
+/** How often places in line are asked for: no news tells that they moved up. */
+const PLACES_MS = 10_000;
+/** New jobs that are counted while somebody reads. */
+const WAITING_MAX = 99;
+/** What stands above the page's content all the time. */
+const HEADER_PX = 56;
 
 export class List {
   constructor({ onGone }) {
     this.onGone = onGone;
     this.rows = new Map();
+    /** After which job each page begins. */
     this.pages = [null];
-    this.next = null;
+    this.hasMore = false;
     this.loading = 0;
+    /** What the stream told and is not drawn yet; and what it told since an answer is waited for, which may be older. */
+    this.news = new Map();
+    this.told = new Map();
+    this.asking = 0;
+    /** New jobs that would move what somebody reads. */
+    this.waiting = new Set();
+    this.drawnAt = -Infinity;
+    this.timers = {};
     byId("filter").addEventListener("submit", (event) => event.preventDefault());
     byId("filter-status").addEventListener("change", () => this.first());
     byId("filter-tag").addEventListener("change", () => this.first());
     byId("filter-tag").addEventListener("search", () => this.first());
     byId("older").addEventListener("click", () => this.turn(1));
     byId("newer").addEventListener("click", () => this.turn(-1));
+    byId("waiting").addEventListener("click", () => {
+      byId("jobs-title").focus({ preventScroll: true });
+      byId("jobs-title").scrollIntoView();
+      this.first();
+    });
+    for (const [place, event] of [[byId("jobs"), "pointerleave"], [byId("jobs"), "focusout"], [document, "scroll"]]) {
+      place.addEventListener(event, () => this.waiting.size > 0 && this.soon("draw", DRAW_MS, () => this.draw()), { passive: true });
+    }
   }
 
   filter() {
@@ -61,25 +61,62 @@ export class List {
   }
 
   turn(by) {
-    if (by > 0 && this.next) this.pages.push(this.next);
+    // The list grows at its head: the next page begins after what is shown, wherever that is by now.
+    if (by > 0 && this.hasMore) this.pages.push(this.ids().at(-1) ?? this.pages.at(-1));
     else if (by < 0 && this.pages.length > 1) this.pages.pop();
+    this.waiting.clear();
     return this.load();
   }
 
-  /** Reads the page that is shown again. */
-  async load() {
-    const turn = (this.loading += 1);
+  /** The jobs that are shown, newest first. */
+  ids() {
+    return [...this.rows.keys()].sort().reverse();
+  }
+
+  /** Whether somebody is at the list: then its lines don't move under their eyes, their pointer or their focus. */
+  isRead() {
+    const place = byId("jobs");
+    if (this.rows.size === 0 || byId("home").hidden) return false;
+    const isPointedAt = matchMedia("(hover: hover)").matches && place.matches(":hover");
+    return isPointedAt || place.getBoundingClientRect().top < HEADER_PX || place.querySelector(":focus-visible") !== null;
+  }
+
+  /** Jobs older than this one, as they are now: what the stream told meanwhile is newer than the answer. */
+  async ask(after, limit) {
     const { status, tag } = this.filter();
-    const query = new URLSearchParams({ limit: PAGE });
+    const query = new URLSearchParams({ limit });
     if (status) query.set("status", status);
     if (tag) query.set("tag", tag);
+    if (after) query.set("cursor", after);
+    this.asking += 1;
     try {
-      const { jobs, next } = await api.jobs(this.pages.at(-1) ?? `/v1/jobs?${query}`);
+      const { jobs, next } = await api.jobs(`/v1/jobs?${query}`);
+      const known = jobs.map((job) => (this.told.get(job.id)?.version > job.version ? this.told.get(job.id) : job));
+      const came = new Set([...this.told.values()].filter((job) => this.isWanted(job)).map(({ id }) => id));
+      return { jobs: known.filter((job) => this.isWanted(job)), hasMore: next !== null, end: jobs.at(-1)?.id, came };
+    } finally {
+      this.asking -= 1;
+      if (this.asking === 0) this.told.clear();
+    }
+  }
+
+  /** Reads the page that is shown again. `isQuiet`: nobody asked for that, so what is being read stays where it is. */
+  async load({ isQuiet = false } = {}) {
+    const turn = (this.loading += 1);
+    try {
+      const { jobs, hasMore, end, came } = await this.ask(this.pages.at(-1), PAGE);
       if (turn !== this.loading) return;
-      this.next = next;
-      const kept = new Set(jobs.map((job) => job.id));
-      for (const id of [...this.rows.keys()].filter((id) => !kept.has(id))) this.drop(id);
-      for (const job of jobs) this.show(job);
+      const stays = isQuiet && this.pages.length === 1 && this.isRead();
+      const head = this.ids()[0] ?? "";
+      const listed = new Set(jobs.map(({ id }) => id));
+      // What came while the answer was on its way is not in it; nor is the end of a page that stays, once others stand before it.
+      for (const id of this.ids()) if (!listed.has(id) && !came.has(id) && !(stays && hasMore && id < end)) this.drop(id);
+      this.hasMore = hasMore;
+      if (!stays) this.waiting.clear();
+      for (const job of jobs) {
+        if (stays && job.id > head) this.wait(job);
+        else this.show(job);
+      }
       byId("list-trouble").textContent = "";
       this.tidy();
     } catch (problem) {
@@ -87,13 +124,52 @@ export class List {
     }
   }
 
-  /** News of a job, if it belongs on this page. */
+  /** News of a job. */
   take(job) {
+    if (this.news.get(job.id)?.version > job.version) return;
+    this.news.set(job.id, job);
+    if (this.asking > 0) this.told.set(job.id, job);
+    this.soon("draw", Math.max(0, this.drawnAt + DRAW_MS - performance.now()), () => this.draw());
+  }
+
+  isWanted(job) {
     const { status, tag } = this.filter();
-    const isWanted = (!status || status === job.status) && (!tag || tag === job.tag);
-    if (!isWanted) this.drop(job.id);
-    else if (this.rows.has(job.id) || this.pages.length === 1) this.show(job);
+    return (!status || status === job.status) && (!tag || tag === job.tag);
+  }
+
+  /** Does something after a while, once. */
+  soon(what, ms, run) {
+    this.timers[what] ??= setTimeout(() => {
+      this.timers[what] = null;
+      run();
+    }, ms);
+  }
+
+  /** Shows the news that belong on this page. */
+  draw() {
+    this.drawnAt = performance.now();
+    const news = [...this.news.values()];
+    this.news.clear();
+    const isRead = this.isRead();
+    const last = this.hasMore ? this.ids().at(-1) ?? "" : "";
+    const coming = [];
+    for (const job of news) {
+      if (!this.isWanted(job)) this.drop(job.id);
+      else if (this.rows.has(job.id)) this.show(job);
+      else if (this.pages.length === 1 && job.id > last) (isRead ? this.wait(job) : coming.push(job));
+    }
+    // Of many, only those are drawn that stay.
+    for (const job of coming.sort((a, b) => (a.id < b.id ? 1 : -1)).slice(0, PAGE)) this.show(job);
+    if (coming.length > PAGE) this.hasMore = true;
+    if (this.waiting.size > 0 && !isRead) {
+      this.waiting.clear();
+      this.load();
+    }
     this.tidy();
+  }
+
+  wait(job) {
+    if (this.waiting.size <= WAITING_MAX) this.waiting.add(job.id);
   }
 
   show(job) {
@@ -101,16 +177,14 @@ export class List {
     if (known && known.version > job.version) return;
     if (known && known.version === job.version && known.position === job.queue_position) return;
     const picture = this.pictureOf(job, known);
-    const item = this.item(job, picture);
+    const item = rowOf(job, picture, { onJob: (changed) => this.take(changed), onGone: this.onGone });
     if (known) swap(known.item, item);
     else {
-      const after = [...this.rows].filter(([id]) => id > job.id).sort(([a], [b]) => (a < b ? -1 : 1))[0];
-      if (after) after[1].item.after(item);
+      const before = this.ids().filter((id) => id > job.id).at(-1);
+      if (before) this.rows.get(before).item.after(item);
       else byId("jobs").prepend(item);
     }
     this.rows.set(job.id, { version: job.version, position: job.queue_position, item, picture });
-    // Only the first page grows, at its head.
-    if (this.rows.size > PAGE) this.drop([...this.rows.keys()].sort()[0], true);
   }
 
   /** The thumbnail: kept as long as it shows the same thing. */
@@ -122,37 +196,56 @@ export class List {
     return address ? new Picture(address, { alt: "", className: "thumb" }) : null;
   }
 
-  drop(id, isOlder = false) {
+  /** A job is no more. */
+  remove(id) {
+    this.news.delete(id);
+    this.told.delete(id);
+    this.drop(id);
+    this.tidy();
+  }
+
+  drop(id) {
+    this.waiting.delete(id);
     const row = this.rows.get(id);
     if (!row) return;
     row.picture?.release();
     row.item.remove();
     this.rows.delete(id);
-    if (isOlder) this.next ??= `/v1/jobs?${new URLSearchParams({ limit: PAGE })}`;
   }
 
+  /** Makes the page as long as it may be, and says what there is beside it. */
   tidy() {
+    for (const id of this.ids().slice(PAGE)) {
+      this.drop(id);
+      this.hasMore = true;
+    }
+    if (this.rows.size < PAGE && this.hasMore) this.soon("fill", FILL_MS, () => this.fill());
+    if ([...this.rows.values()].some(({ position }) => position)) this.soon("places", PLACES_MS, () => (document.hidden ? this.tidy() : this.load({ isQuiet: true })));
     const { status, tag } = this.filter();
-    byId("empty").hidden = this.rows.size > 0;
-    byId("empty").textContent = status || tag ? "No job matches." : "No jobs yet. Drop an image above.";
+    byId("empty").hidden = this.rows.size > 0 || this.hasMore;
+    byId("empty").textContent = this.pages.length > 1 ? "No older jobs." : status || tag ? "No job matches." : "No jobs yet. Drop an image above.";
     byId("newer").disabled = this.pages.length === 1;
-    byId("older").disabled = !this.next;
-    byId("pager").hidden = this.pages.length === 1 && !this.next;
+    byId("older").disabled = !this.hasMore;
+    byId("pager").hidden = this.pages.length === 1 && !this.hasMore;
     byId("page-number").textContent = `Page ${this.pages.length}`;
+    const count = this.waiting.size;
+    byId("waiting").hidden = count === 0;
+    byId("waiting").textContent = `${count > WAITING_MAX ? `more than ${WAITING_MAX}` : count} new ${count === 1 ? "job" : "jobs"}`;
   }
 
-  item(job, picture) {
-    const before = job.source?.bytes ?? 0;
-    const title = h("a", { href: `#/jobs/${job.id}`, class: "job-link", "data-act": "open", title: job.id, text: shortId(job.id) });
-    const outputs = job.outputs.map((output) => h("li", {}, h("strong", { text: output.name }), ` ${output.format} ${output.width}×${output.height}, ${size(output.bytes)} `, before ? h("span", { class: output.bytes < before ? "gain" : "loss", text: saved(before, output.bytes) }) : null));
-    const facts = h("div", { class: "facts" },
-      h("div", { class: "job-head" }, title, job.tag ? h("span", { class: "tag", text: job.tag }) : null, statusOf(job)),
-      h("div", { class: "soft" }, sourceOf(job), " · ", timeOf(job.created_at), workOf(job)),
-      job.error && job.status !== "succeeded" ? h("p", { class: "reason" }, h("a", { href: `/problems/${encodeURIComponent(job.error.code)}`, text: job.error.code }), ` ${job.error.detail}`) : null,
-      outputs.length > 0 ? h("ul", { class: "outputs" }, outputs) : null);
-    return h("li", { class: "job", "data-job": job.id },
-      picture?.element ?? h("span", { class: "thumb no-thumb", "aria-hidden": "true" }),
-      facts,
-      h("div", { class: "actions" }, actionButtons(job, { onJob: (changed) => this.take(changed), onGone: (id) => { this.drop(id); this.tidy(); this.onGone(id); } })));
+  /** Lines that left make room for older ones. */
+  async fill() {
+    const missing = PAGE - this.rows.size;
+    if (missing <= 0 || !this.hasMore) return;
+    const turn = this.loading;
+    try {
+      const { jobs, hasMore } = await this.ask(this.ids().at(-1) ?? this.pages.at(-1), missing);
+      if (turn !== this.loading) return;
+      this.hasMore = hasMore;
+      for (const job of jobs) this.show(job);
+    } catch {
+      // Said once the list as a whole can't be read.
+    }
+    this.tidy();
   }
 }

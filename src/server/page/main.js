@@ -33,8 +33,7 @@ function take(job) {
 }
 
 function gone(id) {
-  list.drop(id);
-  list.tidy();
+  list.remove(id);
   if (view.id === id) location.hash = "#/";
 }
 
@@ -87,7 +86,7 @@ function follow() {
 }
 
 async function refresh() {
-  await list.load();
+  await list.load({ isQuiet: true });
   if (!view.id) return;
   try {
     take(await api.json(`/v1/jobs/${view.id}`));
