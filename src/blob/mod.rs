@@ -253,7 +253,12 @@ fn stream_file(
 async fn off_loop<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> Result<T, BlobError> {
-    match tokio::task::spawn_blocking(work).await {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+/// What became of blocking work.
+fn joined<T>(ended: std::result::Result<std::io::Result<T>, tokio::task::JoinError>) -> Result<T, BlobError> {
+    match ended {
         Ok(result) => Ok(result?),
         Err(error) => Err(BlobError::Io(error.into())),
     }
@@ -280,6 +285,7 @@ mod tests {
         for part in body.chunks(70_000) {
             spool.write(vec![Bytes::copy_from_slice(part)]).await.unwrap();
         }
+        spool.complete().await.unwrap();
         assert_eq!(spool.len(), 300_000);
         assert_eq!(spool.digest()[..], <sha2::Sha256 as sha2::Digest>::digest(&body)[..]);
         let key = BlobKey::Source(JobId::new());

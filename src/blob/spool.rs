@@ -1,13 +1,15 @@
-//! Bodies on their way in: written and hashed part by part off the event loop, then kept as a blob or dropped.
+//! Bodies on their way in: written and hashed part by part off the event loop, while the next part arrives, then kept as a blob or dropped.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 
 use super::direct::{Reader, Writer};
-use super::{BlobError, off_loop};
+use super::{BlobError, joined, off_loop};
 
 /// Directory under the blobs' root, emptied at every start.
 pub(super) const DIRECTORY: &str = "spool";
@@ -17,9 +19,19 @@ pub(super) const DIRECTORY: &str = "spool";
 pub struct SpoolFile {
     name: String,
     path: Option<PathBuf>,
-    /// Absent only while a write is under way, and after one that failed or was abandoned.
-    state: Option<(Writer, Sha256)>,
+    state: State,
     length: u64,
+}
+
+type Written = (Writer, Sha256);
+
+#[derive(Debug)]
+enum State {
+    Written(Box<Written>),
+    /// A part is being written.
+    Writing(JoinHandle<io::Result<Written>>),
+    /// A write has failed, or nobody waited for its end.
+    Broken,
 }
 
 impl SpoolFile {
@@ -27,52 +39,73 @@ impl SpoolFile {
         let name = uuid::Uuid::new_v4().as_simple().to_string();
         let path = root.join(DIRECTORY).join(&name);
         let (writer, path) = off_loop(move || Ok((Writer::create(&path)?, path))).await?;
-        Ok(SpoolFile { name, path: Some(path), state: Some((writer, Sha256::new())), length: 0 })
+        let state = State::Written(Box::new((writer, Sha256::new())));
+        Ok(SpoolFile { name, path: Some(path), state, length: 0 })
     }
 
-    /// Appends; the write and the hashing happen off the event loop. After an error the file is of no use.
+    /// Appends: waits for the part before to be written, and leaves this one to be written off the event loop, so that the next can arrive
+    /// meanwhile. What goes wrong is told by the next call, or by [`SpoolFile::complete`]; after an error the file is of no use.
     pub async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), BlobError> {
-        let (mut writer, mut hash) = self.state.take().ok_or_else(broken)?;
+        let (mut writer, mut hash) = self.take_written().await?;
         self.length += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        let state = off_loop(move || {
+        self.state = State::Writing(tokio::task::spawn_blocking(move || {
             // Hashed first, so that the copy finds the bytes in the processor's cache.
             chunks.iter().for_each(|chunk| hash.update(chunk));
             writer.write(&chunks)?;
             Ok((writer, hash))
-        })
-        .await?;
-        self.state = Some(state);
+        }));
         Ok(())
     }
 
-    /// Bytes written.
+    /// Waits until everything is written.
+    pub async fn complete(&mut self) -> Result<(), BlobError> {
+        self.state = State::Written(Box::new(self.take_written().await?));
+        Ok(())
+    }
+
+    async fn take_written(&mut self) -> Result<Written, BlobError> {
+        match std::mem::replace(&mut self.state, State::Broken) {
+            State::Written(written) => Ok(*written),
+            State::Writing(task) => joined(task.await),
+            State::Broken => Err(broken()),
+        }
+    }
+
+    fn written(&self) -> Option<&Written> {
+        match &self.state {
+            State::Written(written) => Some(written),
+            State::Writing(_) | State::Broken => None,
+        }
+    }
+
+    /// Bytes appended.
     pub fn len(&self) -> u64 {
         self.length
     }
 
-    /// Whether nothing was written.
+    /// Whether nothing was appended.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// SHA-256 of what was written.
+    /// SHA-256 of the file, which must be complete.
     pub fn digest(&self) -> [u8; 32] {
-        self.state.as_ref().map(|(_, hash)| hash.clone().finalize().into()).unwrap_or_default()
+        self.written().map(|(_, hash)| hash.clone().finalize().into()).unwrap_or_default()
     }
 
-    /// Lets blocking work read the file from its start, off the event loop.
+    /// Lets blocking work read the file, which must be complete, from its start, off the event loop.
     pub async fn with_reader<T: Send + 'static>(
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, BlobError> {
-        let (writer, _) = self.state.as_ref().ok_or_else(broken)?;
+        let (writer, _) = self.written().ok_or_else(broken)?;
         let reader = writer.reader()?;
         off_loop(move || Ok(work(reader))).await
     }
 
     /// Puts the bytes on stable storage.
     pub(super) async fn sync(mut self) -> Result<Synced, BlobError> {
-        let (writer, _) = self.state.take().ok_or_else(broken)?;
+        let (writer, _) = self.take_written().await?;
         off_loop(move || writer.finish()).await?;
         let object_path = object_store::path::Path::from(format!("{DIRECTORY}/{}", self.name));
         Ok(Synced { spool: self, object_path })
@@ -82,7 +115,8 @@ impl SpoolFile {
 impl Drop for SpoolFile {
     fn drop(&mut self) {
         // The file may be large and the drop may happen on the event loop: closing and unlinking go elsewhere, unless no runtime is left.
-        let (state, Some(path)) = (self.state.take(), self.path.take()) else { return };
+        let state = std::mem::replace(&mut self.state, State::Broken);
+        let Some(path) = self.path.take() else { return };
         let remove = move || {
             drop(state);
             if let Err(error) = std::fs::remove_file(&path) {
@@ -114,5 +148,5 @@ impl Synced {
 }
 
 fn broken() -> BlobError {
-    BlobError::Io("an earlier write of this spooled file failed or was abandoned".into())
+    BlobError::Io("a write of this spooled file failed, was abandoned or is not complete".into())
 }

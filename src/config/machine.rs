@@ -10,9 +10,10 @@ const MEMORY_PERCENT: u64 = 60;
 /// Assumed when nothing can be read.
 const MEMORY_UNKNOWN: u64 = 2 << 30;
 
-/// Processors that may be used, by affinity and cgroup quota.
-pub(super) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// Threads that process images: one more than the processors that may be used, by affinity and cgroup quota. While one waits for its
+/// image to be read from the disk, or for its next job, the others keep the processors busy.
+pub(super) fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1
 }
 
 /// 60 % of the memory that this process may use, in bytes.
@@ -91,6 +92,6 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_read() {
-        assert!(processors() >= 1 && memory_share() > 1 << 20);
+        assert!(workers() >= 2 && memory_share() > 1 << 20);
     }
 }

@@ -242,7 +242,7 @@ fn assemble(layers: &Layers, networks: Vec<IpNet>) -> Settings {
         ..queue::Config::default()
     };
     let worker = worker::Config {
-        workers: values.integer("workers").map_or_else(machine::processors, |number| number as usize),
+        workers: values.integer("workers").map_or_else(machine::workers, |number| number as usize),
         memory_bytes_max: memory_limit,
         limits,
         source: worker::SourceConfig {

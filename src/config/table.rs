@@ -184,7 +184,7 @@ pub const SETTINGS: &[Setting] = &[
         "workers",
         Work,
         Kind::Integer { min: 1, max: 1024 },
-        "one per processor",
+        "one more than processors",
         "Threads that process images",
     ),
     open(

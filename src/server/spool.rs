@@ -10,11 +10,11 @@ use crate::blob::{INLINE_BYTES_MAX, SpoolFile};
 
 /// Chunks smaller than this are copied together: each would keep the whole read buffer that it is a part of.
 const SMALL_BYTES: usize = 8 * 1024;
-/// Bytes that one upload gathers before it writes: few hops to the blocking threads when there are few uploads…
-const GATHERED_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that one upload gathers while as many are being written: few hops to the blocking threads when there are few uploads…
+const GATHERED_BYTES_MAX: usize = 512 * 1024;
 /// … and little memory when there are many.
 const GATHERED_BYTES_MIN: usize = 64 * 1024;
-/// What all uploads together may gather, before each falls back to its minimum.
+/// What all uploads together may gather, and as much again on its way to the disk, before each falls back to its minimum.
 const GATHERED_BYTES_OF_ALL: usize = 8 * 1024 * 1024;
 
 /// An image that has arrived.
@@ -45,7 +45,8 @@ impl Gathering {
         }
     }
 
-    /// Takes the next part. Waits for the disk when enough is held, and with it the client has to wait.
+    /// Takes the next part. Waits for the disk when enough is held while the part before is still being written, and with it the client has
+    /// to wait.
     pub(super) async fn push(&mut self, chunk: Bytes) -> Result<(), ApiError> {
         self.held += chunk.len();
         if chunk.len() < SMALL_BYTES {
@@ -94,7 +95,10 @@ impl Gathering {
                 self.write().await?;
             }
             return match self.spool {
-                Some(spool) => Ok(Received::Spooled(spool)),
+                Some(mut spool) => {
+                    spool.complete().await?;
+                    Ok(Received::Spooled(spool))
+                }
                 None => Err(ApiError::internal("the spool file is missing")),
             };
         }

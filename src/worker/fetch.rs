@@ -66,7 +66,10 @@ pub(super) async fn receive(rooms: &Rooms, get: Get) -> Result<Body, WorkError> 
     }
     write(rooms, &mut spool, &mut pending).await?;
     match spool {
-        Some(spool) => Ok(Body::Spooled(spool)),
+        Some(mut spool) => {
+            spool.complete().await.retry()?;
+            Ok(Body::Spooled(spool))
+        }
         None => Ok(Body::Small(Bytes::new())),
     }
 }

@@ -31,7 +31,7 @@ use crate::pipeline::Limits;
 /// Settings of the worker.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Threads of the pool. Default: one per core.
+    /// Threads of the pool. Default: one more than cores, so that none idles while an image is read from the disk or a job is claimed.
     pub workers: usize,
     /// Memory that all running attempts may be planned for, in bytes. Default: 60 % of the cgroup's limit or of RAM.
     pub memory_bytes_max: u64,
@@ -80,7 +80,7 @@ impl Default for Config {
     fn default() -> Config {
         let limits = Limits::default();
         Config {
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            workers: std::thread::available_parallelism().map_or(2, usize::from) + 1,
             memory_bytes_max: limits.memory_bytes_max,
             limits,
             source: SourceConfig::default(),

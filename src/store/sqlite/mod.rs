@@ -153,7 +153,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Vec<Claimed>> {
-        self.writer.call(move |tx| claim::claim(tx, &request, now)).await
+        self.writer.call_unsynced(move |tx| claim::claim(tx, &request, now)).await
     }
 
     async fn claim_suspect(
@@ -172,7 +172,7 @@ impl JobStore for SqliteStore {
         lease_duration: Duration,
         now: Timestamp,
     ) -> Result<Vec<Extended>> {
-        self.writer.call(move |tx| jobs::extend(tx, &leases, lease_duration, now)).await
+        self.writer.call_unsynced(move |tx| jobs::extend(tx, &leases, lease_duration, now)).await
     }
 
     async fn set_source(
@@ -230,7 +230,7 @@ impl JobStore for SqliteStore {
     }
 
     async fn claim_deliveries(&self, request: DeliveryRequest, now: Timestamp) -> Result<Vec<Delivery>> {
-        self.writer.call(move |tx| deliveries::claim(tx, &request, now)).await
+        self.writer.call_unsynced(move |tx| deliveries::claim(tx, &request, now)).await
     }
 
     async fn finish_delivery(
@@ -240,7 +240,7 @@ impl JobStore for SqliteStore {
         result: DeliveryResult,
         now: Timestamp,
     ) -> Result<Option<Job>> {
-        self.writer.call(move |tx| deliveries::finish(tx, id, attempt, &result, now)).await
+        self.writer.call_unsynced(move |tx| deliveries::finish(tx, id, attempt, &result, now)).await
     }
 
     async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>> {

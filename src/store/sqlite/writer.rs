@@ -1,10 +1,13 @@
 //! The one thread that writes, and group commit.
 //!
 //! Operations wait in a bounded channel. The thread takes what is there, at most [`GROUP_MAX`] of them or [`GROUP_TIME`], commits once, and
-//! only then answers everybody. Where one fails, the group is rolled back and run again with each in a savepoint, so that it undoes nothing
+//! only then answers everybody. What need not outlive a power cut doesn't wait for the disk: it goes first, in a group of its own. Where
+//! one fails, the group is rolled back and run again with each in a savepoint, so that it undoes nothing
 //! of its neighbours': a savepoint for every operation would copy every page that it touches. So an operation may run twice. Nothing waits
 //! for company: an operation that comes alone is committed alone. A caller that goes away does not take its operation back. Also keeps
 //! the write-ahead log short, gives freed pages back, and keeps the ballast. Used by the verbs of this engine.
+
+use std::collections::VecDeque;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -38,6 +41,15 @@ const FREE_PAGES_STEP: i64 = 500;
 /// The same without ballast, when none are kept: what is given back must be written to the log first.
 const FREE_PAGES_STEP_FULL: i64 = 50;
 
+/// When an operation may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Commit {
+    /// Once it is on stable storage.
+    Synced,
+    /// Once it is in the log, which outlives this process but not a power cut.
+    Written,
+}
+
 /// What an operation works on.
 pub(super) struct Transaction<'c> {
     connection: &'c Connection,
@@ -61,12 +73,16 @@ impl<'c> Transaction<'c> {
 
 /// A queued operation: runs inside a group, is answered after its commit.
 trait Operation: Send {
+    fn commit(&self) -> Commit;
     fn run(&mut self, tx: &mut Transaction<'_>) -> std::result::Result<(), Fault>;
     /// `failed`: nothing of it was committed.
     fn answer(self: Box<Self>, failed: Option<StoreError>);
 }
 
+type Receiver = mpsc::Receiver<Box<dyn Operation>>;
+
 struct Call<T, W> {
+    commit: Commit,
     work: W,
     result: Option<T>,
     reply: oneshot::Sender<Result<T>>,
@@ -77,6 +93,10 @@ where
     T: Send,
     W: FnMut(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send,
 {
+    fn commit(&self) -> Commit {
+        self.commit
+    }
+
     fn run(&mut self, tx: &mut Transaction<'_>) -> std::result::Result<(), Fault> {
         self.result = Some((self.work)(tx)?);
         Ok(())
@@ -116,8 +136,18 @@ impl Writer {
     ) -> std::io::Result<Writer> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-            Thread { connection, receiver, shared, commit_seconds, freed: true, ballast, is_full: false }
-                .run()
+            Thread {
+                connection,
+                receiver,
+                waiting: Waiting::default(),
+                commits: Commit::Synced,
+                shared,
+                commit_seconds,
+                freed: true,
+                ballast,
+                is_full: false,
+            }
+            .run()
         })?;
         Ok(Writer { sender: Some(sender), thread: Some(thread) })
     }
@@ -127,9 +157,26 @@ impl Writer {
         &self,
         work: impl FnMut(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
+        self.send(Commit::Synced, work).await
+    }
+
+    /// Runs `work` in a transaction; `Ok` once it is in the log: for what a power cut may undo, because it will be done again. The next
+    /// commit that [`Writer::call`] waits for takes it to stable storage, too.
+    pub(super) async fn call_unsynced<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        self.send(Commit::Written, work).await
+    }
+
+    async fn send<T: Send + 'static>(
+        &self,
+        commit: Commit,
+        work: impl FnMut(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
         let ended = || StoreError::Unavailable("the store's writer has ended".to_owned());
         let (reply, answer) = oneshot::channel();
-        let call = Box::new(Call { work, result: None, reply });
+        let call = Box::new(Call { commit, work, result: None, reply });
         let Some(sender) = &self.sender else { return Err(ended()) };
         sender.send(call).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
@@ -147,9 +194,58 @@ impl Drop for Writer {
     }
 }
 
+/// Operations taken from the channel, apart by how they are committed.
+#[derive(Default)]
+struct Waiting {
+    synced: VecDeque<Box<dyn Operation>>,
+    written: VecDeque<Box<dyn Operation>>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.synced.is_empty() && self.written.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.synced.len() + self.written.len() >= GROUP_MAX
+    }
+
+    fn push(&mut self, operation: Box<dyn Operation>) {
+        self.of(operation.commit()).push_back(operation);
+    }
+
+    /// The next operation for a group; what is found on the way and doesn't belong into it waits for another.
+    fn next(&mut self, commit: Commit, receiver: &mut Receiver) -> Option<Box<dyn Operation>> {
+        loop {
+            if let Some(next) = self.of(commit).pop_front() {
+                return Some(next);
+            }
+            if self.is_full() {
+                return None;
+            }
+            self.push(receiver.try_recv().ok()?);
+        }
+    }
+
+    /// Whose turn it is: those who are served without the disk are not made to wait for those who aren't.
+    fn turn(&self) -> Commit {
+        if self.written.is_empty() { Commit::Synced } else { Commit::Written }
+    }
+
+    fn of(&mut self, commit: Commit) -> &mut VecDeque<Box<dyn Operation>> {
+        match commit {
+            Commit::Synced => &mut self.synced,
+            Commit::Written => &mut self.written,
+        }
+    }
+}
+
 struct Thread {
     connection: Connection,
-    receiver: mpsc::Receiver<Box<dyn Operation>>,
+    receiver: Receiver,
+    waiting: Waiting,
+    /// How the connection commits.
+    commits: Commit,
     shared: Arc<Shared>,
     /// What commits take.
     commit_seconds: Histogram,
@@ -164,8 +260,11 @@ type Ran = (Box<dyn Operation>, Option<StoreError>);
 
 impl Thread {
     fn run(mut self) {
-        while let Some(first) = self.receiver.blocking_recv() {
-            self.group(first);
+        while self.wait() {
+            let commit = self.waiting.turn();
+            if let Some(first) = self.waiting.next(commit, &mut self.receiver) {
+                self.group(first);
+            }
             self.tidy();
         }
         if self.shared.broken().is_none() {
@@ -178,6 +277,20 @@ impl Thread {
                 tracing::error!(%error, "the store's log could not be left as it is");
             }
         }
+    }
+
+    /// Waits until there is something to do; `false` if there will be nothing any more.
+    fn wait(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            let Some(first) = self.receiver.blocking_recv() else { return false };
+            self.waiting.push(first);
+        }
+        while !self.waiting.is_full()
+            && let Ok(next) = self.receiver.try_recv()
+        {
+            self.waiting.push(next);
+        }
+        true
     }
 
     fn group(&mut self, first: Box<dyn Operation>) {
@@ -208,7 +321,8 @@ impl Thread {
         ran: &mut Vec<Ran>,
     ) -> std::result::Result<Counts, Fault> {
         let started = Instant::now();
-        let begun = execute(&self.connection, "BEGIN IMMEDIATE");
+        let commit = first.commit();
+        let begun = self.commit_as(commit).and_then(|()| execute(&self.connection, "BEGIN IMMEDIATE"));
         ran.push((first, None));
         begun?;
         let committed = self.shared.counts();
@@ -226,7 +340,7 @@ impl Thread {
             if ran.len() >= GROUP_MAX || started.elapsed() >= GROUP_TIME {
                 break;
             }
-            let Ok(next) = self.receiver.try_recv() else { break };
+            let Some(next) = self.waiting.next(commit, &mut self.receiver) else { break };
             ran.push((next, None));
         }
         let (counts, freed) = (tx.counts, tx.freed);
@@ -235,6 +349,19 @@ impl Thread {
         self.commit_seconds.observe(began.elapsed().as_secs_f64());
         self.freed |= freed;
         Ok(counts)
+    }
+
+    /// Sets how the next transaction is committed. Takes effect as the statement is prepared, so it can't be prepared once.
+    fn commit_as(&mut self, commit: Commit) -> std::result::Result<(), Fault> {
+        if self.commits != commit {
+            let level = match commit {
+                Commit::Synced => "FULL",
+                Commit::Written => "NORMAL",
+            };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.commits = commit;
+        }
+        Ok(())
     }
 
     /// Undoes a group, and stops everything for good if the disk can no longer be trusted.
@@ -281,7 +408,7 @@ impl Thread {
                 return;
             }
             self.keep_log_short();
-            if !self.freed || !self.receiver.is_empty() {
+            if !self.freed || !self.waiting.is_empty() || !self.receiver.is_empty() {
                 return;
             }
             let (kept, step) = match self.ballast.is_held() {
