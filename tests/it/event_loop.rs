@@ -6,7 +6,7 @@ use crate::support::process::ServerProcess;
 use crate::support::raw::request;
 
 /// Jobs that keep both threads busy while status is asked for.
-const JOBS: usize = 6;
+const JOBS: usize = 4;
 /// Heartbeats that may come later than [`LATE`], out of a hundred: the machine that runs the tests has other things to do, too.
 const LATE_PERCENT_MAX: u64 = 2;
 /// Upper bound of the histogram bucket that holds what people would not feel.
