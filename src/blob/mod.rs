@@ -283,7 +283,8 @@ mod tests {
         let body: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
         let mut spool = blobs.create_spool().await.unwrap();
         for part in body.chunks(70_000) {
-            spool.write(vec![Bytes::copy_from_slice(part)]).await.unwrap();
+            let (first, rest) = part.split_at(20_000);
+            spool.write(vec![Bytes::copy_from_slice(first), Bytes::copy_from_slice(rest)]).await.unwrap();
         }
         spool.complete().await.unwrap();
         assert_eq!(spool.len(), 300_000);

@@ -150,3 +150,21 @@ impl Synced {
 fn broken() -> BlobError {
     BlobError::Io("a write of this spooled file failed, was abandoned or is not complete".into())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_told_by_the_next_call_and_by_all_after_it() {
+        // A disk without room. No path: it is not for us to remove.
+        let writer = Writer::create(Path::new("/dev/full")).unwrap();
+        let state = State::Written(Box::new((writer, Sha256::new())));
+        let mut spool = SpoolFile { name: String::new(), path: None, state, length: 0 };
+        spool.write(vec![Bytes::from(vec![7; 8192])]).await.unwrap();
+        assert!(spool.complete().await.is_err());
+        assert!(spool.complete().await.is_err());
+        assert!(spool.write(Vec::new()).await.is_err());
+        assert!(spool.with_reader(|_| ()).await.is_err());
+    }
+}

@@ -92,6 +92,10 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_read() {
-        assert!(workers() >= 2 && memory_share() > 1 << 20);
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(workers(), processors + 1);
+        let all = memory_bytes(Path::new("/")).unwrap();
+        assert_eq!(memory_share(), all / 100 * 60);
+        assert!(memory_share() > 1 << 20);
     }
 }

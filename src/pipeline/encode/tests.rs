@@ -133,3 +133,16 @@ fn auto_is_decided_by_the_pixels() {
     let output = auto(bordered);
     assert_eq!((output.format, output.quality), (Format::Webp, None));
 }
+
+#[test]
+fn webp_without_loss_keeps_the_colours_under_transparent_pixels() {
+    let pixels = image::RgbaImage::from_fn(16, 16, |x, y| {
+        image::Rgba([x as u8 * 16, y as u8 * 16, 99, if x < 8 { 0 } else { 255 }])
+    });
+    let mut source = std::io::Cursor::new(Vec::new());
+    pixels.write_to(&mut source, image::ImageFormat::Png).unwrap();
+    let output = json!({"name": "a", "format": "webp", "lossless": true});
+    let file = job(source.get_ref(), &output).unwrap().outputs.remove(0).bytes;
+    let back = job(&file, &json!({"name": "a", "format": "png"})).unwrap().outputs.remove(0).bytes;
+    assert_eq!(image::load_from_memory(&back).unwrap().into_rgba8(), pixels);
+}

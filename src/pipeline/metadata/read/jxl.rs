@@ -49,15 +49,17 @@ fn behind_offset(data: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
 /// No more than a block may have, whatever the stream would become; nothing of one that is longer, wants a larger window or is damaged, which is
 /// then told as one that can't be understood.
 fn unpacked(packed: &[u8]) -> Cow<'static, [u8]> {
+    let is_narrow = packed.first().is_some_and(|first| window_bits(*first) <= WINDOW_BITS_MAX);
+    Cow::Owned(if is_narrow { block(Decompressor::new(packed, BUFFER_BYTES)) } else { Vec::new() })
+}
+
+/// All of a stream that is no longer than a block; of a longer one no more is read than tells that it is.
+fn block(stream: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if packed.first().is_some_and(|first| window_bits(*first) <= WINDOW_BITS_MAX) {
-        let stream = Decompressor::new(packed, BUFFER_BYTES);
-        let read = stream.take(BLOCK_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
-        if read.is_err() || bytes.len() > BLOCK_BYTES_MAX {
-            bytes.clear();
-        }
+    match stream.take(BLOCK_BYTES_MAX as u64 + 1).read_to_end(&mut bytes) {
+        Ok(length) if length <= BLOCK_BYTES_MAX => bytes,
+        _ => Vec::new(),
     }
-    Cow::Owned(bytes)
 }
 
 /// The size of the window that a stream asks for in its first byte (RFC 7932, §9.1), which is memory; 30 stands for the larger ones of an
@@ -130,6 +132,14 @@ mod tests {
         );
         let wide = [&[0x11, 30][..], b"\x03"].concat();
         assert_eq!(found(&[boxed(b"brob", &[b"xml ", &wide[..]].concat())]).1, Some(Vec::new()));
+        let long = 8 * BLOCK_BYTES_MAX as u64;
+        let mut stream = std::io::repeat(b'x').take(long);
+        assert!(block(&mut stream).is_empty());
+        assert_eq!(
+            stream.limit(),
+            long - BLOCK_BYTES_MAX as u64 - 1,
+            "more was unpacked than a block may have"
+        );
         let gigabyte = include_bytes!("../../../../tests/formats/jxl-packed-gigabyte.jxl");
         let mut embedded = Embedded::default();
         read(gigabyte, &mut embedded);
