@@ -95,8 +95,20 @@ pub(super) fn report(error: &anyhow::Error, screen: &Screen) -> Exit {
     if error.chain().any(broken_pipe) {
         return Exit::Ok;
     }
-    screen.complain(&format!("{error:#}"));
+    screen.complain(&words(error));
     Exit::of(error)
+}
+
+/// The error and its causes, without those that are in its words already: advice may stand after the cause.
+fn words(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
 }
 
 #[cfg(test)]
@@ -116,6 +128,15 @@ mod tests {
         assert_eq!(Exit::of(&UsageError(String::new()).into()), Exit::Usage);
         assert_eq!(Exit::of(&JobFailed(String::new()).into()), Exit::Failed);
         assert_eq!(Exit::Ok.and(Exit::Refused).and(Exit::Failed), Exit::Refused);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || anyhow::anyhow!("address in use");
+        assert_eq!(words(&cause().context("cannot listen")), "cannot listen: address in use");
+        let advice = "cannot listen: address in use; choose another";
+        assert_eq!(words(&cause().context(advice)), advice);
+        assert_eq!(words(&cause().context("cannot listen").context(advice)), advice);
     }
 
     #[test]

@@ -62,11 +62,13 @@ class Taking(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def command(program, directory):
+    return [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", directory, "--log", "error", "--allow-private-network", "127.0.0.0/8"]
+
+
 class Minilab:
     def __init__(self, program, directory, **environment):
-        command = [program, "serve", "--listen", "127.0.0.1:0", "--data-dir", directory, "--log", "error"]
-        command += ["--allow-private-network", "127.0.0.0/8"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment})
+        self.process = subprocess.Popen(command(program, directory), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment})
         self.url = self.process.stdout.readline().decode().split()[-1]
 
     def call(self, method, path, body=None, headers={}):
@@ -172,7 +174,54 @@ def a_collector_that_hangs_holds_up_nobody(program, directory):
         assert slowest < 1 and ending < 10, (slowest, ending)
 
 
+def attempts_at(site, program, directory, **environment):
+    """How many spans of attempts arrive of a job whose caller recorded, and of one whose caller chose not to."""
+    minilab = Minilab(program, directory, OTEL_EXPORTER_OTLP_ENDPOINT=site.url, **environment)
+    before = len(site.spans)
+    jobs = []
+    for flag in ("01", "00"):
+        jobs.append(minilab.call("POST", "/v1/jobs?width=8", PICTURE, {"traceparent": f"00-{os.urandom(16).hex()}-{CALLER}-{flag}"})["id"])
+        minilab.ended(jobs[-1])
+    errors, _ = minilab.stop()
+    assert errors == "", errors
+    of = [attributes(span).get("job.id") for span in site.spans[before:] if span.name == "attempt"]
+    return [of.count(job) for job in jobs]
+
+
+def the_usual_variables_decide_what_is_recorded(program, directory):
+    site = Site()
+    sampler = "OTEL_TRACES_SAMPLER"
+    cases = [
+        ({}, [1, 0]),
+        ({sampler: "always_on"}, [1, 1]),
+        ({sampler: "always_off"}, [0, 0]),
+        ({sampler: "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"}, [0, 0]),
+        ({sampler: "parentbased_always_off"}, [1, 0]),
+        ({"OTEL_SDK_DISABLED": "true"}, [0, 0]),
+        ({"OTEL_TRACES_EXPORTER": "none"}, [0, 0]),
+    ]
+    for number, (environment, expected) in enumerate(cases):
+        seen = attempts_at(site, program, f"{directory}-{number}", **environment)
+        assert seen == expected, (environment, seen)
+    print(f"{len(cases)} environments record what they say")
+
+
+def a_collector_that_cannot_be_one_is_told_at_once(program, directory):
+    for value in ("localhost:4318", "grpc://127.0.0.1:4317"):
+        environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": value}
+        ended = subprocess.run(command(program, directory), capture_output=True, text=True, timeout=30, env=environment)
+        assert ended.returncode not in (0, 101) and "OTEL_EXPORTER_OTLP_ENDPOINT must be" in ended.stderr and value in ended.stderr, ended
+    # One that is merely away holds up nothing.
+    minilab = Minilab(program, directory, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    minilab.ended(minilab.call("POST", "/v1/jobs?width=8", PICTURE)["id"])
+    _, ending = minilab.stop()
+    assert ending < 10, ending
+    print("endpoints that are no address end the start; one that nobody is at does not")
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         the_trace_goes_on_from_the_submit_to_the_webhook(os.path.abspath(sys.argv[1]), f"{scratch}/one")
         a_collector_that_hangs_holds_up_nobody(os.path.abspath(sys.argv[1]), f"{scratch}/two")
+        the_usual_variables_decide_what_is_recorded(os.path.abspath(sys.argv[1]), f"{scratch}/three")
+        a_collector_that_cannot_be_one_is_told_at_once(os.path.abspath(sys.argv[1]), f"{scratch}/four")

@@ -12,7 +12,8 @@ impl Traces {
 
     /// Says so if a collector is waiting.
     pub(super) fn tell(&self) {
-        if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some_and(|endpoint| !endpoint.is_empty()) {
+        let is_set = |name| std::env::var_os(name).is_some_and(|endpoint| !endpoint.is_empty());
+        if is_set("OTEL_EXPORTER_OTLP_ENDPOINT") || is_set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
             tracing::warn!("this program was built without traces: cargo's feature `otlp` has them");
         }
     }

@@ -23,6 +23,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::egress::{self, Egress, Way};
 
+/// The environment: what a variable says, nothing if it is empty.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// The variables that name a collector, the more special one first.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 /// The variables that say how long an export may take, in milliseconds, and the time if none does; as the specification has it.
@@ -38,22 +41,20 @@ const FLUSH_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// As the environment has it. Reads files and starts a thread: call it at start.
+    /// As the environment has it; fails where it names a collector that can't be one. Reads files and starts a thread: call it at start.
     pub(super) fn from_environment() -> anyhow::Result<Traces> {
-        let set = |name: &&&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-        let is = |name, word| std::env::var(name).is_ok_and(|value| value.eq_ignore_ascii_case(word));
-        let is_off = is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none");
-        if is_off || ENDPOINTS.iter().find(set).is_none() {
+        let variables: Variables = &|name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if !is_wanted(variables)? {
             return Ok(Traces(None));
         }
-        let timeout = TIMEOUTS.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
         let client = Client {
             egress: Egress::new(&egress::Config::default())?,
             runtime: Builder::new_current_thread().enable_all().build()?,
-            timeout: timeout.map_or(TIMEOUT, Duration::from_millis),
+            timeout: timeout(variables),
         };
         let exporter = SpanExporter::builder().with_http().with_http_client(client).build()?;
-        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
+        let provider =
+            SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource(variables));
         Ok(Traces(Some(provider.build())))
     }
 
@@ -82,14 +83,42 @@ impl Traces {
     }
 }
 
+/// Whether there is a collector, and nobody has switched traces off. The exporter finds it by itself, but would learn only with the first
+/// export that `localhost:4318` has no scheme, and nobody would see a trace.
+fn is_wanted(variables: Variables) -> anyhow::Result<bool> {
+    let is = |name, word| variables(name).is_some_and(|value: String| value.eq_ignore_ascii_case(word));
+    if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+        return Ok(false);
+    }
+    let Some((name, endpoint)) = ENDPOINTS.iter().find_map(|name| Some((name, variables(name)?))) else {
+        return Ok(false);
+    };
+    let is_http = |url: url::Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    anyhow::ensure!(
+        url::Url::parse(&endpoint).is_ok_and(is_http),
+        "{name} must be an http or https URL, such as http://127.0.0.1:4318; it is {endpoint:?}"
+    );
+    Ok(true)
+}
+
+/// How long an export may take. What is no number counts as not said, as the specification has it.
+fn timeout(variables: Variables) -> Duration {
+    let milliseconds = TIMEOUTS.iter().find_map(|name| variables(name)?.parse().ok());
+    milliseconds.map_or(TIMEOUT, Duration::from_millis)
+}
+
+/// Whether the environment says what this service is called.
+fn is_named(variables: Variables) -> bool {
+    let attributes = variables("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    variables("OTEL_SERVICE_NAME").is_some()
+        || attributes.split(',').any(|attribute| attribute.trim_start().starts_with("service.name="))
+}
+
 /// Who we are: what the environment says, or the program's name.
-fn resource() -> Resource {
-    let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
-    let is_named = std::env::var("OTEL_SERVICE_NAME").is_ok_and(|name| !name.is_empty())
-        || attributes.split(',').any(|attribute| attribute.trim_start().starts_with("service.name="));
+fn resource(variables: Variables) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let resource = Resource::builder().with_attribute(version);
-    if is_named { resource.build() } else { resource.with_service_name("minilab").build() }
+    if is_named(variables) { resource.build() } else { resource.with_service_name("minilab").build() }
 }
 
 /// Our own client for requests to what the operator has named, on the exporter's thread. Never by the proxy.
@@ -112,5 +141,73 @@ impl HttpClient for Client {
         };
         // The thread is the exporter's own, and no other future runs on it.
         self.runtime.block_on(async { tokio::time::timeout(self.timeout, exchange).await })?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An environment of these variables alone.
+    fn with<T>(set: &[(&str, &str)], judge: impl FnOnce(Variables) -> T) -> T {
+        judge(&|name| set.iter().find(|(one, _)| *one == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+
+    #[test]
+    fn traces_are_made_for_a_collector_and_unless_switched_off() {
+        let wanted = |set: &[(&str, &str)]| with(set, is_wanted).unwrap();
+        assert!(!wanted(&[]));
+        assert!(wanted(&[ENDPOINT]));
+        assert!(wanted(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector.example.com/v1/traces")]));
+        assert!(wanted(&[ENDPOINT, ("OTEL_SDK_DISABLED", "false"), ("OTEL_TRACES_EXPORTER", "otlp")]));
+        for off in
+            [("OTEL_SDK_DISABLED", "true"), ("OTEL_SDK_DISABLED", "TRUE"), ("OTEL_TRACES_EXPORTER", "none")]
+        {
+            assert!(!wanted(&[ENDPOINT, off]), "{off:?}");
+            // What is switched off need not make sense.
+            assert!(!wanted(&[(ENDPOINT.0, "nonsense"), off]), "{off:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_can_be_none_is_refused_by_name() {
+        for name in ENDPOINTS {
+            for value in
+                ["localhost:4318", "collector", "//collector:4318", "grpc://collector:4317", "http://"]
+            {
+                let error = with(&[(name, value)], is_wanted).unwrap_err().to_string();
+                assert!(error.starts_with(name) && error.contains(value), "{error}");
+            }
+        }
+        // The more special variable is the one that is used.
+        let mixed = [
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:4318/v1/traces"),
+            (ENDPOINT.0, "nonsense"),
+        ];
+        assert!(with(&mixed, is_wanted).unwrap());
+    }
+
+    #[test]
+    fn the_time_for_an_export_is_what_the_more_special_variable_says() {
+        let [special, general] = TIMEOUTS;
+        assert_eq!(with(&[], timeout), TIMEOUT);
+        assert_eq!(with(&[(general, "250")], timeout), Duration::from_millis(250));
+        assert_eq!(with(&[(general, "250"), (special, "9")], timeout), Duration::from_millis(9));
+        assert_eq!(with(&[(general, "250"), (special, "soon")], timeout), Duration::from_millis(250));
+        assert_eq!(with(&[(general, "-1")], timeout), TIMEOUT);
+    }
+
+    #[test]
+    fn a_service_without_a_name_has_the_programs() {
+        let named = |set: &[(&str, &str)]| with(set, is_named);
+        assert!(!named(&[]) && !named(&[("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=shop,host.name=a")]));
+        assert!(named(&[("OTEL_SERVICE_NAME", "prints")]));
+        assert!(named(&[("OTEL_RESOURCE_ATTRIBUTES", "host.name=a, service.name=prints")]));
+        let ours = with(&[], resource);
+        let of = |key| ours.get(&opentelemetry::Key::new(key)).map(|value| value.to_string());
+        assert_eq!(of("service.name").as_deref(), Some("minilab"));
+        assert_eq!(of("service.version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
     }
 }
