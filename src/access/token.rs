@@ -105,6 +105,11 @@ mod tests {
         let hash: TokenHash = token.hash().to_string().parse().unwrap();
         assert!(hash.matches(&TokenHash::of(token.reveal())));
         assert!(!hash.matches(&TokenHash::of("mlk_0000000000000007_")));
+        for place in 0..32 {
+            let mut near = hash.clone();
+            near.0[place] ^= 1;
+            assert!(!hash.matches(&near), "byte {place}");
+        }
         let text = token.hash().to_string();
         for wrong in ["", "sha256:", &text[7..], &text[..70], &text.replace("sha256:", "sha256:+")] {
             assert!(wrong.parse::<TokenHash>().is_err(), "{wrong}");

@@ -296,6 +296,25 @@ mod tests {
     }
 
     #[test]
+    fn who_was_away_has_saved_nothing_up() {
+        let (busy, back) = (owner(1), owner(2));
+        let mut shares = Shares::default();
+        shares.enter(&back, 1, READY, None);
+        assert_eq!(serve(&mut shares, &[], |_| second()), back);
+        for _ in 0..100 {
+            shares.enter(&busy, 1, READY, None);
+        }
+        for _ in 0..50 {
+            assert_eq!(serve(&mut shares, &[], |_| second()), busy);
+        }
+        for _ in 0..50 {
+            shares.enter(&back, 1, READY, None);
+        }
+        let served = (0..20).filter(|_| serve(&mut shares, &[], |_| second()) == back).count();
+        assert!((9..=11).contains(&served), "{served} of 20");
+    }
+
+    #[test]
     fn worker_time_is_shared_by_weight_not_jobs_by_number() {
         let (heavy, light) = (owner(1), owner(2));
         let weights = [(heavy.clone(), 3), (light.clone(), 1)];
