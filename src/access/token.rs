@@ -106,7 +106,7 @@ mod tests {
         assert!(hash.matches(&TokenHash::of(token.reveal())));
         assert!(!hash.matches(&TokenHash::of("mlk_0000000000000007_")));
         for place in 0..32 {
-            let mut near = hash.clone();
+            let mut near = hash;
             near.0[place] ^= 1;
             assert!(!hash.matches(&near), "byte {place}");
         }
