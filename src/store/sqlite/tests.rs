@@ -1,30 +1,28 @@
 //! What can only be seen from inside: query plans, injected faults, group commit's savepoints, the size of the files.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use rusqlite::{Connection, ffi};
 use tempfile::TempDir;
 
 use super::fault::Fault;
-use super::writer::Transaction;
 use super::*;
 use crate::job::{JobSpec, KeyId, SourceSpec, Status};
 use crate::pipeline::Pipeline;
 
-const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn opened() -> (SqliteStore, TempDir) {
+pub(super) fn opened() -> (SqliteStore, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (SqliteStore::open(directory.path(), Options::default()).unwrap(), directory)
 }
 
-fn new_job(inline_bytes: usize) -> NewJob {
+pub(super) fn new_job(inline_bytes: usize) -> NewJob {
     let spec = JobSpec {
         source: SourceSpec::Upload,
         pipeline: Pipeline::default(),
@@ -198,38 +196,6 @@ fn after_a_failed_fsync_everything_is_refused() {
         let store = SqliteStore::open(directory.path(), Options::default()).unwrap();
         assert!(matches!(store.get(kept.job.id).await.unwrap(), Some(Found::Job(_))));
         assert_eq!(store.get(lost.job.id).await.unwrap().is_some(), inserted.is_ok());
-    });
-}
-
-#[test]
-fn what_will_be_done_again_does_not_wait_for_the_disk() {
-    run(async {
-        let (store, _directory) = opened();
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let held = store.writer.call_unsynced(move |_| {
-            let _ = gate.recv();
-            Ok(())
-        });
-        let order = Arc::new(AtomicU32::new(0));
-        // Its place in the order, and how SQLite commits it: 2 is FULL, 1 is NORMAL.
-        let seen = |tx: &mut Transaction<'_>, order: &AtomicU32| {
-            let level = tx.connection().query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?;
-            Ok((order.fetch_add(1, Ordering::Relaxed), level))
-        };
-        let [first, second, third, fourth] = std::array::from_fn(|_| Arc::clone(&order));
-        let commits = store.commits();
-        let (_, one, two, three, four, ()) = tokio::join!(
-            held,
-            store.writer.call(move |tx| seen(tx, &first)),
-            store.writer.call_unsynced(move |tx| seen(tx, &second)),
-            store.writer.call(move |tx| seen(tx, &third)),
-            store.writer.call_unsynced(move |tx| seen(tx, &fourth)),
-            async move { drop(open) }
-        );
-        assert_eq!((two, four), (Ok((0, 1)), Ok((1, 1))));
-        assert_eq!((one, three), (Ok((2, 2)), Ok((3, 2))));
-        // The one that held the writer is in a group with those that it found waiting, or alone.
-        assert!((2..=3).contains(&(store.commits() - commits)), "{}", store.commits() - commits);
     });
 }
 
