@@ -402,7 +402,8 @@ async fn open_data(
 ) -> Result<(Arc<SqliteStore>, Blobs, Loss), AppError> {
     let (directory, metrics) = (settings.data_dir.clone(), Arc::clone(metrics));
     let open = move || {
-        let options = crate::store::sqlite::Options::default();
+        let is_after_reset = last_run::may_be_reset(&directory);
+        let options = crate::store::sqlite::Options { is_after_reset, ..Default::default() };
         let store = SqliteStore::open_measured(&directory, options, &metrics)?;
         let blobs = Blobs::open(&directory.join("blobs"))
             .map_err(|source| AppError::Blobs { directory: directory.display().to_string(), source })?;

@@ -25,6 +25,13 @@ pub(super) fn loss(directory: &Path) -> Loss {
     judge(&last, &Machine::now())
 }
 
+/// Whether the machine may have ended since the last process began, and with it what was not on stable storage.
+pub(super) fn may_be_reset(directory: &Path) -> bool {
+    let Ok(last) = std::fs::read_to_string(directory.join(FILE)) else { return true };
+    let then = last.lines().find_map(|line| line.strip_prefix("boot "));
+    then.is_none() || then != Machine::now().boot.as_deref()
+}
+
 /// What is known of the machine at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Machine {

@@ -288,7 +288,7 @@ mod tests {
         }
         spool.complete().await.unwrap();
         assert_eq!(spool.len(), 300_000);
-        assert_eq!(spool.digest()[..], <sha2::Sha256 as sha2::Digest>::digest(&body)[..]);
+        assert_eq!(spool.digest().unwrap()[..], <sha2::Sha256 as sha2::Digest>::digest(&body)[..]);
         let key = BlobKey::Source(JobId::new());
         blobs.put_spool(&key, spool).await.unwrap();
         assert_eq!(read_all(blobs.read(&key, None).await.unwrap()).await, body);

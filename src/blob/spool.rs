@@ -89,8 +89,9 @@ impl SpoolFile {
     }
 
     /// SHA-256 of the file, which must be complete.
-    pub fn digest(&self) -> [u8; 32] {
-        self.written().map(|(_, hash)| hash.clone().finalize().into()).unwrap_or_default()
+    pub fn digest(&self) -> Result<[u8; 32], BlobError> {
+        let (_, hash) = self.written().ok_or_else(broken)?;
+        Ok(hash.clone().finalize().into())
     }
 
     /// Lets blocking work read the file, which must be complete, from its start, off the event loop.

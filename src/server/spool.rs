@@ -14,7 +14,7 @@ const SMALL_BYTES: usize = 8 * 1024;
 const GATHERED_BYTES_MAX: usize = 512 * 1024;
 /// … and little memory when there are many.
 const GATHERED_BYTES_MIN: usize = 64 * 1024;
-/// What all uploads together may gather, and as much again on its way to the disk, before each falls back to its minimum.
+/// What all uploads together may gather before each falls back to its minimum; up to twice as much is on its way to the disk.
 const GATHERED_BYTES_OF_ALL: usize = 8 * 1024 * 1024;
 
 /// An image that has arrived.

@@ -1,7 +1,7 @@
 //! The truth about jobs: one trait, and the engines that keep it.
 //!
-//! Every method is exactly one transaction: when it returns `Ok`, the change is on stable storage; when it returns `Err`, nothing has
-//! changed. A caller that drops the future takes nothing back: what was sent may still be done. What a verb means is decided by the pure methods of [`Job`]; an engine loads, calls, saves and keeps its indexes. Called by
+//! Every method is exactly one transaction: when it returns `Ok`, the change is on stable storage (claims and leases may wait for the
+//! next one that is: a power cut undoes them, and they are made again); when it returns `Err`, nothing has changed. A caller that drops the future takes nothing back: what was sent may still be done. What a verb means is decided by the pure methods of [`Job`]; an engine loads, calls, saves and keeps its indexes. Called by
 //! `queue` (and built by `app`), by nobody else. No handle to the engine, no SQL and no open transaction ever leaves this room.
 
 pub mod memory;

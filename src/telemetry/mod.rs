@@ -97,7 +97,7 @@ pub struct Metrics {
     pub jobs_current: Family<StatusLabel, Gauge>,
     /// Age of the oldest job in the waiting line; 0 when it is empty.
     pub oldest_queued_job_seconds: FractionGauge,
-    /// What one commit of the store takes until it is on stable storage.
+    /// What a commit of the store that is synced takes until it is on stable storage.
     pub store_commit_seconds: Histogram,
     /// Webhook deliveries in the store, by status.
     pub deliveries_current: Family<StatusLabel, Gauge>,

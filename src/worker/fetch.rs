@@ -118,7 +118,7 @@ async fn store(rooms: &Rooms, id: JobId, body: Body) -> Result<FetchedSource, Wo
             FetchedSource { info, inline: Some(bytes) }
         }
         Body::Spooled(file) => {
-            let info = SourceInfo::unread(file.len(), file.digest(), false);
+            let info = SourceInfo::unread(file.len(), file.digest().retry()?, false);
             rooms.blobs.put_spool(&BlobKey::Source(id), file).await.retry()?;
             FetchedSource { info, inline: None }
         }

@@ -80,7 +80,7 @@ impl Default for Config {
     fn default() -> Config {
         let limits = Limits::default();
         Config {
-            workers: std::thread::available_parallelism().map_or(2, usize::from) + 1,
+            workers: std::thread::available_parallelism().map_or(1, usize::from) + 1,
             memory_bytes_max: limits.memory_bytes_max,
             limits,
             source: SourceConfig::default(),

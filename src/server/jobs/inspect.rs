@@ -63,7 +63,7 @@ pub(super) async fn inspect(
                 (spec, found)
             };
             let (spec, found) = spool.with_reader(work).await.map_err(not_looked_at)?;
-            let (sha256, bytes) = (spool.digest(), spool.len());
+            let (sha256, bytes) = (spool.digest()?, spool.len());
             (Received::Spooled(spool), spec, sha256, bytes, found)
         }
     };
@@ -99,7 +99,7 @@ async fn look_at_assets(
             Received::Spooled(spool) => {
                 let work = move |reader| turn.look(reader, &limits);
                 let header = spool.with_reader(work).await.map_err(not_looked_at)?;
-                let (bytes, sha256) = (spool.len(), spool.digest());
+                let (bytes, sha256) = (spool.len(), spool.digest()?);
                 (header, Received::Spooled(spool), bytes, sha256)
             }
         };

@@ -12,7 +12,8 @@ const PAGE = 5;
 function lastWords({ attempts }) {
   const last = attempts.at(-1);
   if (!last) return "never sent";
-  return [last.status === null ? null : `answered ${last.status}`, last.error].filter(Boolean).join(": ");
+  const status = String(last.status ?? "");
+  return [!status || last.error?.includes(status) ? null : `answered ${status}`, last.error].filter(Boolean).join(": ");
 }
 
 export class Receivers {

@@ -1,7 +1,7 @@
 //! The embedded engine: one SQLite file in the data directory.
 //!
 //! One thread writes and commits in groups (`writer`), a few read (`readers`); callers only send and await. A commit that was answered
-//! survives a power cut. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
+//! survives a power cut, but for claims and leases, which survive this process: they are made again. What cannot be committed changes nothing, and after a failed write or fsync nothing is promised any more until a
 //! restart (`fault`). On a full disk it gives up some room of its own (`ballast`), so that jobs can be removed. Schema and pragmas are in `schema`, rows in `rows`, the verbs in `claim`, `jobs`, `deliveries`, `upkeep` and
 //! `reads`. Built by `app`.
 
@@ -13,6 +13,8 @@ pub mod inspect;
 mod jobs;
 mod lock;
 mod log;
+#[cfg(test)]
+mod power_tests;
 mod readers;
 mod reads;
 mod receivers;
@@ -60,11 +62,14 @@ pub struct Options {
     pub reader_threads: usize,
     /// Bytes of pages that the writer keeps in memory; every reader keeps a quarter of that. Default 8 MiB.
     pub page_cache_bytes: usize,
+    /// The machine may have ended before the last process did, so claims that clients have seen may be undone: versions of waiting jobs go
+    /// beyond what such a claim and its progress have shown. Default `false`.
+    pub is_after_reset: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { reader_threads: 2, page_cache_bytes: 8 << 20 }
+        Options { reader_threads: 2, page_cache_bytes: 8 << 20, is_after_reset: false }
     }
 }
 
@@ -110,6 +115,9 @@ impl SqliteStore {
         let unreadable =
             |fault| StoreError::Open(format!("can't read {}: {}", file.display(), StoreError::from(fault)));
         rows::take_back(&writer).map_err(unreadable)?;
+        if options.is_after_reset {
+            rows::outgrow_lost_claims(&writer).map_err(|error| unreadable(error.into()))?;
+        }
         let counts = reads::count(&writer).map_err(unreadable)?;
         let readers = (0..options.reader_threads.max(1))
             .map(|_| schema::open_reader(&file, options.page_cache_bytes / 4))
@@ -240,7 +248,7 @@ impl JobStore for SqliteStore {
         result: DeliveryResult,
         now: Timestamp,
     ) -> Result<Option<Job>> {
-        self.writer.call_unsynced(move |tx| deliveries::finish(tx, id, attempt, &result, now)).await
+        self.writer.call(move |tx| deliveries::finish(tx, id, attempt, &result, now)).await
     }
 
     async fn deliveries(&self, job: JobId) -> Result<Vec<DeliveryRecord>> {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::fault::Fault;
 use super::writer::Transaction;
 use crate::clock::Timestamp;
+use crate::job::transition::LIVE_VERSIONS;
 use crate::job::{
     AssetInfo, AttemptRecord, DeliveryId, Failure, Job, JobId, JobSpec, KeyId, Output, SourceInfo, Status,
     Suspicion, Timings, Warning, WebhookState,
@@ -191,6 +192,14 @@ pub(super) fn set_aside(tx: &mut Transaction<'_>, damaged: &[Vec<u8>]) -> Result
         tx.prepare("UPDATE jobs SET due = 2, lease_until = NULL, expires_at = NULL WHERE id = ?1")?
             .execute([id])?;
     }
+    Ok(())
+}
+
+/// Makes every change of a waiting job from here on newer than whatever a claim that a power cut has undone can have shown: one version, and
+/// those of its live progress.
+pub(super) fn outgrow_lost_claims(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "UPDATE jobs SET version = version + ?1 WHERE status = 'queued'";
+    connection.execute(sql, [signed(2 * LIVE_VERSIONS)])?;
     Ok(())
 }
 

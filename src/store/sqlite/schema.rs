@@ -72,7 +72,7 @@ fn prepare_writer(connection: &Connection, page_cache_bytes: usize) -> rusqlite:
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // An acknowledged commit survives a power cut; NORMAL loses it.
+    // An acknowledged commit survives a power cut; NORMAL loses it, and the writer uses it for what may be lost.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // The writer checkpoints by itself, where it sees a failing fsync; an automatic checkpoint would swallow it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -140,7 +140,7 @@ impl Writer {
                 connection,
                 receiver,
                 waiting: Waiting::default(),
-                commits: Commit::Synced,
+                commits: None,
                 shared,
                 commit_seconds,
                 freed: true,
@@ -160,8 +160,9 @@ impl Writer {
         self.send(Commit::Synced, work).await
     }
 
-    /// Runs `work` in a transaction; `Ok` once it is in the log: for what a power cut may undo, because it will be done again. The next
-    /// commit that [`Writer::call`] waits for takes it to stable storage, too.
+    /// Runs `work` in a transaction; `Ok` once it is in the log: for what a power cut may undo, because it will be done again. Whatever is
+    /// synced later takes it to stable storage, too. Callers have one such call under way at most: these go first, and many would keep the
+    /// others waiting.
     pub(super) async fn call_unsynced<T: Send + 'static>(
         &self,
         work: impl FnMut(&mut Transaction<'_>) -> std::result::Result<T, Fault> + Send + 'static,
@@ -244,8 +245,8 @@ struct Thread {
     connection: Connection,
     receiver: Receiver,
     waiting: Waiting,
-    /// How the connection commits.
-    commits: Commit,
+    /// How the connection commits, if that is known.
+    commits: Option<Commit>,
     shared: Arc<Shared>,
     /// What commits take.
     commit_seconds: Histogram,
@@ -346,20 +347,23 @@ impl Thread {
         let (counts, freed) = (tx.counts, tx.freed);
         let began = Instant::now();
         execute(&self.connection, "COMMIT")?;
-        self.commit_seconds.observe(began.elapsed().as_secs_f64());
+        if commit == Commit::Synced {
+            self.commit_seconds.observe(began.elapsed().as_secs_f64());
+        }
         self.freed |= freed;
         Ok(counts)
     }
 
     /// Sets how the next transaction is committed. Takes effect as the statement is prepared, so it can't be prepared once.
     fn commit_as(&mut self, commit: Commit) -> std::result::Result<(), Fault> {
-        if self.commits != commit {
+        if self.commits != Some(commit) {
             let level = match commit {
                 Commit::Synced => "FULL",
                 Commit::Written => "NORMAL",
             };
+            self.commits = None;
             self.connection.pragma_update(None, "synchronous", level)?;
-            self.commits = commit;
+            self.commits = Some(commit);
         }
         Ok(())
     }
