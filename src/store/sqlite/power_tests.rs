@@ -124,6 +124,15 @@ fn only_what_will_be_done_again_is_answered_before_it_is_on_disk() {
         let finish =
             Finish { lease, outcome: crate::job::Outcome::Released, attempt, inline_outputs: Vec::new() };
         let source = SourceInfo { image: None, bytes: 1, sha256: String::new(), inline: false };
+        let delivered = DeliveryResult {
+            status: crate::job::DeliveryStatus::Delivered,
+            response_status: Some(200),
+            error: None,
+            next_attempt_at: None,
+            is_sent: true,
+            latency: Duration::ZERO,
+            answer: Bytes::new(),
+        };
         let synced = [
             ("insert", store.insert(new_job(0)).map(drop).boxed()),
             ("claim_suspect", store.claim_suspect(worker, true, lasting, NOW).map(drop).boxed()),
@@ -136,6 +145,10 @@ fn only_what_will_be_done_again_is_answered_before_it_is_on_disk() {
             ("purge", store.purge(retention, 1, NOW).map(drop).boxed()),
             ("redeliver", store.redeliver(id, NOW).map(drop).boxed()),
             ("redeliver_dead_letters", store.redeliver_dead_letters(NOW, None, 1, NOW).map(drop).boxed()),
+            (
+                "finish_delivery",
+                store.finish_delivery(DeliveryId::new(), 1, delivered, NOW).map(drop).boxed(),
+            ),
             ("enable_receiver", store.enable_receiver(String::new()).map(drop).boxed()),
         ];
         for (name, verb) in synced {
