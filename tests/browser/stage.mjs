@@ -18,7 +18,7 @@ const axeSource = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8"
 export const picture = (name) => path.join(root, "tests/data", name);
 
 /** For anything that a page does; most of it takes milliseconds. */
-const TIMEOUT_MS = 15_000;
+const TIMEOUT_MS = 45_000;
 
 const SETTINGS = `
 [presets.avatar]
