@@ -36,6 +36,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use self::ballast::Ballast;
+use self::fault::{Fault, Severity};
 use self::lock::DirectoryLock;
 use self::readers::Readers;
 use self::shared::Shared;
@@ -116,7 +117,7 @@ impl SqliteStore {
             |fault| StoreError::Open(format!("can't read {}: {}", file.display(), StoreError::from(fault)));
         rows::take_back(&writer).map_err(unreadable)?;
         if options.is_after_reset {
-            rows::outgrow_lost_claims(&writer).map_err(|error| unreadable(error.into()))?;
+            outgrown(rows::outgrow_lost_claims(&writer)).map_err(unreadable)?;
         }
         let counts = reads::count(&writer).map_err(unreadable)?;
         let readers = (0..options.reader_threads.max(1))
@@ -135,6 +136,20 @@ impl SqliteStore {
     /// Groups of operations committed since the store was opened: how well commits are shared.
     pub fn commits(&self) -> u64 {
         self.shared.commits()
+    }
+}
+
+/// What a failure to [outgrow lost claims](rows::outgrow_lost_claims) means at the start: a full disk must not keep the server from the
+/// jobs whose removal would make room, and the worst is that a client waits for news of a job once more.
+fn outgrown(tried: std::result::Result<(), Fault>) -> std::result::Result<(), Fault> {
+    match tried {
+        Err(fault) if fault.severity() == Severity::Full => {
+            tracing::warn!(
+                "the disk is full: versions of waiting jobs may be told twice after the machine's end"
+            );
+            Ok(())
+        }
+        tried => tried,
     }
 }
 

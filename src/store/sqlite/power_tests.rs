@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::fault::Fault;
-use super::tests::{NOW, new_job, opened, run};
+use super::fault::Severity;
+use super::tests::{NOW, gate, new_job, opened, run};
 use super::writer::Transaction;
 use super::*;
 use crate::job::Status;
@@ -19,11 +19,8 @@ use crate::job::transition::LIVE_VERSIONS;
 fn what_will_be_done_again_does_not_wait_for_the_disk() {
     run(async {
         let (store, _directory) = opened();
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let held = store.writer.call_unsynced(move |_| {
-            let _ = gate.recv();
-            Ok(())
-        });
+        let (open, wait) = gate();
+        let held = store.writer.call_unsynced(wait);
         let order = Arc::new(AtomicU32::new(0));
         // Its place in the order, and how SQLite commits it: 2 is FULL, 1 is NORMAL.
         let seen = |tx: &mut Transaction<'_>, order: &AtomicU32| {
@@ -79,21 +76,33 @@ fn a_claim_that_a_power_cut_undoes_is_made_again_and_no_version_is_seen_twice() 
     });
 }
 
+#[test]
+fn a_full_disk_after_a_power_cut_is_no_reason_not_to_start() {
+    run(async {
+        let (store, directory) = opened();
+        store.insert(new_job(0)).await.unwrap();
+        drop(store);
+        let connection = schema::open_writer(&directory.path().join(DATABASE_FILE), 1 << 20).unwrap();
+        // An update fails, and not for want of room.
+        connection
+            .execute_batch("CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'x'); END")
+            .unwrap();
+        let refused = rows::outgrow_lost_claims(&connection).unwrap_err();
+        assert_eq!(refused.severity(), Severity::Passing, "what is not a full disk is told");
+        assert!(outgrown(Err(fault::tests::failure(rusqlite::ffi::SQLITE_FULL))).is_ok());
+        assert!(outgrown(Err(refused)).is_err());
+        assert!(outgrown(Ok(())).is_ok());
+    });
+}
+
 /// Whether a verb is answered only once it is on stable storage: then it waits for the operation that holds synced commits up here.
 async fn is_synced(store: &SqliteStore, verb: BoxFuture<'_, ()>) -> bool {
-    let (open, gate) = std::sync::mpsc::channel::<()>();
-    let (open_synced, gate_synced) = std::sync::mpsc::channel::<()>();
-    let wait = |gate: std::sync::mpsc::Receiver<()>| {
-        move |_: &mut Transaction<'_>| {
-            // Not for ever: were all committed alike, the last would wait for this one.
-            let _ = gate.recv_timeout(Duration::from_secs(10));
-            Ok::<(), Fault>(())
-        }
-    };
+    let (open, wait) = gate();
+    let (open_synced, wait_synced) = gate();
     // Sent in this order, before the first of them ends. The last is answered after those before it that are not synced either.
     let mut sent = [
-        store.writer.call_unsynced(wait(gate)).map(drop).boxed(),
-        store.writer.call(wait(gate_synced)).map(drop).boxed(),
+        store.writer.call_unsynced(wait).map(drop).boxed(),
+        store.writer.call(wait_synced).map(drop).boxed(),
         verb,
         store.writer.call_unsynced(|_| Ok(())).map(drop).boxed(),
     ];

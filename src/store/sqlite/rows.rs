@@ -197,7 +197,7 @@ pub(super) fn set_aside(tx: &mut Transaction<'_>, damaged: &[Vec<u8>]) -> Result
 
 /// Makes every change of a waiting job from here on newer than whatever a claim that a power cut has undone can have shown: one version, and
 /// those of its live progress.
-pub(super) fn outgrow_lost_claims(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn outgrow_lost_claims(connection: &Connection) -> Result<(), Fault> {
     let sql = "UPDATE jobs SET version = version + ?1 WHERE status = 'queued'";
     connection.execute(sql, [signed(2 * LIVE_VERSIONS)])?;
     Ok(())

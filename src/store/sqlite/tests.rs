@@ -1,12 +1,14 @@
 //! What can only be seen from inside: query plans, injected faults, group commit's savepoints, the size of the files.
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use bytes::Bytes;
 use rusqlite::{Connection, ffi};
 use tempfile::TempDir;
 
 use super::fault::Fault;
+use super::writer::Transaction;
 use super::*;
 use crate::job::{JobSpec, KeyId, SourceSpec, Status};
 use crate::pipeline::Pipeline;
@@ -20,6 +22,17 @@ pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
 pub(super) fn opened() -> (SqliteStore, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (SqliteStore::open(directory.path(), Options::default()).unwrap(), directory)
+}
+
+/// Work that holds the writer until the sender is dropped; not for ever, or a test that fails would not end.
+pub(super) fn gate()
+-> (Sender<()>, impl FnMut(&mut Transaction<'_>) -> std::result::Result<(), Fault> + Send + 'static) {
+    let (open, closed) = std::sync::mpsc::channel();
+    let wait = move |_: &mut Transaction<'_>| {
+        let _opened = closed.recv_timeout(Duration::from_secs(10));
+        Ok(())
+    };
+    (open, wait)
 }
 
 pub(super) fn new_job(inline_bytes: usize) -> NewJob {
@@ -173,11 +186,8 @@ fn after_a_failed_fsync_everything_is_refused() {
         store.insert(kept.clone()).await.unwrap();
         // Usually in one group; if the machine is so slow that they are not, the first is stored.
         let lost = new_job(0);
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let held = store.writer.call(move |_| {
-            let _ = gate.recv();
-            Ok(())
-        });
+        let (open, wait) = gate();
+        let held = store.writer.call(wait);
         let (_, inserted, failed, ()) = tokio::join!(
             held,
             store.insert(lost.clone()),
@@ -204,11 +214,8 @@ fn a_failing_operation_undoes_nothing_of_its_neighbours() {
     run(async {
         let (store, _directory) = opened();
         // Holds the writer until all of them wait.
-        let (open, gate) = std::sync::mpsc::channel::<()>();
-        let held = store.writer.call(move |_| {
-            let _ = gate.recv();
-            Ok(())
-        });
+        let (open, wait) = gate();
+        let held = store.writer.call(wait);
         let jobs: Vec<NewJob> = (0..5).map(|_| new_job(0)).collect();
         let operations = jobs.iter().enumerate().map(|(index, new)| {
             let new = new.clone();
