@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Patience, Verdict, Watched};
 use super::limits::{HEADERS_READ_MAX, READ_BUFFER_BYTES_MIN};
+use super::phase::Phase;
 use super::service::{self, Door, Ends};
 use super::state::State;
 
@@ -25,17 +26,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Once the server stops, how long a connection with nothing under way is listened to: for a request that is just arriving.
 const LAST_CALL: Duration = Duration::from_millis(250);
-
-/// Where the server's life stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Requests are served.
-    Serving,
-    /// What is under way may end.
-    Draining,
-    /// Nothing is waited for any more.
-    Closing,
-}
 
 /// Serves a connection to its end.
 pub(super) async fn serve(stream: TcpStream, state: Arc<State>, door: Door) {
@@ -69,7 +59,7 @@ async fn drive(stream: TcpStream, ends: Ends, state: &Arc<State>, door: Door) {
     let mut check = std::pin::pin!(tokio::time::sleep(patience.header));
     let mut last_call = std::pin::pin!(tokio::time::sleep(LAST_CALL));
     let mut is_last_call = false;
-    let mut phase = state.phase.clone();
+    let mut phase = state.phases.listen();
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -92,6 +82,10 @@ async fn drive(stream: TcpStream, ends: Ends, state: &Arc<State>, door: Door) {
             changed = phase.changed() => {
                 if changed.is_err() || *phase.borrow() == Phase::Closing {
                     return activity.mark_cut();
+                }
+                // Who asks how the server is doing is answered to its end.
+                if door == Door::Health {
+                    continue;
                 }
                 connection.as_mut().graceful_shutdown();
                 is_last_call = true;

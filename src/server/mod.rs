@@ -32,6 +32,7 @@ mod multipart;
 mod openapi;
 mod outputs;
 mod page;
+mod phase;
 mod presets;
 mod problems;
 mod proxy;
@@ -54,14 +55,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 pub use config::{Config, Presets};
 pub use cors::Origins;
 pub use presets::preset_mistakes;
 pub use state::Services;
 
-use connection::Phase;
+use phase::Phase;
 use service::Door;
 use state::State;
 
@@ -94,10 +95,10 @@ pub async fn run(
 ) {
     let connections_max = config.connections_max.clamp(1, Semaphore::MAX_PERMITS);
     let grace = config.grace;
-    let (phase, _) = watch::channel(Phase::Serving);
-    let (phase_of_state, address) = (phase.subscribe(), listener.local_addr().ok());
+    let (announcer, phases) = phase::channel();
+    let address = listener.local_addr().ok();
     // Pages and documents are made here: too much work for a thread that others wait for.
-    let prepare = move || State::new(config, services, phase_of_state, address);
+    let prepare = move || State::new(config, services, phases, address);
     let state = match tokio::task::spawn_blocking(prepare).await {
         Ok(state) => Arc::new(state),
         Err(error) => return tracing::error!(%error, "the server could not prepare what it shows"),
@@ -111,13 +112,15 @@ pub async fn run(
         () = accept(listener, &state, &places, Door::Main) => {}
         () = shutdown => {}
     }
-    phase.send_replace(Phase::Draining);
     // A connection holds its place as long as it lives.
-    let all_gone = places.acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX));
+    let all_gone = async {
+        announcer.tell(Phase::Draining).await;
+        places.acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX)).await
+    };
     if tokio::time::timeout(grace, all_gone).await.is_err() {
         let open = connections_max - places.available_permits();
         tracing::warn!(connections = open, "the grace is over; connections are cut");
-        phase.send_replace(Phase::Closing);
+        announcer.tell(Phase::Closing).await;
     }
 }
 

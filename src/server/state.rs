@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::capabilities::{CapabilitiesNow, Prepared};
 use super::config::{Config, Presets};
-use super::connection::Phase;
 use super::page::Page;
+use super::phase::{Phase, Phases};
 use super::rate::Rates;
 use super::usage::Usage;
 use super::{docs, guard, openapi, problems};
@@ -53,7 +53,7 @@ pub struct Services {
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) services: Services,
-    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) phases: Phases,
     pub(super) hosts: guard::Hosts,
     pub(super) capabilities: CapabilitiesNow,
     pub(super) openapi: Prepared,
@@ -79,7 +79,7 @@ impl State {
     pub(super) fn new(
         config: Config,
         services: Services,
-        phase: watch::Receiver<Phase>,
+        phases: Phases,
         address: Option<SocketAddr>,
     ) -> State {
         let public_url = match (&config.public_url, address) {
@@ -100,18 +100,18 @@ impl State {
             uploads: AtomicUsize::new(0),
             config,
             services,
-            phase,
+            phases,
         }
     }
 
     /// Whether the server is about to stop.
     pub(super) fn is_draining(&self) -> bool {
-        *self.phase.borrow() != Phase::Serving
+        self.phases.now() != Phase::Serving
     }
 
     /// Resolves when the server is about to stop.
     pub(super) async fn draining(&self) {
-        let mut phase = self.phase.clone();
+        let mut phase = self.phases.listen();
         // An error means that the server is gone already.
         let _ended = phase.wait_for(|phase| *phase != Phase::Serving).await.is_err();
     }

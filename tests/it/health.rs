@@ -1,9 +1,9 @@
 //! Health and metrics at an address of their own: answered while every thread of the event loop is blocked.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use minilab::access::{Key, Scope, Token};
 use minilab::app::App;
@@ -95,7 +95,7 @@ fn health_is_told_while_the_event_loop_is_blocked() {
     let metrics = String::from_utf8(get(&health, "/metrics").body).unwrap();
     assert!(metrics.contains("minilab_event_loop_stall_seconds_count{runtime=\"health\"}"), "{metrics}");
     let mut blocked = raw::connect(&main);
-    std::io::Write::write_all(&mut blocked, b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    blocked.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     blocked.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     assert!(blocked.read(&mut [0]).is_err(), "the main address must be blocked for this to mean anything");
     drop(holding);
@@ -104,4 +104,36 @@ fn health_is_told_while_the_event_loop_is_blocked() {
     drop(stop);
     runtime.block_on(running).unwrap().unwrap();
     assert!(std::net::TcpStream::connect(health.strip_prefix("http://").unwrap()).is_err());
+}
+
+#[test]
+fn a_server_that_stops_says_so_at_the_health_door() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = Settings::in_directory(directory.path());
+    settings.health_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let app = runtime.block_on(App::start(settings)).unwrap();
+    let (main, health) = (app.address(), app.health_address().unwrap());
+    let (main, health) = (format!("http://{main}"), format!("http://{health}"));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = runtime.spawn(app.run(async { drop(stopped.await) }));
+    // An upload that goes on keeps the server from its end.
+    let mut upload = raw::connect(&main);
+    let head = "POST /v1/jobs?width=9 HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    upload.write_all(head.as_bytes()).unwrap();
+    let mut going_on = [0; 25];
+    upload.read_exact(&mut going_on).unwrap();
+    assert_eq!(&going_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let ready = || raw::request(&health, "GET", "/health/ready", &[], b"").status;
+    assert_eq!(ready(), 200);
+    drop(stop);
+    let began = Instant::now();
+    while ready() == 200 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it does not stop");
+    }
+    for _ in 0..50 {
+        assert_eq!(ready(), 503);
+    }
+    drop(upload);
+    runtime.block_on(running).unwrap().unwrap();
 }

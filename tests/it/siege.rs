@@ -220,6 +220,52 @@ fn too_few_descriptors_make_no_server_spin() {
     }
 }
 
+/// Clients that are all sent home in one moment.
+const CROWD: usize = 2_000;
+
+/// The longest stall that a server's log tells of. It tells of none below 50 ms.
+fn longest_stall(log: &str) -> Duration {
+    let stalls = log.lines().filter_map(|line| line.split_once("stall_ms=")).map(|(_, rest)| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        Duration::from_millis(digits.parse().unwrap())
+    });
+    stalls.max().unwrap_or_default()
+}
+
+#[test]
+fn a_crowd_that_is_sent_home_leaves_others_their_turns() {
+    raise_descriptor_limit();
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_minilab"));
+    command.stderr(std::fs::File::create(&log).unwrap());
+    let server = ServerProcess::start_by(command, &directory.path().join("data"), &[]);
+    let mut crowd: Vec<TcpStream> = (0..CROWD).map(|_| raw::connect(&server.url)).collect();
+    for stream in &mut crowd {
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    }
+    for stream in &mut crowd {
+        assert_eq!(raw::read_answer(stream).status, 200);
+    }
+    // A server at work is watched more closely than one that idles.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(300) {
+        assert_eq!(raw::request(&server.url, "GET", "/health/live", &[], b"").status, 200);
+    }
+    let told = std::fs::read_to_string(&log).unwrap().len();
+    let began = Instant::now();
+    server.signal(rustix::process::Signal::TERM);
+    for stream in &mut crowd {
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+    let took = began.elapsed();
+    assert_eq!(server.end().0, Some(0));
+    let stall = longest_stall(&std::fs::read_to_string(&log).unwrap()[told..]);
+    println!("{CROWD} clients sent home in {took:?}; longest stall {stall:?} (0 below 50 ms)");
+    // When all were told at once, the loop had no turn for anything else until the last was gone.
+    assert!(3 * stall < took, "a stall of {stall:?} while {CROWD} clients were sent home in {took:?}");
+}
+
 /// How often threads of the server have gone to sleep so far.
 fn sleeps(server: &ServerProcess) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
