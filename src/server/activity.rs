@@ -17,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::farewell::{Farewell, Seat};
+
 /// No such moment.
 const NEVER: u64 = u64::MAX;
 
@@ -179,13 +181,30 @@ impl Drop for InFlight {
 /// A socket that tells what it does.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    /// There until this is dropped.
+    seat: Option<Seat>,
     activity: Arc<Activity>,
+    farewell: Farewell,
+    /// The other side has closed its own.
+    has_left: bool,
 }
 
 impl Watched {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Watched {
-        Watched { stream, activity }
+    pub(super) fn new(seat: Seat, activity: Arc<Activity>, farewell: Farewell) -> Watched {
+        Watched { seat: Some(seat), activity, farewell, has_left: false }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        let seat = self.seat.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(Pin::new(&mut seat.0))
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let Some(seat) = self.seat.take_if(|_| self.has_left) {
+            self.farewell.close(seat);
+        }
     }
 }
 
@@ -195,10 +214,12 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.activity.bytes_read();
+        let (before, has_room) = (buffer.filled().len(), buffer.remaining() > 0);
+        let polled = self.stream()?.poll_read(context, buffer);
+        match &polled {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => self.activity.bytes_read(),
+            Poll::Ready(ended) => self.has_left |= has_room || ended.is_err(),
+            Poll::Pending => {}
         }
         polled
     }
@@ -210,21 +231,25 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let polled = self.stream()?.poll_write(context, bytes);
         self.activity.write_polled(polled.is_pending());
         polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.stream()?.poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if self.has_left {
+            // Nobody waits for it, and closing says the same.
+            return Poll::Ready(Ok(()));
+        }
+        self.stream()?.poll_shutdown(context)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.seat.as_ref().is_some_and(|(stream, _)| stream.is_write_vectored())
     }
 
     fn poll_write_vectored(
@@ -232,7 +257,7 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        let polled = self.stream()?.poll_write_vectored(context, parts);
         self.activity.write_polled(polled.is_pending());
         polled
     }
@@ -240,6 +265,12 @@ impl AsyncWrite for Watched {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     const PATIENCE: Patience = Patience {
@@ -269,6 +300,44 @@ mod tests {
             activity.bytes_read();
             assert_eq!(activity.verdict_at(11 * SECOND, &PATIENCE), verdict);
         }
+    }
+
+    /// Both ends of a connection, and where its socket goes to when it is seen off.
+    async fn pair() -> (Watched, TcpStream, mpsc::Receiver<Seat>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let (sender, seen_off) = mpsc::channel();
+        (Watched::new((stream, place), Activity::new(), Farewell::to(sender)), client, seen_off)
+    }
+
+    #[tokio::test]
+    async fn who_has_left_is_seen_off_by_another_thread() {
+        let (mut watched, mut client, seen_off) = pair().await;
+        client.shutdown().await.unwrap();
+        assert_eq!(watched.read(&mut [0; 9]).await.unwrap(), 0);
+        // An answer still reaches who has closed their side only.
+        watched.write_all(b"late").await.unwrap();
+        watched.shutdown().await.unwrap();
+        drop(watched);
+        let seat = seen_off.try_recv().unwrap();
+        let mut read = [0; 9];
+        assert_eq!(client.read(&mut read).await.unwrap(), 4);
+        assert!(client.try_read(&mut read).is_err(), "nothing was closed here");
+        drop(seat);
+        assert_eq!(client.read(&mut read).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_there_learns_of_the_end_at_once() {
+        let (mut watched, mut client, seen_off) = pair().await;
+        client.write_all(b"words").await.unwrap();
+        assert_eq!(watched.read(&mut [0; 9]).await.unwrap(), 5);
+        assert_eq!(watched.read(&mut []).await.unwrap(), 0);
+        drop(watched);
+        assert!(seen_off.try_recv().is_err());
+        assert_eq!(client.read(&mut [0; 9]).await.unwrap(), 0);
     }
 
     #[test]

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tokio::net::TcpStream;
-
 use super::activity::{Activity, Patience, Verdict, Watched};
+use super::farewell::Seat;
 use super::limits::{HEADERS_READ_MAX, READ_BUFFER_BYTES_MIN};
 use super::phase::Phase;
 use super::service::{self, Door, Ends};
 use super::state::State;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 
 /// Bytes that one HTTP/2 stream may send before they are read: bounds the memory of uploads as `max_buf_size` does for HTTP/1.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
@@ -28,18 +27,19 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: TcpStream, state: Arc<State>, door: Door) {
+pub(super) async fn serve(seat: Seat, state: Arc<State>, door: Door) {
+    let (stream, _) = &seat;
     // Answers are written whole; waiting for more to send would only delay them.
     let _delay_at_worst = stream.set_nodelay(true);
     let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let ends = Ends { local: local.ip(), peer: peer.ip() };
     state.services.metrics.http_connections.inc();
     let gauge = state.services.metrics.http_connections.clone();
-    drive(stream, ends, &state, door).await;
+    drive(seat, ends, &state, door).await;
     gauge.dec();
 }
 
-async fn drive(stream: TcpStream, ends: Ends, state: &Arc<State>, door: Door) {
+async fn drive(seat: Seat, ends: Ends, state: &Arc<State>, door: Door) {
     let config = &state.config;
     let patience = Patience {
         header: config.header_timeout,
@@ -47,7 +47,7 @@ async fn drive(stream: TcpStream, ends: Ends, state: &Arc<State>, door: Door) {
         idle: config.idle_timeout,
     };
     let activity = Activity::new();
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let io = TokioIo::new(Watched::new(seat, Arc::clone(&activity), state.farewell.clone()));
     let answer = {
         let (state, activity) = (Arc::clone(state), Arc::clone(&activity));
         service_fn(move |request| {

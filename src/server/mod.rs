@@ -21,6 +21,7 @@ mod disposition;
 mod docs;
 mod error;
 mod events;
+mod farewell;
 mod guard;
 mod health;
 mod html;
@@ -112,7 +113,7 @@ pub async fn run(
         () = accept(listener, &state, &places, Door::Main) => {}
         () = shutdown => {}
     }
-    // A connection holds its place as long as it lives.
+    // A connection holds its place as long as it has a socket.
     let all_gone = async {
         announcer.tell(Phase::Draining).await;
         places.acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX)).await
@@ -153,11 +154,7 @@ async fn accept(listener: TcpListener, state: &Arc<State>, places: &Arc<Semaphor
                 if trouble.is_over() {
                     tracing::info!("connections are accepted again");
                 }
-                let serving = connection::serve(stream, Arc::clone(state), door);
-                tokio::spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
+                tokio::spawn(connection::serve((stream, place), Arc::clone(state), door));
                 tracing::trace!(%peer, "accepted");
             }
             Err(error) if is_of_connection(&error) => {}

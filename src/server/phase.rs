@@ -87,16 +87,20 @@ mod tests {
     #[tokio::test]
     async fn others_have_their_turns_while_a_crowd_is_told() {
         let (announcer, phases) = channel();
-        let heard = Arc::new(AtomicUsize::new(0));
+        let [listening, heard] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         for _ in 0..LISTENERS {
-            let (mut listener, heard) = (phases.listen(), Arc::clone(&heard));
+            let mut listener = phases.listen();
+            let (listening, heard) = (Arc::clone(&listening), Arc::clone(&heard));
             tokio::spawn(async move {
+                listening.fetch_add(1, Ordering::Relaxed);
                 let phase = listener.wait_for(|phase| *phase != Phase::Serving).await;
                 assert_eq!(*phase.unwrap(), Phase::Draining);
                 heard.fetch_add(1, Ordering::Relaxed);
             });
         }
-        tokio::task::yield_now().await;
+        while listening.load(Ordering::Relaxed) < LISTENERS {
+            tokio::task::yield_now().await;
+        }
         assert_eq!((phases.now(), heard.load(Ordering::Relaxed)), (Phase::Serving, 0));
         let telling = tokio::spawn(async move { announcer.tell(Phase::Draining).await });
         let (mut before, mut most) = (0, 0);

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::capabilities::{CapabilitiesNow, Prepared};
 use super::config::{Config, Presets};
+use super::farewell::Farewell;
 use super::page::Page;
 use super::phase::{Phase, Phases};
 use super::rate::Rates;
@@ -54,6 +55,7 @@ pub(super) struct State {
     pub(super) config: Config,
     pub(super) services: Services,
     pub(super) phases: Phases,
+    pub(super) farewell: Farewell,
     pub(super) hosts: guard::Hosts,
     pub(super) capabilities: CapabilitiesNow,
     pub(super) openapi: Prepared,
@@ -101,6 +103,7 @@ impl State {
             config,
             services,
             phases,
+            farewell: Farewell::start(),
         }
     }
 
