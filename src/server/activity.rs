@@ -333,8 +333,10 @@ mod tests {
     async fn who_is_there_learns_of_the_end_at_once() {
         let (mut watched, mut client, seen_off) = pair().await;
         client.write_all(b"words").await.unwrap();
-        assert_eq!(watched.read(&mut [0; 9]).await.unwrap(), 5);
+        assert_eq!(watched.read(&mut [0; 3]).await.unwrap(), 3);
+        // No room for more is no end.
         assert_eq!(watched.read(&mut []).await.unwrap(), 0);
+        assert_eq!(watched.read(&mut [0; 2]).await.unwrap(), 2);
         drop(watched);
         assert!(seen_off.try_recv().is_err());
         assert_eq!(client.read(&mut [0; 9]).await.unwrap(), 0);
