@@ -4,6 +4,8 @@
 //! Neither library can be interrupted from outside: a cancelled decode of a progressive file ends when the decode does (about 16 ms per
 //! megapixel).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, ScalingFactor};
 use zune_jpeg::{
     JpegDecoder,
@@ -33,7 +35,7 @@ pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
         // Unusual or damaged: the library reads more kinds, and is the judge of damage.
         Err(Refusal::Flaw(_)) => {}
     }
-    match turbo(request) {
+    match caught(|| turbo(request)) {
         Ok(pixels) => Ok(to_rgb(pixels, request)),
         Err(JpegError::Unsupported(detail)) => match second(request) {
             Some(pixels) => Ok(to_rgb(pixels, request)),
@@ -45,6 +47,12 @@ pub(super) fn decode(request: &Request<'_>) -> Result<Pixels, Failure> {
 
 /// Size and bytes, of 1, 3 or 4 channels as the file has them.
 type Raw = (Size, Vec<u8>);
+
+/// The library panics at a few files of four channels that are not all of one size. That is a refusal like its others.
+fn caught(decode: impl FnOnce() -> Result<Raw, JpegError>) -> Result<Raw, JpegError> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_| Err(JpegError::Unsupported("its channels are not of one size".to_owned())))
+}
 
 fn turbo(request: &Request<'_>) -> Result<Raw, JpegError> {
     let header = request.header;

@@ -64,6 +64,6 @@ pub(super) fn inverse<K: Kernels>(
     }
     shapes! {
         (8, 8)(4, 4)(2, 2)(1, 1)(3, 3)(6, 6)(5, 5)(7, 7)
-        (4, 2)(6, 3)(8, 4)(2, 4)(3, 6)(4, 8)(MEANS, MEANS)(MEANS, 1)(1, MEANS)
+        (4, 2)(6, 3)(8, 4)(2, 4)(3, 6)(4, 8)(MEANS, MEANS)(MEANS, 1)(1, MEANS)(4, MEANS)
     }
 }
