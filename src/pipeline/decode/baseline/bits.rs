@@ -59,14 +59,27 @@ impl Bits {
         self.count = self.count.wrapping_sub(length & 63);
     }
 
-    /// Reads `size` bits (0 to 15) as the signed values of T.81 F.2.2.1 (EXTEND): the upper half positive, the lower half negative.
+    /// Drops bits as [`Self::skip`] does, but leaves it to [`Self::count`] to count them, together with others.
     #[inline(always)]
-    pub(super) fn signed(&mut self, size: u32) -> i32 {
-        // In two steps, because a shift by 64 is none.
-        let raw = (self.buffer >> 1 >> (63 - size)) as i32;
-        self.skip(size);
-        let lower_half = raw < (1 << size >> 1);
-        raw - if lower_half { (1 << size) - 1 } else { 0 }
+    pub(super) fn pass(&mut self, length: u32) {
+        self.buffer <<= length & 63;
+    }
+
+    /// Counts bits that were passed, as the low six bits of `length` say.
+    #[inline(always)]
+    pub(super) fn count(&mut self, length: u32) {
+        self.count = self.count.wrapping_sub(length & 63);
+    }
+
+    /// The `size` bits (1 to 15) that follow the next `offset` as the signed value of T.81 F.2.2.1 (EXTEND): the upper half positive, the
+    /// lower half negative. `unused` is 64 − `size`. No branch: the sign of what is read is as good as random.
+    #[inline(always)]
+    pub(super) fn signed(&self, offset: u32, unused: u32) -> i32 {
+        let bits = self.buffer << (offset & 63);
+        // All ones for a negative value, whose bits are those of its magnitude inverted.
+        let negative = !(bits as i64 >> 63) as u64;
+        let magnitude = (bits ^ negative) >> (unused & 63);
+        (magnitude ^ negative).wrapping_sub(negative) as i32
     }
 }
 
@@ -103,13 +116,28 @@ mod tests {
     #[test]
     fn signed_values_follow_the_standard() {
         let signed = |size: u32, raw: u64| {
-            let mut bits = Bits { buffer: if size == 0 { 0 } else { raw << (64 - size) }, count: 63, at: 8 };
-            bits.signed(size)
+            let offset = raw as u32 % 17;
+            let bits = Bits { buffer: raw << (64 - size - offset) | 0xa5, count: 63, at: 8 };
+            bits.signed(offset, 64 - size)
         };
-        assert_eq!(signed(0, 0), 0);
         assert_eq!((signed(1, 0), signed(1, 1)), (-1, 1));
         assert_eq!((signed(2, 0), signed(2, 1), signed(2, 2), signed(2, 3)), (-3, -2, 2, 3));
-        assert_eq!((signed(15, 0), signed(15, 0x7fff)), (-32767, 32767));
+        assert_eq!((signed(15, 0), signed(15, 0x3fff)), (-32767, -16384));
+        assert_eq!((signed(15, 0x4000), signed(15, 0x7fff)), (16384, 32767));
+    }
+
+    #[test]
+    fn bits_are_counted_after_they_are_passed() {
+        let mut bytes = Box::new([0; SIZE]);
+        bytes[..4].copy_from_slice(&[0x12, 0x34, 0x56, 0x78]);
+        let mut bits = Bits::default();
+        bits.refill(&bytes);
+        // Only the lowest six bits of a length are one.
+        bits.pass(4 | 1 << 6);
+        assert_eq!((bits.peek::<8>(), bits.position()), (0x23, 0));
+        bits.pass(8 | 3 << 6);
+        bits.count(12 | 4 << 6);
+        assert_eq!((bits.peek::<8>(), bits.position()), (0x45, 12));
     }
 
     #[test]

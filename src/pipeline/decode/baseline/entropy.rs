@@ -4,8 +4,8 @@
 //! place that nobody reads, and once nothing more is needed whole runs of symbols are skipped.
 
 use super::{
-    bits::Bits,
-    huffman::{Ac, Dc, END, PAIR_BITS, SKIP_BITS, TOO_LONG},
+    bits::{Bits, REFILLED},
+    huffman::{Ac, Dc, END, STEP_MOST},
     window::Bytes,
 };
 
@@ -75,6 +75,9 @@ fn is_within(k: u32) -> bool {
     k <= 64 || (END..END + 64).contains(&k)
 }
 
+/// Look-ups per refill.
+const LOOKUPS: u32 = REFILLED / STEP_MOST;
+
 /// Reads values from one refill; returns the place behind them.
 #[inline(always)]
 fn values(
@@ -82,34 +85,42 @@ fn values(
     bytes: &Bytes,
     ac: &Ac,
     order: &Order,
-    mut k: u32,
+    k: u32,
     block: &mut Block,
 ) -> Option<u32> {
-    const _: () = assert!(PAIR_BITS * 5 <= super::bits::REFILLED);
     reader.refill(bytes);
-    for _ in 0..5 {
+    // The place, and below it the bits that were passed: one addition moves both.
+    let mut sum = k << 6;
+    for _ in 0..LOOKUPS {
         let entry = ac.pair(reader);
-        if entry.advance() == 0 {
+        let (k, next) = (sum >> 6, sum + entry.step());
+        if entry.step() == 0 {
+            reader.count(sum);
             reader.refill(bytes);
-            let (run, value) = ac.complete(reader, entry)?;
+            let (run, value);
+            (*reader, run, value) = ac.next(*reader)?;
             return place(order, k, run, value, block);
         }
-        let before = *reader;
-        reader.skip(entry.length());
-        let (first, second) = (entry.first(), entry.second());
-        order.store(block, k + first.0, first.1);
-        order.store(block, k + second.0, second.1);
-        let next = k + entry.advance();
-        if next > order.last {
-            if is_within(next) {
-                return Some(next);
+        let (distance, value) = entry.first();
+        order.store(block, k + distance, value);
+        let (distance, offset, unused) = entry.last();
+        order.store(block, k + distance, reader.signed(offset, unused) as i16);
+        if next >> 6 > order.last {
+            if is_within(next >> 6) {
+                reader.pass(entry.step());
+                reader.count(next);
+                return Some(next >> 6);
             }
-            (*reader, k) = one(before, bytes, ac, order, k, block)?;
-            return Some(k);
+            reader.count(sum);
+            let place;
+            (*reader, place) = one(*reader, bytes, ac, order, k, block)?;
+            return Some(place);
         }
-        k = next;
+        reader.pass(entry.step());
+        sum = next;
     }
-    Some(k)
+    reader.count(sum);
+    Some(sum >> 6)
 }
 
 /// Reads one symbol, where a look-up would read too many.
@@ -144,31 +155,30 @@ fn past(k: u32, run: u32) -> Option<u32> {
 
 /// Passes over values from one refill; returns the place behind them.
 #[inline(always)]
-fn skips(reader: &mut Bits, bytes: &Bytes, ac: &Ac, mut k: u32) -> Option<u32> {
-    const _: () = assert!(SKIP_BITS * 4 <= super::bits::REFILLED);
+fn skips(reader: &mut Bits, bytes: &Bytes, ac: &Ac, k: u32) -> Option<u32> {
     reader.refill(bytes);
-    for _ in 0..4 {
+    let mut sum = k << 6;
+    for _ in 0..LOOKUPS {
         let entry = ac.skip(reader);
-        let next = k + entry.advance();
-        // One comparison for all that is not the way on: the block's end, a symbol that does not fit, one that leads out of the block.
-        if next >= 64 {
-            if is_within(next) {
-                reader.skip(entry.length());
-                return Some(next);
+        let next = sum + entry.step();
+        // One comparison for all that is not the way on: the block's end, a code that does not fit, a symbol that leads out of the block.
+        if next >= 64 << 6 {
+            if is_within(next >> 6) {
+                reader.pass(entry.step());
+                reader.count(next);
+                return Some(next >> 6);
             }
+            reader.count(sum);
             reader.refill(bytes);
             let run;
-            if entry.advance() == TOO_LONG {
-                (run, _) = ac.complete(reader, ac.pair(reader))?;
-            } else {
-                (*reader, run, _) = ac.next(*reader)?;
-            }
-            return past(k, run);
+            (*reader, run, _) = ac.next(*reader)?;
+            return past(sum >> 6, run);
         }
-        reader.skip(entry.length());
-        k = next;
+        reader.pass(entry.step());
+        sum = next;
     }
-    Some(k)
+    reader.count(sum);
+    Some(sum >> 6)
 }
 
 #[cfg(test)]

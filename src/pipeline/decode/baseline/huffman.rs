@@ -1,22 +1,28 @@
 //! Huffman tables, expanded so that one look-up does the work of several symbols.
 //!
 //! Owns the meaning of a table's entries and their construction from a DHT segment (T.81 C and F.2.2). Three expansions of one code:
-//! values of DC differences, pairs of AC values, and runs of AC values that nobody needs. What does not fit an index goes through
-//! [`Codes::next`], one symbol at a time.
+//! DC differences, pairs of AC values, and runs of AC values that nobody needs. Only codes have to fit an index: an entry knows where the
+//! bits of its last value are, so that values of all sizes take the same way. A long code goes through [`Codes::next`].
+//!
+//! The tables share the first-level cache with all else, and the bits that index them are as good as random: one bit more in an index
+//! costs more than the symbols that it adds are worth.
 
 use super::bits::Bits;
 
 /// Bits that index [`Dc`].
-pub(super) const DC_BITS: u32 = 10;
+pub(super) const DC_BITS: u32 = 9;
 /// Bits that index [`Ac::pairs`].
 pub(super) const PAIR_BITS: u32 = 11;
 /// Bits that index [`Ac::skips`].
-pub(super) const SKIP_BITS: u32 = 13;
+pub(super) const SKIP_BITS: u32 = 12;
+
+/// Most bits that one entry of [`Ac::pairs`] or [`Ac::skips`] passes: the last value may reach beyond the index.
+pub(super) const STEP_MOST: u32 = 18;
 
 /// Added to the place in the block by an end-of-block symbol: past any place there is, so that one comparison ends the loop.
 pub(super) const END: u32 = 128;
 
-/// The advance of a [`Skip`] for a symbol that needs more bits than the index has: no place in any block, with or without [`END`].
+/// The advance of a [`Skip`] for a code that needs more bits than the index has: no place in any block, with or without [`END`].
 pub(super) const TOO_LONG: u32 = 512;
 
 /// A canonical code: the symbols in order, and where each length begins.
@@ -89,7 +95,8 @@ fn value(index: u32, left: u32, size: u32) -> i32 {
     raw - if raw < (1 << size >> 1) { (1 << size) - 1 } else { 0 }
 }
 
-/// A DC table. Entries: bits 0..6 length, 8..12 size of the value if it did not fit, 16..32 value; 0 for a long code.
+/// A DC table. Entries: bits 0..6 length of code and value together, 8..14 of the code, 16..22 64 less the value's, 24 whether it has
+/// any; 0 for a long code.
 pub(super) struct Dc {
     codes: Codes,
     values: Box<[u32; 1 << DC_BITS]>,
@@ -102,12 +109,12 @@ impl Dc {
             return None;
         }
         let mut values = Box::new([0; 1 << DC_BITS]);
-        for ((index, entry), code) in (0..).zip(values.iter_mut()).zip(codes.expanded(DC_BITS)) {
-            let (length, size) = (u32::from(code >> 8), u32::from(code & 15));
-            *entry = match DC_BITS - length {
-                _ if length == 0 => 0,
-                left if size > left => length | size << 8,
-                left => (length + size) | (value(index, left, size) as u32) << 16,
+        for (entry, code) in values.iter_mut().zip(codes.expanded(DC_BITS)) {
+            *entry = match (u32::from(code >> 8), u32::from(code & 15)) {
+                (0, _) => 0,
+                (length, size) => {
+                    (length + size) | length << 8 | (64 - size) << 16 | u32::from(size > 0) << 24
+                }
             };
         }
         Some(Self { codes, values })
@@ -117,72 +124,54 @@ impl Dc {
     #[inline(always)]
     pub(super) fn next(&self, bits: &mut Bits) -> Option<i32> {
         let entry = self.values[bits.peek::<DC_BITS>()];
-        if entry & 63 == 0 {
+        if entry == 0 {
             let size;
             (*bits, size) = self.codes.next(*bits)?;
-            return Some(bits.signed(u32::from(size)));
+            let value = if size == 0 { 0 } else { bits.signed(0, 64 - u32::from(size)) };
+            bits.skip(u32::from(size));
+            return Some(value);
         }
+        let value = bits.signed(entry >> 8, entry >> 16);
         bits.skip(entry);
-        let size = entry >> 8 & 15;
-        Some(if size == 0 { entry as i32 >> 16 } else { bits.signed(size) })
+        Some(value & (entry >> 24).wrapping_neg() as i32)
     }
 }
 
-/// One look-up's worth of AC values.
+/// One look-up's worth of AC values. From the lowest bit on: 6 bits length, 10 advance; in bytes, the distances of the first of two values
+/// and of the last ([`END`] for one that is not there), the first value (two bytes), where the last one's bits begin, and 64 less their
+/// number. 0 for a long code.
 #[derive(Clone, Copy)]
 pub(super) struct Pair(u64);
 
 impl Pair {
-    /// A symbol that needs more bits than the index has: its code's length (0: a long code), run and size.
-    fn partial(length: u32, run: u32, size: u32) -> Self {
-        Self(u64::from(length | run << 8 | size << 16))
-    }
-
-    /// Complete values at distances from the present place; [`END`] as the distance of a value that is not there.
-    fn complete(length: u32, first: (u32, i32), second: (u32, i32), advance: u32) -> Self {
-        let low = length | first.0 << 8 | second.0 << 16 | advance << 24;
-        Self(u64::from(low) | u64::from(first.1 as u16) << 32 | u64::from(second.1 as u16) << 48)
-    }
-
-    /// Bits to drop, in the lowest six.
+    /// Bits to drop, in the lowest six; above them how far the place in the block moves, [`END`] added if the block ends.
     #[inline(always)]
-    pub(super) fn length(self) -> u32 {
-        self.0 as u32
+    pub(super) fn step(self) -> u32 {
+        u32::from(self.0 as u16)
     }
 
-    /// How far the place in the block moves, [`END`] added if the block ends; 0 if the entry is partial.
-    #[inline(always)]
-    pub(super) fn advance(self) -> u32 {
-        (self.0 as u32) >> 24
-    }
-
-    /// Distance and value of the first coefficient.
+    /// Distance and value of the first of two coefficients.
     #[inline(always)]
     pub(super) fn first(self) -> (u32, i16) {
-        (u32::from((self.0 >> 8) as u8), (self.0 >> 32) as i16)
+        (u32::from((self.0 >> 16) as u8), (self.0 >> 32) as i16)
     }
 
-    /// Distance and value of the second coefficient.
+    /// Distance of the last coefficient, and what [`Bits::signed`] needs to read it.
     #[inline(always)]
-    pub(super) fn second(self) -> (u32, i16) {
-        (u32::from((self.0 >> 16) as u8), (self.0 >> 48) as i16)
+    pub(super) fn last(self) -> (u32, u32, u32) {
+        (u32::from((self.0 >> 24) as u8), (self.0 >> 48) as u32, (self.0 >> 56) as u32)
     }
 }
 
-/// A run of AC symbols whose values are not needed: bits 0..6 length, 6..16 advance, [`TOO_LONG`] if not even one fits.
+/// A run of AC symbols whose values are not needed: bits 0..6 length, 6..16 advance, [`TOO_LONG`] if not even one code fits.
 #[derive(Clone, Copy)]
 pub(super) struct Skip(u16);
 
 impl Skip {
+    /// Bits to drop, in the lowest six; above them how far the place in the block moves, [`END`] added if the block ends.
     #[inline(always)]
-    pub(super) fn length(self) -> u32 {
+    pub(super) fn step(self) -> u32 {
         u32::from(self.0)
-    }
-
-    /// How far the place in the block moves, [`END`] added if the block ends; [`TOO_LONG`] if nothing fits.
-    #[inline(always)]
-    pub(super) fn advance(self) -> u32 {
-        u32::from(self.0 >> 6)
     }
 }
 
@@ -228,30 +217,17 @@ impl Ac {
         self.skips[bits.peek::<SKIP_BITS>()]
     }
 
-    /// Reads the one symbol that a partial entry stands for: run and value; needs 31 bits.
-    #[inline(always)]
-    pub(super) fn complete(&self, bits: &mut Bits, entry: Pair) -> Option<(u32, i16)> {
-        if entry.length() & 63 == 0 {
-            let (run, value);
-            (*bits, run, value) = self.next(*bits)?;
-            return Some((run, value));
-        }
-        bits.skip(entry.length());
-        Some((entry.first().0, bits.signed(entry.second().0) as i16))
-    }
-
     /// Reads one symbol: run and value, a run of [`END`] for the end of the block; needs 31 bits.
     #[cold]
     pub(super) fn next(&self, bits: Bits) -> Option<(Bits, u32, i16)> {
         let (mut bits, symbol) = self.codes.next(bits)?;
-        let symbol = u32::from(symbol);
-        match symbol {
-            0 => Some((bits, END, 0)),
-            _ => {
-                let value = bits.signed(symbol & 15) as i16;
-                Some((bits, symbol >> 4, value))
-            }
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+        if size == 0 {
+            return Some((bits, if run == 0 { END } else { run }, 0));
         }
+        let value = bits.signed(0, 64 - size) as i16;
+        bits.skip(size);
+        Some((bits, run, value))
     }
 }
 
@@ -262,39 +238,48 @@ fn symbol(index: u32, at: u32, expanded: &[u16]) -> Option<(u32, u32, u32)> {
     (length > 0).then_some((length, u32::from(code >> 4 & 15), u32::from(code & 15)))
 }
 
-/// The entry for an index whose first [`PAIR_BITS`] bits count.
+/// The entry for an index whose first [`PAIR_BITS`] bits count. The bits of the last value may lie beyond.
 fn pair(index: u32, expanded: &[u16]) -> Pair {
-    let mut at = 0;
-    let mut place = 0;
-    let mut values = [(END, 0); 2];
-    let mut found = 0;
-    while let Some((length, run, size)) =
-        symbol(index, at, expanded).filter(|(length, ..)| at + length <= PAIR_BITS)
-    {
+    let (mut at, mut place) = (0, 0);
+    let mut first = (END, 0);
+    // Distance, offset and size.
+    let mut last = None;
+    while let Some((length, run, size)) = symbol(index, at, expanded) {
+        if at + length > PAIR_BITS || at + length + size > STEP_MOST {
+            break;
+        }
         if (run, size) == (0, 0) {
-            return Pair::complete(at + length, values[0], values[1], place + END);
+            at += length;
+            place += END;
+            break;
         }
-        if found == 2 || at + length + size > PAIR_BITS {
-            return if found == 0 {
-                Pair::partial(length, run, size)
-            } else {
-                Pair::complete(at, values[0], values[1], place)
-            };
+        if size > 0 {
+            if let Some((distance, offset, size)) = last {
+                if first.0 != END {
+                    break;
+                }
+                first = (distance, value(index, SKIP_BITS - offset, size));
+            }
+            last = Some((place + run, at + length, size));
         }
-        values[found] = (place + run, value(index, SKIP_BITS - at - length, size));
-        found += 1;
         at += length + size;
         place += run + 1;
+        if place > 63 {
+            break;
+        }
     }
-    if found == 0 { Pair::partial(0, 0, 0) } else { Pair::complete(at, values[0], values[1], place) }
+    let (distance, offset, size) = last.unwrap_or((END, 0, 1));
+    let low = at | place << 6 | first.0 << 16 | distance << 24;
+    let high = u32::from(first.1 as u16) | offset << 16 | (64 - size) << 24;
+    Pair(if at == 0 { 0 } else { u64::from(low) | u64::from(high) << 32 })
 }
 
-/// As many symbols as fit.
+/// As many symbols as have their codes in the index; the bits of the last one's value may lie beyond.
 fn skip(index: u32, expanded: &[u16]) -> Skip {
     let mut at = 0;
     let mut place = 0;
     while let Some((length, run, size)) = symbol(index, at, expanded) {
-        if at + length + size > SKIP_BITS || place > 63 {
+        if at + length > SKIP_BITS || at + length + size > STEP_MOST || place > 63 {
             break;
         }
         at += length + size;
@@ -329,6 +314,17 @@ mod tests {
         assert!(Ac::new(table(0x30), false).is_none(), "a run without a value");
         assert!(Dc::new(table(11)).is_some());
         assert!(Dc::new(table(16)).is_none(), "a difference of sixteen bits");
+    }
+
+    #[test]
+    fn no_step_passes_more_than_its_share_of_a_refill() {
+        let mut counts = [0; 16];
+        (counts[1], counts[3], counts[7]) = (2, 3, 3);
+        let codes = Codes::new(&counts, &[0, 1, 0x0a, 0x0e, 0x0f, 0xf0, 0x1f, 0x2c]).unwrap();
+        let table = Ac::new(codes, true).unwrap();
+        let lengths =
+            table.pairs.iter().map(|pair| pair.step()).chain(table.skips.iter().map(|skip| skip.step()));
+        assert_eq!(lengths.map(|step| step & 63).max(), Some(STEP_MOST));
     }
 
     #[test]
