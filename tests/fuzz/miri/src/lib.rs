@@ -1,19 +1,23 @@
-//! The baseline JPEG decoder under Miri: every leaf's own tests (but for those that try all colours or shapes), and whole files, whole and
-//! cut off, by every twin. Owns the choice of files; the decoder is the program's own.
+//! The baseline JPEG decoder alone, for Miri and for its fuzz target (`jpeg.rs`). Owns the choice of files for Miri, which also runs every leaf's
+//! own tests (those that try all colours or shapes try fewer there); the decoder is the program's own.
 
 #[path = "../../../../src/pipeline/decode/baseline/mod.rs"]
 pub mod baseline;
 
+/// Width and height of the first sequential frame.
+pub fn size(source: &[u8]) -> Option<(u32, u32)> {
+    let frame = source.windows(2).position(|mark| matches!(mark, [0xff, 0xc0 | 0xc1]))?;
+    let [height, width] = [frame + 5, frame + 7]
+        .map(|at| source.get(at..at + 2).map(|number| u32::from(number[0]) << 8 | u32::from(number[1])));
+    Some((width?, height?))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::baseline::{Instructions, decode};
-
-    /// Width and height of the frame.
-    fn size(source: &[u8]) -> (u32, u32) {
-        let frame = source.windows(2).position(|mark| matches!(mark, [0xff, 0xc0 | 0xc1])).unwrap();
-        let number = |at: usize| u32::from(u16::from_be_bytes([source[at], source[at + 1]]));
-        (number(frame + 7), number(frame + 5))
-    }
+    use super::{
+        baseline::{Instructions, decode},
+        size,
+    };
 
     /// Files and the scales at which they are read: each scale that subsampled files have, and each kind of interpolation at full size.
     const FILES: [(&str, &[u8]); 8] = [
@@ -32,7 +36,7 @@ mod tests {
         for (name, scales) in FILES {
             let path = format!("{}/../../formats/{name}.jpg", env!("CARGO_MANIFEST_DIR"));
             let source = std::fs::read(path).unwrap();
-            let full = size(&source);
+            let full = size(&source).unwrap();
             let read = |source: &[u8], eighths, set| decode(source, full, eighths, set, || Ok::<_, ()>(()));
             for &eighths in scales {
                 let plain = read(&source, eighths, Instructions::Portable);
