@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store::{Result, StoreError};
@@ -59,6 +60,9 @@ pub(super) fn open_reader(file: &Path, page_cache_bytes: usize) -> Result<Connec
 fn prepare(connection: &Connection, page_cache_bytes: usize) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // A plan doesn't depend on the values that are bound. Without this, statements that partial indexes make SQLite doubt are planned anew
+    // for every value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let kibibytes = i64::try_from(page_cache_bytes / 1024).unwrap_or(i64::MAX);
     connection.pragma_update(None, "cache_size", -kibibytes)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
@@ -137,5 +141,18 @@ mod tests {
         );
         assert_eq!(check_library(3_051_003), Ok(()));
         assert_eq!(check_library(rusqlite::version_number()), Ok(()));
+    }
+
+    #[test]
+    fn another_value_needs_no_other_plan() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = open_writer(&directory.path().join("jobs"), 1 << 20).unwrap();
+        let sql = "SELECT next_attempt_at, id FROM deliveries INDEXED BY deliveries_by_receiver \
+                   WHERE status = 'pending' AND receiver = ?1 AND next_attempt_at <= ?2 ORDER BY next_attempt_at, id";
+        let mut statement = connection.prepare(sql).unwrap();
+        for receiver in ["https://a.test", "https://b.test"] {
+            assert!(!statement.exists((receiver, 5)).unwrap());
+        }
+        assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
     }
 }
