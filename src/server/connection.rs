@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+
 use super::activity::{Activity, Patience, Verdict, Watched};
 use super::farewell::Seat;
 use super::limits::{HEADERS_READ_MAX, READ_BUFFER_BYTES_MIN};
 use super::phase::Phase;
 use super::service::{self, Door, Ends};
 use super::state::State;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 
 /// Bytes that one HTTP/2 stream may send before they are read: bounds the memory of uploads as `max_buf_size` does for HTTP/1.
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
