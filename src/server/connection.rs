@@ -80,13 +80,10 @@ async fn drive(seat: Seat, ends: Ends, state: &Arc<State>, door: Door) {
                 };
                 check.as_mut().reset(tokio::time::Instant::now() + wait);
             }
-            changed = phase.changed() => {
+            // Who asks how the server is doing is answered to its end.
+            changed = phase.changed(), if door == Door::Main => {
                 if changed.is_err() || *phase.borrow() == Phase::Closing {
                     return activity.mark_cut();
-                }
-                // Who asks how the server is doing is answered to its end.
-                if door == Door::Health {
-                    continue;
                 }
                 connection.as_mut().graceful_shutdown();
                 is_last_call = true;

@@ -86,7 +86,7 @@ pub struct HealthDoor {
 }
 
 /// Serves until `shutdown` resolves. Then it stops accepting at once, lets what is under way end within [`Config::grace`] (readiness is 503
-/// meanwhile, and told so at the health door) and returns when the connections are gone, or cut when the grace is over.
+/// meanwhile) and returns when the connections are gone, or cut when the grace is over. The health door is served until its runtime ends.
 pub async fn run(
     listener: TcpListener,
     health: Option<HealthDoor>,
@@ -105,10 +105,9 @@ pub async fn run(
         Err(error) => return tracing::error!(%error, "the server could not prepare what it shows"),
     };
     let places = Arc::new(Semaphore::new(connections_max));
-    let _health = health.map(|door| {
-        let serving = serve_health(door.listener, Arc::clone(&state));
-        AbortOnDrop(door.runtime.spawn(serving))
-    });
+    if let Some(door) = health {
+        door.runtime.spawn(serve_health(door.listener, Arc::clone(&state)));
+    }
     tokio::select! {
         () = accept(listener, &state, &places, Door::Main) => {}
         () = shutdown => {}
@@ -122,15 +121,6 @@ pub async fn run(
         let open = connections_max - places.available_permits();
         tracing::warn!(connections = open, "the grace is over; connections are cut");
         announcer.tell(Phase::Closing).await;
-    }
-}
-
-/// A task that ends with whoever has begun it.
-struct AbortOnDrop(tokio::task::JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

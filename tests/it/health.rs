@@ -111,13 +111,21 @@ fn a_server_that_stops_says_so_at_the_health_door() {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = Settings::in_directory(directory.path());
     settings.health_listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    settings.egress.allow = vec!["127.0.0.0/8".parse().unwrap()];
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let app = runtime.block_on(App::start(settings)).unwrap();
     let (main, health) = (app.address(), app.health_address().unwrap());
     let (main, health) = (format!("http://{main}"), format!("http://{health}"));
     let (stop, stopped) = oneshot::channel::<()>();
     let running = runtime.spawn(app.run(async { drop(stopped.await) }));
-    // An upload that goes on keeps the server from its end.
+    // An upload that goes on keeps the server's connections from their end, and a source that says nothing keeps a job from its own.
+    let origin = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", origin.local_addr().unwrap());
+    let spec = serde_json::json!({"source": {"url": url}, "outputs": [{"name": "small", "format": "png"}]})
+        .to_string();
+    let json = [("content-type", "application/json")];
+    assert_eq!(raw::request(&main, "POST", "/v1/jobs", &json, spec.as_bytes()).status, 202);
+    let (source, _) = origin.accept().unwrap();
     let mut upload = raw::connect(&main);
     let head = "POST /v1/jobs?width=9 HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
     upload.write_all(head.as_bytes()).unwrap();
@@ -135,5 +143,10 @@ fn a_server_that_stops_says_so_at_the_health_door() {
         assert_eq!(ready(), 503);
     }
     drop(upload);
+    let gone = Instant::now();
+    while gone.elapsed() < Duration::from_millis(300) {
+        assert_eq!(ready(), 503);
+    }
+    drop((source, origin));
     runtime.block_on(running).unwrap().unwrap();
 }

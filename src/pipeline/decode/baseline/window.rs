@@ -31,7 +31,7 @@ pub(super) struct Window<'a> {
     /// First byte of the source that is not in the window.
     next: usize,
     bytes: Box<Bytes>,
-    /// Bytes of data in the window; zeros follow once `end` is known.
+    /// Bytes of data in the window; once `end` is known, zeros follow for as long as an MCU can be.
     length: usize,
     /// Known once the window has reached it.
     end: Option<End>,
@@ -66,7 +66,9 @@ impl<'a> Window<'a> {
             self.copy();
         }
         if self.end.is_some() {
-            self.bytes[self.length..].fill(0);
+            // Not the whole window: where restart markers are close together, that would be most of the work.
+            let until = SIZE.min(self.length + MCU_MAX);
+            self.bytes[self.length..until].fill(0);
         }
         bits
     }
