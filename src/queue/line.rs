@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::crowd::{Crowd, Entry};
 use super::estimate::Load;
 use super::fair::{Charge, Owner, Shares};
 use crate::access::Keys;
@@ -34,6 +35,7 @@ pub(super) struct Line {
     places: Mutex<Places>,
     keys: Keys,
     workers: u32,
+    processors: u32,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,7 @@ struct Places {
     /// Those that have to run alone: from when on, and whether they wait until nothing else is to be done.
     suspects: BTreeMap<JobId, (Timestamp, bool)>,
     running: HashMap<JobId, Running>,
+    crowd: Crowd,
     shares: Shares,
 }
 
@@ -55,6 +58,7 @@ struct Places {
 struct Running {
     charge: Charge,
     since: Timestamp,
+    entry: Entry,
     /// What it is planned to need.
     memory_bytes: u64,
 }
@@ -92,10 +96,11 @@ struct Later {
 }
 
 impl Line {
-    /// An empty line. The keys tell the weights of owners, `workers` how many jobs run at a time.
-    pub(super) fn new(keys: Keys, workers: usize) -> Line {
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX).max(1);
-        Line { places: Mutex::default(), keys, workers }
+    /// An empty line. The keys tell the weights of owners, `workers` how many jobs run at a time, `processors` how many of those at full speed.
+    pub(super) fn new(keys: Keys, workers: usize, processors: usize) -> Line {
+        let [workers, processors] =
+            [workers, processors].map(|count| u32::try_from(count).unwrap_or(u32::MAX).max(1));
+        Line { places: Mutex::default(), keys, workers, processors }
     }
 
     /// A queued job enters of whose image nothing is known here.
@@ -141,12 +146,13 @@ impl Line {
                 if !places.running.contains_key(&job.id) {
                     let charge = places.shares.begin(&job.owner, weight, Load::of(job));
                     let since = job.started_at.unwrap_or(now);
-                    places.running.insert(job.id, Running { charge, since, memory_bytes: job.memory_bytes });
+                    let (entry, memory_bytes) = (places.crowd.enter(now), job.memory_bytes);
+                    places.running.insert(job.id, Running { charge, since, entry, memory_bytes });
                 }
                 None
             }
             Status::Queued => {
-                let taken = self.lock().settle(job, now);
+                let taken = self.lock().settle(job, self.processors, now);
                 let waiting = Waiting {
                     id: job.id,
                     priority: job.spec.priority,
@@ -159,7 +165,9 @@ impl Line {
                 self.enter_with(waiting, Load::of(job), now);
                 taken
             }
-            Status::Succeeded | Status::Failed | Status::Cancelled => self.lock().settle(job, now),
+            Status::Succeeded | Status::Failed | Status::Cancelled => {
+                self.lock().settle(job, self.processors, now)
+            }
         }
     }
 
@@ -167,7 +175,7 @@ impl Line {
     pub(super) fn leave(&self, job: &Job, now: Timestamp) -> Option<Duration> {
         let mut places = self.lock();
         places.take_out(job);
-        places.settle(job, now)
+        places.settle(job, self.processors, now)
     }
 
     /// How an owner stands.
@@ -231,7 +239,7 @@ impl Line {
     pub(super) fn moves_in(&self, owner: &Owner, now: Timestamp) -> Option<Duration> {
         let places = self.lock();
         let (_, work) = places.shares.ahead(owner, 0);
-        Some((work? + places.left_of_running(now)) / self.workers)
+        Some(self.takes(work?, &places, now))
     }
 
     /// Whether a due job in the line has to run alone, of those who wait for all others, or of the rest.
@@ -262,9 +270,14 @@ impl Line {
         let is_next = places.running.len() + ahead < self.workers as usize;
         let wait = match is_next {
             true => Some(Duration::ZERO),
-            false => work.map(|work| (work + places.left_of_running(now)) / self.workers),
+            false => work.map(|work| self.takes(work, &places, now)),
         };
         Forecast { position: Some(ahead as u64 + 1), starts_at: wait.map(|wait| now.plus(wait)) }
+    }
+
+    /// How long so much work takes after what is under way: as many jobs as have a processor each get on at full speed.
+    fn takes(&self, work: Duration, places: &Places, now: Timestamp) -> Duration {
+        (work + places.left_of_running(self.processors, now)) / self.workers.min(self.processors)
     }
 
     /// Jobs in the line, due or not.
@@ -358,19 +371,22 @@ impl Places {
     }
 
     /// An attempt that was charged has ended: the time it took of a worker is known now. Fetching holds none.
-    fn settle(&mut self, job: &Job, now: Timestamp) -> Option<Duration> {
-        let Running { charge, since, .. } = self.running.remove(&job.id)?;
+    fn settle(&mut self, job: &Job, processors: u32, now: Timestamp) -> Option<Duration> {
+        let Running { charge, since, entry, .. } = self.running.remove(&job.id)?;
         let fetching = Duration::from_millis(job.timings.fetch);
         let taken = now.since(since).saturating_sub(fetching);
-        self.shares.settle(&charge, taken, self.running.is_empty());
+        let alone = self.crowd.alone(taken, &entry, processors, now);
+        self.crowd.leave(now);
+        self.shares.settle(&charge, alone, self.running.is_empty());
         Some(taken)
     }
 
-    /// What attempts under way are likely to take together from now on.
-    fn left_of_running(&self, now: Timestamp) -> Duration {
+    /// What attempts under way are likely to take together from now on, each on a processor of its own.
+    fn left_of_running(&self, processors: u32, now: Timestamp) -> Duration {
         let left = self.running.values().map(|running| {
             let expected = running.charge.expected();
-            expected.saturating_sub(now.since(running.since)).max(expected / OVERTIME_PART)
+            let done = self.crowd.alone(now.since(running.since), &running.entry, processors, now);
+            expected.saturating_sub(done).max(expected / OVERTIME_PART)
         });
         left.sum()
     }
@@ -386,104 +402,4 @@ impl Places {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::access::{self, Keyring};
-    use crate::job::{JobSpec, KeyId, SourceSpec};
-    use crate::pipeline::Pipeline;
-
-    const NOW: Timestamp = Timestamp::from_millis(1000);
-
-    fn line(workers: usize) -> Line {
-        Line::new(access::fixed(Keyring::default()), workers)
-    }
-
-    fn job(owner: Option<u64>, priority: i8, run_at: Timestamp) -> Job {
-        let spec = JobSpec {
-            source: SourceSpec::Upload,
-            pipeline: Pipeline::default(),
-            preset: None,
-            webhook: None,
-            priority,
-            run_at: Some(run_at),
-            timeout: Duration::from_secs(60),
-            max_attempts: 8,
-            expires_in: None,
-            tag: None,
-            metadata: Default::default(),
-        };
-        let mut job = Job::submitted(JobId::new(), Arc::new(spec), None, 0, vec![], NOW);
-        job.owner = owner.map(KeyId::from_random);
-        job
-    }
-
-    fn run(line: &Line, job: &mut Job, from: Timestamp, to: Timestamp) {
-        job.claim(from);
-        line.update(job, from);
-        job.status = Status::Succeeded;
-        line.update(job, to);
-    }
-
-    #[test]
-    fn places_follow_priority_and_then_age() {
-        let line = line(1);
-        let late = Timestamp::from_millis(5000);
-        let jobs = [job(None, 0, NOW), job(None, 0, NOW), job(None, 5, NOW), job(None, 0, late)];
-        for index in [1, 0, 2, 3] {
-            line.update(&jobs[index], NOW);
-        }
-        let place = |index: usize| line.forecast(&jobs[index], NOW).position;
-        assert_eq!([place(2), place(0), place(1), place(3)], [Some(1), Some(2), Some(3), None]);
-        assert_eq!(line.len(), 4);
-        assert_eq!(line.next_due(NOW), (true, Some(late)));
-        assert_eq!(line.forecast(&jobs[3], NOW).starts_at, Some(late));
-        assert_eq!(line.forecast(&jobs[3], late).position, Some(4));
-    }
-
-    #[test]
-    fn another_owners_single_job_comes_next_and_says_when() {
-        let line = line(2);
-        let mut bulk: Vec<Job> = (0..100).map(|_| job(Some(1), 100, NOW)).collect();
-        for job in &bulk {
-            line.update(job, NOW);
-        }
-        let second = |seconds: u64| NOW.plus(Duration::from_secs(seconds));
-        assert_eq!(line.forecast(&bulk[50], NOW).starts_at, None, "nothing has been measured");
-        run(&line, &mut bulk[0], NOW, second(2));
-        for job in &mut bulk[1..3] {
-            job.claim(second(2));
-            line.update(job, second(2));
-        }
-        let single = job(Some(2), -100, second(2));
-        line.update(&single, second(2));
-        let told = line.forecast(&single, second(3));
-        // Two jobs of two seconds each have run for one.
-        assert_eq!(told, Forecast { position: Some(1), starts_at: Some(second(4)) });
-        let last = line.forecast(&bulk[99], second(3));
-        assert_eq!(last.position, Some(98));
-        assert_eq!(last.starts_at, Some(second(3 + 1 + 97)));
-        assert_eq!(line.turns(2, 0, second(3)).0, [single.owner.clone(), bulk[0].owner.clone()]);
-    }
-
-    #[test]
-    fn a_place_is_counted_for_its_owner_until_the_job_leaves() {
-        let line = line(1);
-        let mut first = job(Some(1), 0, NOW);
-        let later = job(Some(1), 0, Timestamp::from_millis(9000));
-        let owner = first.owner.clone();
-        assert!(line.reserve(&owner, 2).is_some());
-        line.update(&first, NOW);
-        line.release(&owner);
-        line.update(&later, NOW);
-        assert!(line.reserve(&owner, 2).is_none() && !line.has_place(&owner, 2));
-        assert!(line.has_place(&None, 2));
-        run(&line, &mut first, NOW, NOW);
-        assert!(line.has_place(&owner, 2));
-        line.next_due(Timestamp::from_millis(9000));
-        assert!(!line.has_place(&owner, 1), "coming due changes nothing");
-        line.leave(&later, NOW);
-        assert!(line.has_place(&owner, 1) && line.lock().by_owner.is_empty());
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@
 
 pub mod board;
 mod changes;
+mod crowd;
 mod deliveries;
 mod estimate;
 mod fair;
@@ -205,10 +206,11 @@ impl Queue {
             let body = crate::api::WebhookBody::new(job, event, now, &public_url, sign);
             serde_json::to_vec(&body).expect("the body is plain data with string keys").into()
         });
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let queue = Queue {
             shared: Arc::new(Shared {
                 board: board::Board::new(config.board_jobs_max, BOARD_BYTES_MAX),
-                line: line::Line::new(config.keys.clone(), config.workers),
+                line: line::Line::new(config.keys.clone(), config.workers, processors),
                 feed: feed::Ring::new(clock.now()),
                 throughput: throughput::Throughput::default(),
                 looks: looks::Looks::new(config.looker.clone()),
