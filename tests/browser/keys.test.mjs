@@ -118,7 +118,8 @@ test("what keys use is shown as the server counts it", async (t) => {
   const of = (name) => all.stats.keys.find((key) => key.name === name);
   assert.deepEqual([of("shop").queued, of("shop").finished_last_minute, of("boss").finished_last_minute], [1, 3, 1]);
   assert.ok(of("shop").worker_seconds_last_minute > 0 && of("boss").worker_seconds_last_minute > 0, JSON.stringify(all.stats));
-  assert.ok(of("shop").requests_last_minute >= 4 && of("boss").requests_last_minute > 4, JSON.stringify(all.stats));
+  // What each has sent above, and of the page at least the question that is answered here.
+  assert.ok(of("shop").requests_last_minute >= 4 && of("boss").requests_last_minute >= 2, JSON.stringify(all.stats));
   const region = all.page.getByRole("region", { name: "API keys", exact: true });
   assert.equal(await region.locator('tr:has-text("shop") time').count(), 1);
   await axe(all.page);
