@@ -44,7 +44,7 @@ pub struct Query {
     pub document: Value,
     /// Whether only the plan is wanted.
     pub dry_run: bool,
-    /// Seconds to wait for the end.
+    /// Seconds to wait for the end, at most [`WAIT_SECONDS_MAX`].
     pub wait_seconds: Option<u64>,
     /// Mistakes of names and types.
     pub problems: Vec<Problem>,
@@ -126,7 +126,8 @@ fn read_flat(query: &str, table: &[Param]) -> (Map<String, Value>, Query) {
     }
     params::check(&flat, table, &[], "", &mut read.problems);
     read.dry_run = flat.get("dry_run").and_then(Value::as_bool).unwrap_or(false);
-    read.wait_seconds = flat.get("wait").and_then(Value::as_u64);
+    read.wait_seconds =
+        flat.get("wait").and_then(Value::as_u64).filter(|seconds| *seconds <= WAIT_SECONDS_MAX);
     (flat, read)
 }
 
@@ -193,6 +194,7 @@ mod tests {
         let mut pointers: Vec<&str> = query.problems.iter().map(|problem| problem.pointer.as_str()).collect();
         pointers.sort_unstable();
         assert_eq!(pointers, ["/dry_run", "/fit", "/format", "/hieght", "/wait", "/width"]);
+        assert_eq!(query.wait_seconds, None, "nobody waits longer than is allowed");
         assert_eq!(flat_pointer("/outputs/0/operations/0/width"), "/width");
         assert_eq!(flat_pointer("/outputs/0/quality"), "/quality");
         assert_eq!(flat_pointer("/webhook/url"), "/webhook");
