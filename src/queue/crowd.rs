@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// How many attempts are under way, and were.
+/// How many attempts are under way, and were; those that still fetch their source don't count. The default is of no processors: time is as it was
+/// measured.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Crowd {
+    workers: u32,
+    processors: u32,
     under_way: u32,
     /// Time that attempts have been under way, all of them together, until then.
     sum: Duration,
@@ -26,6 +29,11 @@ pub(super) struct Entry {
 }
 
 impl Crowd {
+    /// Nobody yet, of `workers` that share `processors`.
+    pub(super) fn new(workers: u32, processors: u32) -> Crowd {
+        Crowd { workers, processors, ..Crowd::default() }
+    }
+
     /// An attempt begins.
     pub(super) fn enter(&mut self, now: Timestamp) -> Entry {
         self.pass(now);
@@ -39,11 +47,11 @@ impl Crowd {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// What an attempt that has taken so long would have taken with one of so many processors to itself.
-    pub(super) fn alone(&self, taken: Duration, entry: &Entry, processors: u32, now: Timestamp) -> Duration {
+    /// What an attempt that has taken so long would have taken with a processor to itself.
+    pub(super) fn alone(&self, taken: Duration, entry: &Entry, now: Timestamp) -> Duration {
         let meanwhile = self.sum_at(now).saturating_sub(entry.sum).as_secs_f64();
         let passed = now.since(entry.at).as_secs_f64();
-        let each = meanwhile / (passed * f64::from(processors));
+        let each = meanwhile / (passed * f64::from(self.processors));
         // No time has passed, or the clock went back: nothing is known. Who has a processor of their own gets no more than that.
         if each.is_finite() && each > 1.0 { taken.div_f64(each) } else { taken }
     }
@@ -55,7 +63,8 @@ impl Crowd {
 
     fn sum_at(&self, now: Timestamp) -> Duration {
         let passed = self.until.map_or(Duration::ZERO, |until| now.since(until));
-        self.sum.saturating_add(passed.saturating_mul(self.under_way))
+        // More than there are workers wait for one.
+        self.sum.saturating_add(passed.saturating_mul(self.under_way.min(self.workers)))
     }
 }
 
@@ -69,19 +78,19 @@ mod tests {
 
     #[test]
     fn time_is_shared_only_where_there_are_more_attempts_than_processors() {
-        let mut crowd = Crowd::default();
+        let mut crowd = Crowd::new(4, 2);
         let first = crowd.enter(second(0));
         let taken = |seconds| Duration::from_secs(seconds);
-        assert_eq!(crowd.alone(taken(4), &first, 2, second(4)), taken(4), "alone");
-        let others = [4, 4, 4].map(|at| crowd.enter(second(at)));
-        // Four on two processors: half of the speed.
-        assert_eq!(crowd.alone(taken(6), &others[0], 2, second(10)), taken(3));
-        assert_eq!(crowd.alone(taken(6), &others[0], 8, second(10)), taken(6));
-        crowd.leave(second(10));
-        crowd.leave(second(10));
+        assert_eq!(crowd.alone(taken(4), &first, second(4)), taken(4), "alone");
+        let others = [4, 4, 4, 4, 4].map(|at| crowd.enter(second(at)));
+        // Four on two processors, half of the speed; two wait.
+        assert_eq!(crowd.alone(taken(6), &others[0], second(10)), taken(3));
+        for _ in 0..4 {
+            crowd.leave(second(10));
+        }
         // Six seconds among four, then six between two.
-        assert_eq!(crowd.alone(taken(12), &others[0], 2, second(16)), taken(8));
-        assert_eq!(crowd.alone(taken(1), &others[0], 2, second(4)), taken(1), "no time has passed");
-        assert_eq!(crowd.alone(taken(1), &others[0], 2, second(2)), taken(1), "the clock went back");
+        assert_eq!(crowd.alone(taken(12), &others[0], second(16)), taken(8));
+        assert_eq!(crowd.alone(taken(1), &others[0], second(4)), taken(1), "no time has passed");
+        assert_eq!(crowd.alone(taken(1), &others[0], second(2)), taken(1), "the clock went back");
     }
 }

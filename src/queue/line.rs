@@ -58,7 +58,8 @@ struct Places {
 struct Running {
     charge: Charge,
     since: Timestamp,
-    entry: Entry,
+    /// None while it fetches its source.
+    entry: Option<Entry>,
     /// What it is planned to need.
     memory_bytes: u64,
 }
@@ -100,7 +101,9 @@ impl Line {
     pub(super) fn new(keys: Keys, workers: usize, processors: usize) -> Line {
         let [workers, processors] =
             [workers, processors].map(|count| u32::try_from(count).unwrap_or(u32::MAX).max(1));
-        Line { places: Mutex::default(), keys, workers, processors }
+        let crowd = Crowd::new(workers, processors);
+        let places = Mutex::new(Places { crowd, ..Places::default() });
+        Line { places, keys, workers, processors }
     }
 
     /// A queued job enters of whose image nothing is known here.
@@ -146,13 +149,19 @@ impl Line {
                 if !places.running.contains_key(&job.id) {
                     let charge = places.shares.begin(&job.owner, weight, Load::of(job));
                     let since = job.started_at.unwrap_or(now);
-                    let (entry, memory_bytes) = (places.crowd.enter(now), job.memory_bytes);
+                    let (entry, memory_bytes) = (None, job.memory_bytes);
                     places.running.insert(job.id, Running { charge, since, entry, memory_bytes });
+                }
+                if let Some(running) = places.running.get_mut(&job.id)
+                    && running.entry.is_none()
+                    && !job.needs_fetch()
+                {
+                    running.entry = Some(places.crowd.enter(now));
                 }
                 None
             }
             Status::Queued => {
-                let taken = self.lock().settle(job, self.processors, now);
+                let taken = self.lock().settle(job, now);
                 let waiting = Waiting {
                     id: job.id,
                     priority: job.spec.priority,
@@ -165,9 +174,7 @@ impl Line {
                 self.enter_with(waiting, Load::of(job), now);
                 taken
             }
-            Status::Succeeded | Status::Failed | Status::Cancelled => {
-                self.lock().settle(job, self.processors, now)
-            }
+            Status::Succeeded | Status::Failed | Status::Cancelled => self.lock().settle(job, now),
         }
     }
 
@@ -175,7 +182,7 @@ impl Line {
     pub(super) fn leave(&self, job: &Job, now: Timestamp) -> Option<Duration> {
         let mut places = self.lock();
         places.take_out(job);
-        places.settle(job, self.processors, now)
+        places.settle(job, now)
     }
 
     /// How an owner stands.
@@ -277,7 +284,7 @@ impl Line {
 
     /// How long so much work takes after what is under way: as many jobs as have a processor each get on at full speed.
     fn takes(&self, work: Duration, places: &Places, now: Timestamp) -> Duration {
-        (work + places.left_of_running(self.processors, now)) / self.workers.min(self.processors)
+        (work + places.left_of_running(now)) / self.workers.min(self.processors)
     }
 
     /// Jobs in the line, due or not.
@@ -371,21 +378,24 @@ impl Places {
     }
 
     /// An attempt that was charged has ended: the time it took of a worker is known now. Fetching holds none.
-    fn settle(&mut self, job: &Job, processors: u32, now: Timestamp) -> Option<Duration> {
+    fn settle(&mut self, job: &Job, now: Timestamp) -> Option<Duration> {
         let Running { charge, since, entry, .. } = self.running.remove(&job.id)?;
         let fetching = Duration::from_millis(job.timings.fetch);
         let taken = now.since(since).saturating_sub(fetching);
-        let alone = self.crowd.alone(taken, &entry, processors, now);
-        self.crowd.leave(now);
+        let alone = entry.map_or(taken, |entry| self.crowd.alone(taken, &entry, now));
+        if entry.is_some() {
+            self.crowd.leave(now);
+        }
         self.shares.settle(&charge, alone, self.running.is_empty());
         Some(taken)
     }
 
     /// What attempts under way are likely to take together from now on, each on a processor of its own.
-    fn left_of_running(&self, processors: u32, now: Timestamp) -> Duration {
+    fn left_of_running(&self, now: Timestamp) -> Duration {
         let left = self.running.values().map(|running| {
             let expected = running.charge.expected();
-            let done = self.crowd.alone(now.since(running.since), &running.entry, processors, now);
+            let passed = now.since(running.since);
+            let done = running.entry.map_or(passed, |entry| self.crowd.alone(passed, &entry, now));
             expected.saturating_sub(done).max(expected / OVERTIME_PART)
         });
         left.sum()
