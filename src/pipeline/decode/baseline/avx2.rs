@@ -9,10 +9,9 @@ use std::arch::x86_64::*;
 use super::{
     Refusal,
     color::{self, BLUE_CB, GREEN_CB, GREEN_CR, RED_CR},
-    entropy::Block,
     kernels::Kernels,
     scan::Scan,
-    transform::{BASES, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, samples},
+    transform::{BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed, samples},
 };
 
 /// Proof that the machine has AVX2, BMI1, BMI2 and LZCNT.
@@ -80,6 +79,15 @@ fn load(values: &[i16], from: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
 }
 
+/// Eight values from the given index on.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_half(values: &[i16], from: usize) -> __m128i {
+    let values = &values[from..from + 8];
+    // SAFETY: the slice has the 16 bytes that are read; the load is unaligned.
+    unsafe { _mm_loadu_si128(values.as_ptr().cast()) }
+}
+
 /// One pass of length `N`: sums of products of the paired rows, then the sum and the difference of the even and odd halves.
 #[target_feature(enable = "avx2")]
 #[inline]
@@ -115,7 +123,12 @@ fn pass<const N: usize>(pairs: [__m256i; 4], round: i32) -> [__m256i; 8] {
 fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: &mut [u8], stride: usize) {
     let mut pairs = [_mm256_setzero_si256(); 4];
     for (index, pair) in pairs.iter_mut().enumerate() {
-        *pair = _mm256_mullo_epi16(load(block, index * 16), load(steps, index * 16));
+        if !is_packed(NY, NX) {
+            *pair = _mm256_mullo_epi16(load(block, index * 16), load(steps, index * 16));
+        } else if index % 2 == 0 {
+            *pair =
+                _mm256_zextsi128_si256(_mm_mullo_epi16(load_half(block, index * 4), load_half(steps, index * 16)));
+        }
     }
     // Lanes are columns. Rows 2i and 2i + 1 go to the halves of one vector: their 16 bits stand at FIRST_SHIFT.
     let rows = pass::<NY>(pairs, FIRST_ROUND);

@@ -20,6 +20,14 @@ pub(super) struct Bits {
 }
 
 impl Bits {
+    /// At the given bit of the window.
+    pub(super) fn new(bytes: &Bytes, position: usize) -> Self {
+        let mut bits = Self { at: position / 8, ..Self::default() };
+        bits.refill(bytes);
+        bits.skip((position % 8) as u32);
+        bits
+    }
+
     /// The first unread byte of the window, counting the byte that is read in part.
     pub(super) fn byte(&self) -> usize {
         self.at - (self.count / 8) as usize

@@ -1,184 +1,224 @@
-//! One block of coefficients from the bit stream (T.81 F.2.2).
+//! Blocks of coefficients from the bit stream (T.81 F.2.2), of several places at once.
 //!
-//! Owns the inner loop of the decoder. Coefficients are stored where [`Order`] says; what the scaled transform does not need goes to a
-//! place that nobody reads, and once nothing more is needed whole runs of symbols are skipped.
+//! Owns the inner loop of the decoder. A look-up can't begin before the one before it has told how long its codes are, and the processor
+//! could do three in that time. So blocks from as many places of the data are read in lockstep; whoever is done waits for the others.
+//! Coefficients are stored where [`Order`] says; what the scaled transform does not need goes to a place that nobody reads, and once
+//! nothing more is needed whole runs of symbols are skipped.
 
 use super::{
     bits::{Bits, REFILLED},
-    huffman::{Ac, Dc, END, STEP_MOST},
+    huffman::{Ac, Dc, END, STEP_MOST, TOO_LONG},
     window::Bytes,
 };
 
-/// Room for one block: 64 coefficients, then places that nobody reads.
-pub(super) type Block = [i16; 128];
+/// Room for one block: its coefficients, then places that nobody reads yet.
+pub(super) type Room = [i16; 256];
 
-/// Where the k-th coefficient of the zigzag order is stored in a [`Block`]; past the 64th, and for unneeded ones, where nobody reads.
+/// Where the coefficients of the zigzag order are stored in a [`Room`].
 pub(super) struct Order {
+    /// By the number of AC coefficients before it. Past the 63rd, and for unneeded ones, a place behind the block.
     places: [u8; 256],
-    /// Last coefficient that is needed, or 63 if values are not to be skipped.
-    last: u32,
+    /// AC coefficients that are needed, the ones between counted, or 63 if values are not to be skipped.
+    needed: u32,
+    /// Places of a block.
+    size: usize,
 }
 
-/// Where unneeded coefficients go.
-const NOWHERE: u8 = 64;
+/// Size of a block of which only the lowest 4 × 4 coefficients are kept.
+pub(super) const SMALL: usize = 16;
+/// Size of any other block.
+pub(super) const WHOLE: usize = 64;
 
 impl Order {
-    /// `place` gives each zigzag index its place, `None` where it is not needed.
-    pub(super) fn new(skips: bool, place: impl Fn(usize) -> Option<u8>) -> Self {
-        let mut places = [NOWHERE; 256];
-        let mut last = 0;
-        for (index, stored) in places.iter_mut().enumerate().take(64) {
-            if let Some(place) = place(index) {
+    /// `place` gives each zigzag index its place among `size`, [`SMALL`] or [`WHOLE`], `None` where it is not needed.
+    pub(super) fn new(skips: bool, size: usize, place: impl Fn(usize) -> Option<u8>) -> Self {
+        let mut places = [size as u8; 256];
+        let mut needed = 0;
+        for (before, stored) in places.iter_mut().enumerate().take(63) {
+            if let Some(place) = place(before + 1) {
                 *stored = place;
-                last = index as u32;
+                needed = before as u32 + 1;
             }
         }
-        Self { places, last: if skips { last } else { 63 } }
+        Self { places, needed: if skips { needed } else { 63 }, size }
     }
 
+    /// Places of a block.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Stores the value that stands `distance` behind `passed` others.
     #[inline(always)]
-    fn store(&self, block: &mut Block, k: u32, value: i16) {
-        block[usize::from(self.places[k as usize & 255] & 127)] = value;
+    fn store(&self, room: &mut Room, passed: u32, distance: u8, value: i16) {
+        room[usize::from(self.places[usize::from((passed as u8).wrapping_add(distance))])] = value;
     }
 }
 
-/// Reads a block and returns how many coefficients of the zigzag order may differ from 0 (1 if the DC coefficient stands alone);
-/// `None` if the data cannot be a block. `block` must be zero but for the places that nobody reads.
-#[inline(always)]
-pub(super) fn block(
-    bits: &mut Bits,
-    bytes: &Bytes,
-    (dc, ac): (&Dc, &Ac),
-    order: &Order,
-    prediction: &mut i16,
-    block: &mut Block,
-) -> Option<u32> {
-    let mut reader = *bits;
-    reader.refill(bytes);
-    *prediction = prediction.wrapping_add(dc.next(&mut reader)? as i16);
-    block[0] = *prediction;
-    let mut k = 1;
-    while k <= order.last {
-        k = values(&mut reader, bytes, ac, order, k, block)?;
-    }
-    while k < 64 {
-        k = skips(&mut reader, bytes, ac, k)?;
-    }
-    *bits = reader;
-    Some(if k >= END { k - END } else { 64 })
-}
-
-/// Whether the place behind a look-up is one that a block can end at or go on from. If not, the look-up has read past the block's last
-/// coefficient into the next block.
-#[inline(always)]
-fn is_within(k: u32) -> bool {
-    k <= 64 || (END..END + 64).contains(&k)
-}
+/// The bits that no sum of passed values may have: see [`END`], and [`TOO_LONG`].
+const ASTRAY: u32 = (64 | TOO_LONG) << 6;
+/// The sum of a block that has passed all of its values.
+const FULL: u32 = 63 << 6;
+/// The sum of a block that cannot be read.
+const BROKEN: u32 = 256 << 6;
 
 /// Look-ups per refill.
 const LOOKUPS: u32 = REFILLED / STEP_MOST;
 
-/// Reads values from one refill; returns the place behind them.
+/// The same for every lane up to `$n`, which is at most three. The compiler unrolls no loop of this size, and then keeps in memory what
+/// belongs into registers.
+macro_rules! each {
+    ($n:ident, $lane:ident => $body:expr) => {{
+        {
+            let $lane = 0;
+            $body;
+        }
+        if $n > 1 {
+            let $lane = 1;
+            $body;
+        }
+        if $n > 2 {
+            let $lane = 2;
+            $body;
+        }
+    }};
+}
+
+/// Reads a block in each of `N` lanes, at most three: the difference of its DC coefficient and the AC coefficients that `order` keeps.
+///
+/// Returns for each how many coefficients of the zigzag order may differ from 0, 1 if the DC coefficient stands alone; 0 if the data
+/// cannot be a block, of which at least a bit was passed.
+#[inline(always)]
+pub(super) fn blocks<const N: usize>(
+    readers: &mut [Bits; N],
+    bytes: &Bytes,
+    (dc, ac): (&Dc, &Ac),
+    order: &Order,
+    rooms: [&mut Room; N],
+) -> [u8; N] {
+    // Locals that no call takes by reference stay in registers.
+    let mut bits = *readers;
+    let mut sums = [0; N];
+    each!(N, lane => {
+        if order.size == SMALL {
+            rooms[lane][..SMALL].fill(0);
+        } else {
+            rooms[lane][..WHOLE].fill(0);
+        }
+        bits[lane].refill(bytes);
+        match dc.next(&mut bits[lane]) {
+            Some(difference) => rooms[lane][0] = difference as i16,
+            None => {
+                bits[lane].skip(1);
+                sums[lane] = BROKEN;
+            }
+        }
+    });
+    let needed = order.needed << 6;
+    while sums.iter().any(|sum| *sum < needed) {
+        each!(N, lane => bits[lane].refill(bytes));
+        for _ in 0..LOOKUPS {
+            each!(N, lane => {
+                values(&mut bits[lane], &mut sums[lane], needed, bytes, ac, order, rooms[lane]);
+            });
+        }
+        each!(N, lane => count(&mut bits[lane], &mut sums[lane]));
+    }
+    while sums.iter().any(|sum| *sum < FULL) {
+        each!(N, lane => bits[lane].refill(bytes));
+        for _ in 0..LOOKUPS {
+            each!(N, lane => {
+                skips(&mut bits[lane], &mut sums[lane], bytes, ac, order, rooms[lane]);
+            });
+        }
+        each!(N, lane => count(&mut bits[lane], &mut sums[lane]));
+    }
+    *readers = bits;
+    sums.map(|sum| match sum >> 6 {
+        63 => 64,
+        passed if sum < BROKEN => (passed - END + 1) as u8,
+        _ => 0,
+    })
+}
+
+/// All ones while a block has not got to `until`, else 0: what is done takes no more steps, without a branch.
+#[inline(always)]
+fn going(sum: u32, until: u32) -> u32 {
+    u32::from(sum < until).wrapping_neg()
+}
+
+/// Counts the bits of the steps in `sum`, which is the number of passed values and below it the bits that were passed: one addition
+/// moves both.
+#[inline(always)]
+fn count(bits: &mut Bits, sum: &mut u32) {
+    bits.count(*sum);
+    *sum &= !63;
+}
+
+/// One look-up of values.
 #[inline(always)]
 fn values(
-    reader: &mut Bits,
+    bits: &mut Bits,
+    sum: &mut u32,
+    needed: u32,
     bytes: &Bytes,
     ac: &Ac,
     order: &Order,
-    k: u32,
-    block: &mut Block,
-) -> Option<u32> {
-    reader.refill(bytes);
-    // The place, and below it the bits that were passed: one addition moves both.
-    let mut sum = k << 6;
-    for _ in 0..LOOKUPS {
-        let entry = ac.pair(reader);
-        let (k, next) = (sum >> 6, sum + entry.step());
-        if entry.step() == 0 {
-            reader.count(sum);
-            reader.refill(bytes);
-            let (run, value);
-            (*reader, run, value) = ac.next(*reader)?;
-            return place(order, k, run, value, block);
-        }
+    room: &mut Room,
+) {
+    let entry = ac.pair(bits);
+    let step = entry.step() & going(*sum, needed);
+    let next = *sum + step;
+    if next & ASTRAY != 0 {
+        (*bits, *sum) = symbol(*bits, *sum, bytes, ac, order, room);
+    } else {
         let (distance, value) = entry.first();
-        order.store(block, k + distance, value);
+        order.store(room, *sum >> 6, distance, value);
         let (distance, offset, unused) = entry.last();
-        order.store(block, k + distance, reader.signed(offset, unused) as i16);
-        if next >> 6 > order.last {
-            if is_within(next >> 6) {
-                reader.pass(entry.step());
-                reader.count(next);
-                return Some(next >> 6);
-            }
-            reader.count(sum);
-            let place;
-            (*reader, place) = one(*reader, bytes, ac, order, k, block)?;
-            return Some(place);
-        }
-        reader.pass(entry.step());
-        sum = next;
+        order.store(room, *sum >> 6, distance, bits.signed(offset, unused) as i16);
+        bits.pass(step);
+        *sum = next;
     }
-    reader.count(sum);
-    Some(sum >> 6)
 }
 
-/// Reads one symbol, where a look-up would read too many.
+/// One look-up of values that nobody needs.
+#[inline(always)]
+fn skips(bits: &mut Bits, sum: &mut u32, bytes: &Bytes, ac: &Ac, order: &Order, room: &mut Room) {
+    let step = ac.skip(bits).step() & going(*sum, FULL);
+    let next = *sum + step;
+    if next & ASTRAY != 0 {
+        (*bits, *sum) = symbol(*bits, *sum, bytes, ac, order, room);
+    } else {
+        bits.pass(step);
+        *sum = next;
+    }
+}
+
+/// Reads one symbol, where a look-up has none or would read beyond the block; leaves the bits counted and refilled.
 #[cold]
 #[inline(never)]
-fn one(
-    mut reader: Bits,
-    bytes: &Bytes,
-    ac: &Ac,
-    order: &Order,
-    k: u32,
-    block: &mut Block,
-) -> Option<(Bits, u32)> {
-    reader.refill(bytes);
-    let (reader, run, value) = ac.next(reader)?;
-    Some((reader, place(order, k, run, value, block)?))
-}
-
-/// Stores one value; returns the place behind it, `None` outside the block.
-#[inline(always)]
-fn place(order: &Order, k: u32, run: u32, value: i16, block: &mut Block) -> Option<u32> {
-    order.store(block, k + run, value);
-    past(k, run)
-}
-
-/// The place behind a symbol; `None` outside the block.
-#[inline(always)]
-fn past(k: u32, run: u32) -> Option<u32> {
-    let next = if run == END { k + END } else { k + run + 1 };
-    (run == END || next <= 64).then_some(next)
-}
-
-/// Passes over values from one refill; returns the place behind them.
-#[inline(always)]
-fn skips(reader: &mut Bits, bytes: &Bytes, ac: &Ac, k: u32) -> Option<u32> {
-    reader.refill(bytes);
-    let mut sum = k << 6;
-    for _ in 0..LOOKUPS {
-        let entry = ac.skip(reader);
-        let next = sum + entry.step();
-        // One comparison for all that is not the way on: the block's end, a code that does not fit, a symbol that leads out of the block.
-        if next >= 64 << 6 {
-            if is_within(next >> 6) {
-                reader.pass(entry.step());
-                reader.count(next);
-                return Some(next >> 6);
-            }
-            reader.count(sum);
-            reader.refill(bytes);
-            let run;
-            (*reader, run, _) = ac.next(*reader)?;
-            return past(sum >> 6, run);
+fn symbol(mut bits: Bits, sum: u32, bytes: &Bytes, ac: &Ac, order: &Order, room: &mut Room) -> (Bits, u32) {
+    bits.count(sum);
+    bits.refill(bytes);
+    let passed = sum >> 6;
+    let next = match ac.next(bits) {
+        Some((after, END, _)) => {
+            bits = after;
+            (passed + END) << 6
         }
-        reader.pass(entry.step());
-        sum = next;
-    }
-    reader.count(sum);
-    Some(sum >> 6)
+        Some((after, run, value)) => {
+            bits = after;
+            order.store(room, passed, run as u8, value);
+            let next = (passed + run + 1) << 6;
+            if next <= FULL { next } else { BROKEN }
+        }
+        None => {
+            bits.skip(1);
+            BROKEN
+        }
+    };
+    bits.refill(bytes);
+    (bits, next)
 }
 
 #[cfg(test)]
@@ -333,15 +373,17 @@ mod tests {
             let dc = Dc::new(Codes::new(&dc.counts, &dc.symbols).unwrap()).unwrap();
             let ac = Ac::new(Codes::new(&ac.counts, &ac.symbols).unwrap(), true).unwrap();
             for needed in [1, 5, 25, 64] {
-                let order = Order::new(true, |index| (index < needed).then_some(index as u8));
+                let order = Order::new(true, WHOLE, |index| (index < needed).then_some(index as u8));
                 let mut window = Window::new(&source, 0);
-                let (mut bits, mut prediction) = (Bits::default(), 0);
+                let (mut bits, mut prediction) = ([Bits::default()], 0);
                 for (index, values) in blocks.iter().enumerate() {
-                    window.provide(&mut bits);
-                    let mut found = [0; 128];
-                    let extent =
-                        block(&mut bits, window.bytes(), (&dc, &ac), &order, &mut prediction, &mut found)
-                            .unwrap();
+                    if !window.holds(&bits[0]) {
+                        window.fill(&mut bits[0]);
+                    }
+                    let mut found = [7; 256];
+                    let [extent] = super::blocks(&mut bits, window.bytes(), (&dc, &ac), &order, [&mut found]);
+                    prediction += found[0];
+                    found[0] = prediction;
                     let expected: Vec<i16> = values.iter().map(|value| *value as i16).collect();
                     assert_eq!(
                         found[..needed],
@@ -352,7 +394,7 @@ mod tests {
                     let last = values.iter().rposition(|value| *value != 0).unwrap_or(0);
                     assert_eq!(extent as usize, last + 1, "block {index}");
                 }
-                assert!(!window.is_overrun(&bits) && window.end(&mut bits).is_some());
+                assert!(window.end(&mut bits[0]).is_some());
             }
         }
     }
@@ -371,10 +413,10 @@ mod tests {
         let dc = Dc::new(Codes::new(&dc.counts, &dc.symbols).unwrap()).unwrap();
         let ac = Ac::new(Codes::new(&ac.counts, &ac.symbols).unwrap(), true).unwrap();
         for needed in [1, 64] {
-            let order = Order::new(true, |index| (index < needed).then_some(index as u8));
-            let (mut bits, mut prediction) = (Bits::default(), 0);
-            let read = block(&mut bits, &bytes, (&dc, &ac), &order, &mut prediction, &mut [0; 128]);
-            assert_eq!(read, None, "{needed}");
+            let order = Order::new(true, WHOLE, |index| (index < needed).then_some(index as u8));
+            let read =
+                blocks(&mut [Bits::default()], &bytes, (&dc, &ac), &order, [&mut [0; 256]]);
+            assert_eq!(read, [0], "{needed}");
         }
     }
 }

@@ -19,11 +19,18 @@ pub(super) const SKIP_BITS: u32 = 12;
 /// Most bits that one entry of [`Ac::pairs`] or [`Ac::skips`] passes: the last value may reach beyond the index.
 pub(super) const STEP_MOST: u32 = 18;
 
-/// Added to the place in the block by an end-of-block symbol: past any place there is, so that one comparison ends the loop.
-pub(super) const END: u32 = 128;
+/// Added by an end-of-block symbol to the number of values that were passed. A block that ends rightly has then passed at most
+/// 62 + 129 = 191: the bit of 64 is clear, as it is up to a full block's 63, and set if look-ups went beyond either.
+pub(super) const END: u32 = 129;
 
-/// The advance of a [`Skip`] for a code that needs more bits than the index has: no place in any block, with or without [`END`].
+/// The advance of an entry for a code that needs more bits than the index has.
 pub(super) const TOO_LONG: u32 = 512;
+
+/// The distance of a value that is not there: out of the block, from wherever it is counted.
+const NONE: u32 = 64;
+
+/// Values that an entry may pass, so that it leads from within a block to less than 128.
+const ADVANCE_MOST: u32 = 63;
 
 /// A canonical code: the symbols in order, and where each length begins.
 pub(super) struct Codes {
@@ -137,14 +144,14 @@ impl Dc {
     }
 }
 
-/// One look-up's worth of AC values. From the lowest bit on: 6 bits length, 10 advance; in bytes, the distances of the first of two values
-/// and of the last ([`END`] for one that is not there), the first value (two bytes), where the last one's bits begin, and 64 less their
-/// number. 0 for a long code.
+/// One look-up's worth of AC values. From the lowest bit on: 6 bits length, 10 advance ([`TOO_LONG`] if not even one code fits); in bytes,
+/// the distances of the first of two values and of the last ([`NONE`] for one that is not there), the first value (two bytes), where the
+/// last one's bits begin, and 64 less their number.
 #[derive(Clone, Copy)]
 pub(super) struct Pair(u64);
 
 impl Pair {
-    /// Bits to drop, in the lowest six; above them how far the place in the block moves, [`END`] added if the block ends.
+    /// Bits to drop, in the lowest six; above them how many values are passed, [`END`] added if the block ends.
     #[inline(always)]
     pub(super) fn step(self) -> u32 {
         u32::from(self.0 as u16)
@@ -152,14 +159,14 @@ impl Pair {
 
     /// Distance and value of the first of two coefficients.
     #[inline(always)]
-    pub(super) fn first(self) -> (u32, i16) {
-        (u32::from((self.0 >> 16) as u8), (self.0 >> 32) as i16)
+    pub(super) fn first(self) -> (u8, i16) {
+        ((self.0 >> 16) as u8, (self.0 >> 32) as i16)
     }
 
     /// Distance of the last coefficient, and what [`Bits::signed`] needs to read it.
     #[inline(always)]
-    pub(super) fn last(self) -> (u32, u32, u32) {
-        (u32::from((self.0 >> 24) as u8), (self.0 >> 48) as u32, (self.0 >> 56) as u32)
+    pub(super) fn last(self) -> (u8, u32, u32) {
+        ((self.0 >> 24) as u8, (self.0 >> 48) as u32, (self.0 >> 56) as u32)
     }
 }
 
@@ -168,7 +175,7 @@ impl Pair {
 pub(super) struct Skip(u16);
 
 impl Skip {
-    /// Bits to drop, in the lowest six; above them how far the place in the block moves, [`END`] added if the block ends.
+    /// Bits to drop, in the lowest six; above them how many values are passed, [`END`] added if the block ends.
     #[inline(always)]
     pub(super) fn step(self) -> u32 {
         u32::from(self.0)
@@ -240,56 +247,53 @@ fn symbol(index: u32, at: u32, expanded: &[u16]) -> Option<(u32, u32, u32)> {
 
 /// The entry for an index whose first [`PAIR_BITS`] bits count. The bits of the last value may lie beyond.
 fn pair(index: u32, expanded: &[u16]) -> Pair {
-    let (mut at, mut place) = (0, 0);
-    let mut first = (END, 0);
+    let (mut at, mut passed) = (0, 0);
+    let mut first = (NONE, 0);
     // Distance, offset and size.
     let mut last = None;
     while let Some((length, run, size)) = symbol(index, at, expanded) {
-        if at + length > PAIR_BITS || at + length + size > STEP_MOST {
+        if at + length > PAIR_BITS || at + length + size > STEP_MOST || passed + run + 1 > ADVANCE_MOST {
             break;
         }
         if (run, size) == (0, 0) {
             at += length;
-            place += END;
+            passed += END;
             break;
         }
         if size > 0 {
             if let Some((distance, offset, size)) = last {
-                if first.0 != END {
+                if first.0 != NONE {
                     break;
                 }
                 first = (distance, value(index, SKIP_BITS - offset, size));
             }
-            last = Some((place + run, at + length, size));
+            last = Some((passed + run, at + length, size));
         }
         at += length + size;
-        place += run + 1;
-        if place > 63 {
-            break;
-        }
+        passed += run + 1;
     }
-    let (distance, offset, size) = last.unwrap_or((END, 0, 1));
-    let low = at | place << 6 | first.0 << 16 | distance << 24;
+    let (distance, offset, size) = last.unwrap_or((NONE, 0, 1));
+    let advance = if at == 0 { TOO_LONG } else { passed };
+    let low = at | advance << 6 | first.0 << 16 | distance << 24;
     let high = u32::from(first.1 as u16) | offset << 16 | (64 - size) << 24;
-    Pair(if at == 0 { 0 } else { u64::from(low) | u64::from(high) << 32 })
+    Pair(u64::from(low) | u64::from(high) << 32)
 }
 
 /// As many symbols as have their codes in the index; the bits of the last one's value may lie beyond.
 fn skip(index: u32, expanded: &[u16]) -> Skip {
-    let mut at = 0;
-    let mut place = 0;
+    let (mut at, mut passed) = (0, 0);
     while let Some((length, run, size)) = symbol(index, at, expanded) {
-        if at + length > SKIP_BITS || at + length + size > STEP_MOST || place > 63 {
+        if at + length > SKIP_BITS || at + length + size > STEP_MOST || passed + run + 1 > ADVANCE_MOST {
             break;
         }
         at += length + size;
         if (run, size) == (0, 0) {
-            place += END;
+            passed += END;
             break;
         }
-        place += run + 1;
+        passed += run + 1;
     }
-    Skip((at | if at == 0 { TOO_LONG } else { place } << 6) as u16)
+    Skip((at | if at == 0 { TOO_LONG } else { passed } << 6) as u16)
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 
 use super::{
     color,
-    entropy::Block,
-    transform::{self, MEANS, Steps},
+    transform::{self, Block, MEANS, Steps},
 };
 
 /// An instruction set.

@@ -4,7 +4,7 @@
 
 use super::{
     Flaw,
-    entropy::Order,
+    entropy::{Order, SMALL, WHOLE},
     frame::{Component, Frame},
     transform::{self, MEANS, Steps},
 };
@@ -48,6 +48,9 @@ pub(super) struct Layout {
     pub(super) mcus: (usize, usize),
     /// Rows of the picture per row of MCUs.
     pub(super) rows: usize,
+    /// Blocks of an MCU, and places of their coefficients.
+    pub(super) blocks: usize,
+    pub(super) coefficients: usize,
     pub(super) planes: Vec<Plane>,
 }
 
@@ -66,11 +69,14 @@ impl Layout {
             // A block cannot have the ten to fourteen samples a side that would keep all of its chroma.
             return Err(Flaw::Unusual("five to seven eighths of subsampled chroma"));
         }
+        let blocks = || frame.components.iter().map(|component| component.blocks.0 * component.blocks.1);
         Ok(Self {
             width: (frame.width * eighths).div_ceil(8),
             height: (frame.height * eighths).div_ceil(8),
             mcus,
             rows: down * eighths,
+            blocks: blocks().sum(),
+            coefficients: planes.iter().zip(blocks()).map(|(plane, blocks)| plane.order.size() * blocks).sum(),
             planes,
         })
     }
@@ -95,10 +101,13 @@ fn plane(
     for (place, step) in ZIGZAG.iter().zip(zigzag) {
         steps[transform::place(usize::from(place / 8), usize::from(place % 8))] = *step as i16;
     }
-    let order = Order::new(skips, |index| {
+    let kept = (transform::coefficients(lengths.0), transform::coefficients(lengths.1));
+    let size = if transform::is_packed(lengths.1, lengths.0) { SMALL } else { WHOLE };
+    let order = Order::new(skips, size, |index| {
         let (row, column) = (usize::from(ZIGZAG[index] / 8), usize::from(ZIGZAG[index] % 8));
-        let needed = row < transform::coefficients(lengths.1) && column < transform::coefficients(lengths.0);
-        needed.then(|| transform::place(row, column) as u8)
+        let place = transform::place(row, column);
+        let place = if size == SMALL { transform::packed(place) } else { place };
+        (row < kept.1 && column < kept.0).then_some(place as u8)
     });
     let extent = |full: usize, whole: usize, samples: usize| (full * samples).div_ceil(whole * 8);
     Ok(Plane {

@@ -1,7 +1,8 @@
 //! Baseline JPEG at any scale of eighths, straight to interleaved pixels.
 //!
 //! Owns the fast way for the files that cameras and editors write: sequential Huffman coding, eight bits, grey or YCbCr, one scan. What
-//! is unusual or damaged is refused by name, and the caller's general decoder decides. Memory beside the picture is a row of MCUs.
+//! is unusual or damaged is refused by name, and the caller's general decoder decides. Memory beside the picture is a row of MCUs
+//! and the coefficients of a few hundred.
 //! Depends on nothing else in the crate. At full size the pixels are those of the reference decoder (libjpeg-turbo), bit for bit.
 
 #[cfg(target_arch = "x86_64")]
@@ -13,6 +14,7 @@ mod frame;
 mod huffman;
 mod kernels;
 mod layout;
+mod reader;
 mod scan;
 #[cfg(target_arch = "x86_64")]
 mod sse2;
@@ -24,6 +26,7 @@ use frame::Frame;
 use huffman::{Ac, Dc};
 use kernels::Portable;
 use layout::Layout;
+use reader::Reader;
 use scan::Scan;
 use window::Window;
 
@@ -85,7 +88,7 @@ pub enum Instructions {
 
 /// Decodes `source`, a JPEG of `full` pixels (width, height), to `eighths` eighths of its size, rounded up.
 ///
-/// `check` is asked once per row of MCUs. Memory: the picture and one row of MCUs, which `full` bounds; a file of any other size is
+/// `check` is asked once per row of MCUs. Memory: the picture and one row of MCUs, which `full` bounds, and half a MiB; a file of any other size is
 /// refused. Five to seven eighths are for pictures without chroma subsampling.
 ///
 /// # Errors
@@ -125,14 +128,16 @@ pub fn decode<E>(
             ac_tables[index] = Some(Ac::new(codes, skips).ok_or(SYMBOLS)?);
         }
     }
-    if layout.planes.iter().any(|plane| {
-        dc_tables.get(plane.dc).is_none_or(Option::is_none)
-            || ac_tables.get(plane.ac).is_none_or(Option::is_none)
-    }) {
-        return Err(Flaw::Unusual("a Huffman table is missing").into());
+    let mut tables = Vec::new();
+    for plane in &layout.planes {
+        let (Some(Some(dc)), Some(Some(ac))) = (dc_tables.get(plane.dc), ac_tables.get(plane.ac)) else {
+            return Err(Flaw::Unusual("a Huffman table is missing").into());
+        };
+        tables.push((dc, ac));
     }
     let mut pixels = vec![0; length];
-    let mut scan = Scan::new(&layout, &dc_tables, &ac_tables, restart, Window::new(source, data));
+    let reader = Reader::new(&layout, tables, restart, Window::new(source, data));
+    let mut scan = Scan::new(&layout, reader);
     #[cfg(target_arch = "x86_64")]
     match (instructions, avx2::Avx2::detect()) {
         (Instructions::Best, Some(kernels)) => kernels.run(&mut scan, &mut pixels, &mut check)?,

@@ -1,35 +1,21 @@
 //! The one scan: MCUs to samples to rows of the picture.
 //!
-//! Owns the only buffers: one row of MCUs of every component, with the last row of samples of the row before above it, because
+//! Owns the samples: one row of MCUs of every component, with the last row of samples of the row before above it, because
 //! interpolation between rows looks one up and one down. A row of the picture is finished as soon as what it looks at is there.
 
 use super::{
-    BLOCKS_MAX, Flaw, Refusal,
-    bits::Bits,
-    entropy::{self, Block},
-    huffman::{Ac, Dc},
+    Flaw, Refusal,
     kernels::{self, Kernels},
     layout::{Layout, Plane},
+    reader::{Mcu, Reader},
     transform, upsample,
-    window::{End, Window},
+    window::End,
 };
 
 /// A scan that is being decoded.
 pub(super) struct Scan<'a> {
-    pub(super) layout: &'a Layout,
-    /// Of four each; a plane's own are there.
-    pub(super) dc: &'a [Option<Dc>; 4],
-    pub(super) ac: &'a [Option<Ac>; 4],
-    /// MCUs between restart markers, 0 for none.
-    pub(super) restart: usize,
-    window: Window<'a>,
-    bits: Bits,
-    predictions: [i16; 3],
-    /// MCUs until the next restart marker.
-    left: usize,
-    /// Number of the next restart marker.
-    next_restart: u8,
-    blocks: Box<[Block; BLOCKS_MAX]>,
+    layout: &'a Layout,
+    reader: Reader<'a>,
     /// Per plane: a row from above, then the rows of this row of MCUs.
     samples: Vec<Vec<u8>>,
     /// Room for one interpolated row of each chroma component, and for its sums.
@@ -38,26 +24,12 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(
-        layout: &'a Layout,
-        dc: &'a [Option<Dc>; 4],
-        ac: &'a [Option<Ac>; 4],
-        restart: usize,
-        window: Window<'a>,
-    ) -> Self {
+    pub(super) fn new(layout: &'a Layout, reader: Reader<'a>) -> Self {
         let rows = |plane: &Plane| plane.blocks.1 * plane.samples.1 + 1;
         let widest = layout.planes[0].stride;
         Self {
             layout,
-            dc,
-            ac,
-            restart,
-            window,
-            bits: Bits::default(),
-            predictions: [0; 3],
-            left: if restart == 0 { usize::MAX } else { restart },
-            next_restart: 0,
-            blocks: Box::new([[0; 128]; BLOCKS_MAX]),
+            reader,
             samples: layout.planes.iter().map(|plane| vec![0; rows(plane) * plane.stride]).collect(),
             chroma: [vec![0; widest * 2], vec![0; widest * 2]],
             sums: vec![0; widest + 2],
@@ -89,7 +61,7 @@ impl<'a> Scan<'a> {
                 samples.copy_within(last.., 0);
             }
         }
-        match self.window.end(&mut self.bits) {
+        match self.reader.end() {
             Some(End::Marker(0xd9) | End::Source) => Ok(()),
             _ => Err(Flaw::Damaged("its data does not end where its picture does").into()),
         }
@@ -98,75 +70,32 @@ impl<'a> Scan<'a> {
     /// One row of MCUs into `samples`.
     #[inline(always)]
     fn decode_row<K: Kernels>(&mut self, kernels: K, mcus: usize) -> Result<(), Flaw> {
-        // A local that no call takes by reference stays in registers.
-        let mut bits = self.bits;
         for mcu in 0..mcus {
-            if self.left == 0 {
-                bits = self.restart(bits)?;
-            }
-            self.left -= 1;
-            self.window.provide(&mut bits);
-            bits = self.decode_mcu(kernels, mcu, bits)?;
-        }
-        self.bits = bits;
-        if self.window.is_overrun(&self.bits) {
-            return Err(Flaw::Damaged("its data ends too early"));
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn decode_mcu<K: Kernels>(&mut self, kernels: K, mcu: usize, mut bits: Bits) -> Result<Bits, Flaw> {
-        const BROKEN: Flaw = Flaw::Damaged("a block cannot be read");
-        let mut extents = [0; BLOCKS_MAX];
-        let mut index = 0;
-        for (plane, prediction) in self.layout.planes.iter().zip(&mut self.predictions) {
-            let (Some(dc), Some(ac)) = (&self.dc[plane.dc & 3], &self.ac[plane.ac & 3]) else {
-                return Err(BROKEN);
-            };
-            for _ in 0..plane.blocks.0 * plane.blocks.1 {
-                let block = &mut self.blocks[index];
-                block[..64].fill(0);
-                extents[index] =
-                    entropy::block(&mut bits, self.window.bytes(), (dc, ac), &plane.order, prediction, block)
-                        .ok_or(BROKEN)?;
-                index += 1;
-            }
-        }
-        index = 0;
-        for (plane, samples) in self.layout.planes.iter().zip(&mut self.samples) {
-            let (across, down) = plane.samples;
-            for v in 0..plane.blocks.1 {
-                for h in 0..plane.blocks.0 {
-                    let start = (v * down + 1) * plane.stride + (mcu * plane.blocks.0 + h) * across;
-                    let out = &mut samples[start..];
-                    let block = &self.blocks[index];
-                    if extents[index] == 1 {
-                        let value = [transform::flat(block, &plane.steps); 8];
-                        for row in out.chunks_mut(plane.stride).take(down) {
-                            row[..8].copy_from_slice(&value);
+            let Mcu { mut extents, mut coefficients } = self.reader.next()?;
+            for (plane, samples) in self.layout.planes.iter().zip(&mut self.samples) {
+                let (across, down) = plane.samples;
+                for v in 0..plane.blocks.1 {
+                    for h in 0..plane.blocks.0 {
+                        let start = (v * down + 1) * plane.stride + (mcu * plane.blocks.0 + h) * across;
+                        let out = &mut samples[start..];
+                        let (block, rest) = coefficients.split_at(plane.order.size());
+                        coefficients = rest;
+                        let extent = extents.split_off_first().copied().unwrap_or_default();
+                        if extent > 1 {
+                            kernels::inverse(kernels, plane.lengths, block, &plane.steps, out, plane.stride);
+                        } else if extent == 1 {
+                            let value = [transform::flat(block, &plane.steps); 8];
+                            for row in out.chunks_mut(plane.stride).take(down) {
+                                row[..8].copy_from_slice(&value);
+                            }
+                        } else {
+                            return Err(Flaw::Damaged("a block cannot be read"));
                         }
-                    } else {
-                        kernels::inverse(kernels, plane.lengths, block, &plane.steps, out, plane.stride);
                     }
-                    index += 1;
                 }
             }
         }
-        Ok(bits)
-    }
-
-    /// Passes the restart marker that must stand here.
-    #[cold]
-    fn restart(&mut self, mut bits: Bits) -> Result<Bits, Flaw> {
-        if self.window.end(&mut bits) != Some(End::Marker(0xd0 + self.next_restart)) {
-            return Err(Flaw::Damaged("a restart marker is not where it belongs"));
-        }
-        self.window.resume(&mut bits);
-        self.predictions = [0; 3];
-        self.left = self.restart;
-        self.next_restart = (self.next_restart + 1) % 8;
-        Ok(bits)
+        Ok(())
     }
 
     /// Row `y` of the picture into `out`, from the samples of MCU row `row`.

@@ -8,9 +8,8 @@ use std::arch::x86_64::*;
 
 use super::{
     color::{self, BLUE_CB, GREEN_CB, GREEN_CR, RED_CR},
-    entropy::Block,
     kernels::Kernels,
-    transform::{BASES, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, samples},
+    transform::{BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed, samples},
 };
 
 /// SSE2, which every x86-64 has.
@@ -86,7 +85,11 @@ fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: 
         let mut pairs = [zero; 4];
         for (index, pair) in pairs.iter_mut().enumerate() {
             let from = index * 16 + half * 8;
-            *pair = _mm_mullo_epi16(load(block, from), load(steps, from));
+            if !is_packed(NY, NX) {
+                *pair = _mm_mullo_epi16(load(block, from), load(steps, from));
+            } else if index % 2 == 0 {
+                *pair = _mm_mullo_epi16(load(block, index * 4), load(steps, from));
+            }
         }
         let rows = pass::<NY>(pairs, FIRST_ROUND);
         for (index, both) in both.iter_mut().enumerate().take(samples(NY).div_ceil(2)) {

@@ -1,7 +1,7 @@
 //! Entropy-coded data without its byte stuffing, a window at a time.
 //!
 //! Owns the way from the file's bytes to the bit reader's: `FF 00` becomes `FF`, fill bytes vanish, and a marker ends the data. A window
-//! of [`SIZE`] bytes stays in the cache, where a copy of the whole file would not. Called by the driver between MCUs.
+//! of [`SIZE`] bytes stays in the cache, where a copy of the whole file would not. Called by [`super::reader`] between MCUs.
 
 use memchr::memchr;
 
@@ -47,17 +47,23 @@ impl<'a> Window<'a> {
         &self.bytes
     }
 
-    /// Makes sure that a whole MCU is in the window, or everything up to the end.
+    /// Whether a whole MCU is in the window, or everything up to the end.
     #[inline(always)]
-    pub(super) fn provide(&mut self, bits: &mut Bits) {
-        if self.end.is_none() && self.length < bits.byte() + MCU_MAX {
-            *bits = self.slide(*bits);
-        }
+    pub(super) fn holds(&self, bits: &Bits) -> bool {
+        self.end.is_some() || bits.byte() + MCU_MAX <= self.length
     }
 
-    /// Drops what was read and fills the window up.
+    /// Bytes of data behind the given place.
+    pub(super) fn rest(&self, bits: &Bits) -> usize {
+        self.length.saturating_sub(bits.byte())
+    }
+
+    /// Drops what was read and fills the window up: at least a whole MCU is in it then, or everything up to the end.
     #[cold]
-    fn slide(&mut self, mut bits: Bits) -> Bits {
+    pub(super) fn fill(&mut self, bits: &mut Bits) {
+        if self.end.is_some() {
+            return;
+        }
         let read = bits.byte();
         self.bytes.copy_within(read..self.length, 0);
         self.length -= read;
@@ -70,7 +76,6 @@ impl<'a> Window<'a> {
             let until = SIZE.min(self.length + MCU_MAX);
             self.bytes[self.length..until].fill(0);
         }
-        bits
     }
 
     /// Copies up to the next `FF`, and deals with it.
@@ -101,15 +106,14 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Whether more bits were read than there are.
-    #[inline(always)]
-    pub(super) fn is_overrun(&self, bits: &Bits) -> bool {
-        self.end.is_some() && bits.position() > self.length * 8
+    /// The position where the data ends, if that is known: no MCU may go beyond.
+    pub(super) fn limit(&self) -> usize {
+        if self.end.is_some() { self.length * 8 } else { usize::MAX }
     }
 
     /// What ends the data, provided that all of it was read but for less than a byte of padding.
     pub(super) fn end(&mut self, bits: &mut Bits) -> Option<End> {
-        self.provide(bits);
+        self.fill(bits);
         let position = bits.position();
         let read = self.length * 8;
         self.end.filter(|_| position <= read && read - position < 8)
@@ -131,7 +135,9 @@ mod tests {
     fn read(window: &mut Window<'_>, bits: &mut Bits, count: usize) -> Vec<u8> {
         (0..count)
             .map(|_| {
-                window.provide(bits);
+                if !window.holds(bits) {
+                    window.fill(bits);
+                }
                 bits.refill(window.bytes());
                 let byte = bits.peek::<8>() as u8;
                 bits.skip(8);
@@ -151,9 +157,9 @@ mod tests {
         assert_eq!(window.end(&mut bits), None, "a byte is left");
         assert_eq!(read(&mut window, &mut bits, 1), [7]);
         assert_eq!(window.end(&mut bits), Some(End::Marker(0xd9)));
-        assert!(!window.is_overrun(&bits));
+        assert!(bits.position() <= window.limit());
         assert_eq!(read(&mut window, &mut bits, 1), [0]);
-        assert!(window.is_overrun(&bits));
+        assert!(bits.position() > window.limit());
     }
 
     #[test]

@@ -1,0 +1,289 @@
+//! MCUs of coefficients, read from several places of the data at once.
+//!
+//! Owns the way from the window to the blocks: restart intervals, DC predictions, and the lanes. Huffman codes synchronize themselves: who
+//! starts at any byte soon reads the same codes as who came from the beginning, after some 200 bytes in photographs, of four to six
+//! blocks an MCU. So the data in the window is read by [`LANES`] lanes in lockstep ([`super::entropy`]), the first of which knows where it
+//! is and the others don't. Each notes where its MCUs begin. When the first begins one where the second did, the second is right from there
+//! on, and so forth. What was read before is dropped; where lanes do not meet, only time was lost.
+
+use std::ops::Range;
+
+use super::{
+    Flaw,
+    bits::Bits,
+    entropy::{self, Room},
+    huffman::{Ac, Dc},
+    layout::Layout,
+    window::{Bytes, End, Window},
+};
+
+/// Lanes that read side by side: more would not find registers.
+const LANES: usize = 3;
+
+/// Coefficients of one lane. Three lanes of them stay in the second-level cache.
+const COEFFICIENTS: usize = 1 << 15;
+
+/// Shortest distance of lanes in bytes: several times what they usually take to meet.
+const STRIDE_LEAST: usize = 1 << 10;
+
+/// So often in a row lanes may fail to meet before the rest is read by one of them. They never do where all components share their
+/// tables, and hardly in noise.
+const MISSES_MOST: u32 = 4;
+
+/// The tables of one component.
+pub(super) type Tables<'a> = (&'a Dc, &'a Ac);
+
+/// What one lane has read.
+struct Trail {
+    /// Where each MCU begins in the window, in bits, and where the last one ends.
+    starts: Vec<u32>,
+    /// Of each block what [`entropy::blocks`] returned.
+    extents: Vec<u8>,
+    /// Blocks in the order of the data, and room behind them for what is not kept.
+    coefficients: Vec<i16>,
+    /// MCUs.
+    count: usize,
+}
+
+/// One MCU: its blocks, and for each what [`entropy::blocks`] returned.
+pub(super) struct Mcu<'a> {
+    pub(super) extents: &'a [u8],
+    pub(super) coefficients: &'a [i16],
+}
+
+/// The entropy-coded data of a scan.
+pub(super) struct Reader<'a> {
+    layout: &'a Layout,
+    /// Per plane.
+    tables: Vec<Tables<'a>>,
+    window: Window<'a>,
+    bits: Bits,
+    /// MCUs between restart markers, 0 for none.
+    restart: usize,
+    /// Number of the next restart marker.
+    next_restart: u8,
+    /// MCUs that are still to be read: of the picture, and until the next restart marker.
+    left: usize,
+    until_restart: usize,
+    /// Last DC coefficient of each component.
+    predictions: [i16; 3],
+    trails: Box<[Trail; LANES]>,
+    /// What of each trail comes next, one after the other.
+    spans: [Range<usize>; LANES],
+    /// MCUs that a trail has room for.
+    capacity: usize,
+    /// Bits of an MCU, lately.
+    usual: usize,
+    /// How often in a row lanes did not meet.
+    misses: u32,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(layout: &'a Layout, tables: Vec<Tables<'a>>, restart: usize, window: Window<'a>) -> Self {
+        let left = layout.mcus.0 * layout.mcus.1;
+        let capacity = (COEFFICIENTS / layout.coefficients).min(left);
+        let trail = || Trail {
+            starts: vec![0; capacity + 1],
+            extents: vec![0; (capacity + 1) * layout.blocks],
+            coefficients: vec![0; (capacity + 1) * layout.coefficients + size_of::<Room>() / 2],
+            count: 0,
+        };
+        Self {
+            layout,
+            tables,
+            window,
+            bits: Bits::default(),
+            restart,
+            next_restart: 0,
+            left,
+            until_restart: if restart == 0 { left } else { restart.min(left) },
+            predictions: [0; 3],
+            trails: Box::new([trail(), trail(), trail()]),
+            spans: [const { 0..0 }; LANES],
+            capacity,
+            // Little, so that the first lanes are not too far apart.
+            usual: layout.blocks * 8,
+            misses: 0,
+        }
+    }
+
+    /// The next MCU.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Result<Mcu<'_>, Flaw> {
+        if self.spans.iter().all(Range::is_empty) {
+            self.read()?;
+        }
+        let Layout { blocks, coefficients, .. } = *self.layout;
+        for (span, trail) in self.spans.iter_mut().zip(&*self.trails) {
+            if let Some(mcu) = span.next() {
+                return Ok(Mcu {
+                    extents: &trail.extents[mcu * blocks..][..blocks],
+                    coefficients: &trail.coefficients[mcu * coefficients..][..coefficients],
+                });
+            }
+        }
+        Err(Flaw::Damaged("its data ends too early"))
+    }
+
+    /// What stands behind the last MCU, if it ends there.
+    pub(super) fn end(&mut self) -> Option<End> {
+        self.window.end(&mut self.bits)
+    }
+
+    /// Reads MCUs into the trails: at least one, or none if the data ends.
+    #[inline(always)]
+    fn read(&mut self) -> Result<(), Flaw> {
+        if self.until_restart == 0 {
+            self.pass_restart()?;
+        }
+        self.window.fill(&mut self.bits);
+        // Half of what there is room for: the next MCUs may be smaller than the last.
+        let most = self.capacity * self.usual / 16;
+        let stride = (self.window.rest(&self.bits) / LANES).min(most);
+        if stride >= STRIDE_LEAST && self.misses < MISSES_MOST {
+            self.advance::<LANES>(stride);
+        } else {
+            self.advance::<1>(0);
+        }
+        Ok(())
+    }
+
+    /// Passes the restart marker that must stand here.
+    #[cold]
+    fn pass_restart(&mut self) -> Result<(), Flaw> {
+        if self.window.end(&mut self.bits) != Some(End::Marker(0xd0 + self.next_restart)) {
+            return Err(Flaw::Damaged("a restart marker is not where it belongs"));
+        }
+        self.window.resume(&mut self.bits);
+        self.predictions = [0; 3];
+        self.until_restart = self.restart.min(self.left);
+        self.next_restart = (self.next_restart + 1) % 8;
+        Ok(())
+    }
+
+    /// Reads with `N` lanes, `stride` bytes apart.
+    #[inline(always)]
+    fn advance<const N: usize>(&mut self, stride: usize) {
+        let Self { layout, tables, window, trails, capacity, .. } = self;
+        let Some(trails) = trails.first_chunk_mut::<N>() else { return };
+        let first = self.bits.byte();
+        let mut bits = [self.bits; N];
+        for (lane, bits) in bits.iter_mut().enumerate().skip(1) {
+            *bits = Bits::new(window.bytes(), (first + lane * stride) * 8);
+        }
+        for trail in &mut *trails {
+            trail.count = 0;
+        }
+        // The lane that the first one's way leads to, where in its trail it goes on, and the next place to meet the lane after it.
+        let (mut tip, mut from, mut cursor) = (0, 0, 0);
+        self.spans = [const { 0..0 }; LANES];
+        loop {
+            for (trail, bits) in trails.iter_mut().zip(&bits) {
+                trail.starts[trail.count] = bits.position() as u32;
+            }
+            while let [trail, next, ..] = &trails[tip..] {
+                let position = trail.starts[trail.count];
+                let known = &next.starts[..=next.count];
+                cursor += known[cursor..].iter().take_while(|start| **start < position).count();
+                if known.get(cursor) != Some(&position) {
+                    cursor = cursor.min(next.count);
+                    break;
+                }
+                self.spans[tip] = from..trail.count;
+                (tip, from, cursor) = (tip + 1, cursor, 0);
+            }
+            let parked = |lane: usize, trails: &[Trail; N]| {
+                trails[lane].count == *capacity || !window.holds(&bits[lane])
+            };
+            if N > 1 && tip == N - 1 || parked(tip, trails) {
+                break;
+            }
+            let before = bits;
+            mcu(layout, tables, window.bytes(), &mut bits, trails);
+            for lane in 0..N {
+                if trails[lane].count == *capacity || !window.holds(&before[lane]) {
+                    bits[lane] = before[lane];
+                } else {
+                    trails[lane].count += 1;
+                }
+            }
+        }
+        self.spans[tip] = from..trails[tip].count;
+        if N > 1 {
+            let missed = tip == 0 && bits[0].byte() > first + stride;
+            self.misses = if missed { self.misses + 1 } else { 0 };
+        }
+        self.accept();
+    }
+
+    /// Keeps of the spans what belongs to the restart interval and does not go beyond the data; goes on behind it.
+    fn accept(&mut self) {
+        let limit = self.window.limit();
+        let start = self.bits.position();
+        let mut position = start;
+        let mut total = 0;
+        let mut is_whole = true;
+        for (span, trail) in self.spans.iter_mut().zip(&*self.trails) {
+            let ends = &trail.starts[span.start..=span.end][1..];
+            let sound = ends.partition_point(|end| *end as usize <= limit);
+            let kept = if is_whole { sound.min(self.until_restart - total) } else { 0 };
+            is_whole &= kept == span.len();
+            span.end = span.start + kept;
+            total += kept;
+            if kept > 0 {
+                position = trail.starts[span.end] as usize;
+            }
+        }
+        self.bits = Bits::new(self.window.bytes(), position);
+        self.left -= total;
+        self.until_restart -= total;
+        if total > 0 {
+            self.usual = (position - start) / total;
+        }
+        self.predict();
+    }
+
+    /// Adds up the differences of DC coefficients. Apart from the transform, which would have to wait for each of these stores.
+    fn predict(&mut self) {
+        for (span, trail) in self.spans.iter().zip(&mut *self.trails) {
+            let blocks = &mut trail.coefficients[span.start * self.layout.coefficients..];
+            let mut place = 0;
+            for _ in span.clone() {
+                for (plane, prediction) in self.layout.planes.iter().zip(&mut self.predictions) {
+                    for _ in 0..plane.blocks.0 * plane.blocks.1 {
+                        *prediction = prediction.wrapping_add(blocks[place]);
+                        blocks[place] = *prediction;
+                        place += plane.order.size();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads an MCU in each lane.
+#[inline(always)]
+fn mcu<const N: usize>(
+    layout: &Layout,
+    tables: &[Tables<'_>],
+    bytes: &Bytes,
+    bits: &mut [Bits; N],
+    trails: &mut [Trail; N],
+) {
+    let (mut block, mut place) = (0, 0);
+    for (plane, tables) in layout.planes.iter().zip(tables) {
+        for _ in 0..plane.blocks.0 * plane.blocks.1 {
+            let rooms = trails.each_mut().map(|trail| {
+                trail.coefficients[trail.count * layout.coefficients + place..]
+                    .first_chunk_mut()
+                    .expect("there is room behind the last block")
+            });
+            let extents = entropy::blocks(bits, bytes, *tables, &plane.order, rooms);
+            for (trail, extent) in trails.iter_mut().zip(extents) {
+                trail.extents[trail.count * layout.blocks + block] = extent;
+            }
+            block += 1;
+            place += plane.order.size();
+        }
+    }
+}
