@@ -28,9 +28,9 @@ impl Bits {
         bits
     }
 
-    /// The first unread byte of the window, counting the byte that is read in part.
+    /// The byte of the window that the next bit stands in.
     pub(super) fn byte(&self) -> usize {
-        self.at - (self.count / 8) as usize
+        self.position() / 8
     }
 
     /// Bits read so far, counted from the start of the window.

@@ -115,9 +115,11 @@ pub(super) fn blocks<const N: usize>(
         }
     });
     let needed = order.needed << 6;
+    // Where few are needed, a third look-up is mostly one too many.
+    let lookups = if order.needed < 5 { LOOKUPS - 1 } else { LOOKUPS };
     while sums.iter().any(|sum| *sum < needed) {
         each!(N, lane => bits[lane].refill(bytes));
-        for _ in 0..LOOKUPS {
+        for _ in 0..lookups {
             each!(N, lane => {
                 values(&mut bits[lane], &mut sums[lane], needed, bytes, ac, order, rooms[lane]);
             });

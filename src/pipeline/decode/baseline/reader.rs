@@ -33,17 +33,17 @@ const MISSES_MOST: u32 = 4;
 /// The tables of one component.
 pub(super) type Tables<'a> = (&'a Dc, &'a Ac);
 
-/// What one lane has read.
+/// What one lane has read, without the coefficients.
 struct Trail {
     /// Where each MCU begins in the window, in bits, and where the last one ends.
     starts: Vec<u32>,
     /// Of each block what [`entropy::blocks`] returned.
     extents: Vec<u8>,
-    /// Blocks in the order of the data, and room behind them for what is not kept.
-    coefficients: Vec<i16>,
-    /// MCUs.
-    count: usize,
 }
+
+/// Blocks of one lane in the order of the data, and room behind them for what is not kept. The lanes' distance in memory is known when
+/// this is compiled, so that one register finds all of them.
+type Blocks = [i16; COEFFICIENTS + size_of::<Room>() / 2];
 
 /// One MCU: its blocks, and for each what [`entropy::blocks`] returned.
 pub(super) struct Mcu<'a> {
@@ -67,7 +67,8 @@ pub(super) struct Reader<'a> {
     until_restart: usize,
     /// Last DC coefficient of each component.
     predictions: [i16; 3],
-    trails: Box<[Trail; LANES]>,
+    trails: [Trail; LANES],
+    blocks: Vec<Blocks>,
     /// What of each trail comes next, one after the other.
     spans: [Range<usize>; LANES],
     /// MCUs that a trail has room for.
@@ -84,9 +85,7 @@ impl<'a> Reader<'a> {
         let capacity = (COEFFICIENTS / layout.coefficients).min(left);
         let trail = || Trail {
             starts: vec![0; capacity + 1],
-            extents: vec![0; (capacity + 1) * layout.blocks],
-            coefficients: vec![0; (capacity + 1) * layout.coefficients + size_of::<Room>() / 2],
-            count: 0,
+            extents: vec![0; capacity * layout.blocks],
         };
         Self {
             layout,
@@ -98,7 +97,8 @@ impl<'a> Reader<'a> {
             left,
             until_restart: if restart == 0 { left } else { restart.min(left) },
             predictions: [0; 3],
-            trails: Box::new([trail(), trail(), trail()]),
+            trails: [trail(), trail(), trail()],
+            blocks: vec![[0; _]; LANES],
             spans: [const { 0..0 }; LANES],
             capacity,
             // Little, so that the first lanes are not too far apart.
@@ -114,11 +114,11 @@ impl<'a> Reader<'a> {
             self.read()?;
         }
         let Layout { blocks, coefficients, .. } = *self.layout;
-        for (span, trail) in self.spans.iter_mut().zip(&*self.trails) {
+        for ((span, trail), lane) in self.spans.iter_mut().zip(&self.trails).zip(&self.blocks) {
             if let Some(mcu) = span.next() {
                 return Ok(Mcu {
                     extents: &trail.extents[mcu * blocks..][..blocks],
-                    coefficients: &trail.coefficients[mcu * coefficients..][..coefficients],
+                    coefficients: &lane[mcu * coefficients..][..coefficients],
                 });
             }
         }
@@ -164,51 +164,54 @@ impl<'a> Reader<'a> {
     /// Reads with `N` lanes, `stride` bytes apart.
     #[inline(always)]
     fn advance<const N: usize>(&mut self, stride: usize) {
-        let Self { layout, tables, window, trails, capacity, .. } = self;
-        let Some(trails) = trails.first_chunk_mut::<N>() else { return };
+        let Self { layout, tables, window, trails, .. } = self;
+        let most = self.capacity.min(self.until_restart);
+        let (Some(trails), Some(blocks)) = (trails.first_chunk_mut::<N>(), self.blocks.first_chunk_mut::<N>())
+        else {
+            return;
+        };
         let first = self.bits.byte();
         let mut bits = [self.bits; N];
         for (lane, bits) in bits.iter_mut().enumerate().skip(1) {
             *bits = Bits::new(window.bytes(), (first + lane * stride) * 8);
         }
-        for trail in &mut *trails {
-            trail.count = 0;
-        }
+        let mut count = 0;
+        // MCUs of the lanes that have come to the end of the window; they stay there.
+        let mut stops = [usize::MAX; N];
         // The lane that the first one's way leads to, where in its trail it goes on, and the next place to meet the lane after it.
         let (mut tip, mut from, mut cursor) = (0, 0, 0);
         self.spans = [const { 0..0 }; LANES];
         loop {
-            for (trail, bits) in trails.iter_mut().zip(&bits) {
-                trail.starts[trail.count] = bits.position() as u32;
+            for ((trail, bits), stop) in trails.iter_mut().zip(&bits).zip(&mut stops) {
+                trail.starts[count] = bits.position() as u32;
+                if !window.holds(bits) {
+                    *stop = count.min(*stop);
+                }
             }
             while let [trail, next, ..] = &trails[tip..] {
-                let position = trail.starts[trail.count];
-                let known = &next.starts[..=next.count];
+                let position = trail.starts[count];
+                let known = &next.starts[..=count.min(stops[tip + 1])];
                 cursor += known[cursor..].iter().take_while(|start| **start < position).count();
                 if known.get(cursor) != Some(&position) {
-                    cursor = cursor.min(next.count);
+                    cursor = cursor.min(known.len() - 1);
                     break;
                 }
-                self.spans[tip] = from..trail.count;
+                self.spans[tip] = from..count.min(stops[tip]);
                 (tip, from, cursor) = (tip + 1, cursor, 0);
             }
-            let parked = |lane: usize, trails: &[Trail; N]| {
-                trails[lane].count == *capacity || !window.holds(&bits[lane])
-            };
-            if N > 1 && tip == N - 1 || parked(tip, trails) {
+            if N > 1 && tip == N - 1 || stops[tip] <= count || count == most {
                 break;
             }
             let before = bits;
-            mcu(layout, tables, window.bytes(), &mut bits, trails);
-            for lane in 0..N {
-                if trails[lane].count == *capacity || !window.holds(&before[lane]) {
-                    bits[lane] = before[lane];
-                } else {
-                    trails[lane].count += 1;
+            mcu(layout, tables, window.bytes(), &mut bits, trails, blocks, count);
+            for (lane, bits) in bits.iter_mut().enumerate() {
+                if stops[lane] <= count {
+                    *bits = before[lane];
                 }
             }
+            count += 1;
         }
-        self.spans[tip] = from..trails[tip].count;
+        self.spans[tip] = from..count.min(stops[tip]);
         if N > 1 {
             let missed = tip == 0 && bits[0].byte() > first + stride;
             self.misses = if missed { self.misses + 1 } else { 0 };
@@ -223,7 +226,7 @@ impl<'a> Reader<'a> {
         let mut position = start;
         let mut total = 0;
         let mut is_whole = true;
-        for (span, trail) in self.spans.iter_mut().zip(&*self.trails) {
+        for (span, trail) in self.spans.iter_mut().zip(&self.trails) {
             let ends = &trail.starts[span.start..=span.end][1..];
             let sound = ends.partition_point(|end| *end as usize <= limit);
             let kept = if is_whole { sound.min(self.until_restart - total) } else { 0 };
@@ -245,8 +248,8 @@ impl<'a> Reader<'a> {
 
     /// Adds up the differences of DC coefficients. Apart from the transform, which would have to wait for each of these stores.
     fn predict(&mut self) {
-        for (span, trail) in self.spans.iter().zip(&mut *self.trails) {
-            let blocks = &mut trail.coefficients[span.start * self.layout.coefficients..];
+        for (span, lane) in self.spans.iter().zip(&mut self.blocks) {
+            let blocks = &mut lane[span.start * self.layout.coefficients..];
             let mut place = 0;
             for _ in span.clone() {
                 for (plane, prediction) in self.layout.planes.iter().zip(&mut self.predictions) {
@@ -261,7 +264,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads an MCU in each lane.
+/// Reads an MCU in each lane, the `count`-th of its trail.
 #[inline(always)]
 fn mcu<const N: usize>(
     layout: &Layout,
@@ -269,18 +272,18 @@ fn mcu<const N: usize>(
     bytes: &Bytes,
     bits: &mut [Bits; N],
     trails: &mut [Trail; N],
+    blocks: &mut [Blocks; N],
+    count: usize,
 ) {
-    let (mut block, mut place) = (0, 0);
+    let (mut block, mut place) = (count * layout.blocks, count * layout.coefficients);
     for (plane, tables) in layout.planes.iter().zip(tables) {
         for _ in 0..plane.blocks.0 * plane.blocks.1 {
-            let rooms = trails.each_mut().map(|trail| {
-                trail.coefficients[trail.count * layout.coefficients + place..]
-                    .first_chunk_mut()
-                    .expect("there is room behind the last block")
+            let rooms = blocks.each_mut().map(|lane| {
+                lane[place..].first_chunk_mut().expect("there is room behind the last block")
             });
             let extents = entropy::blocks(bits, bytes, *tables, &plane.order, rooms);
             for (trail, extent) in trails.iter_mut().zip(extents) {
-                trail.extents[trail.count * layout.blocks + block] = extent;
+                trail.extents[block] = extent;
             }
             block += 1;
             place += plane.order.size();

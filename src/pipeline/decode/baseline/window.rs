@@ -8,7 +8,7 @@ use memchr::memchr;
 use super::bits::Bits;
 
 /// Bytes of the window.
-pub(super) const SIZE: usize = 1 << 15;
+pub(super) const SIZE: usize = 1 << 16;
 
 /// More bytes than one MCU can take: 10 blocks of 64 symbols of at most 16 + 15 bits, and one refill beyond.
 const MCU_MAX: usize = 10 * 64 * 4 + 16;
@@ -47,15 +47,20 @@ impl<'a> Window<'a> {
         &self.bytes
     }
 
-    /// Whether a whole MCU is in the window, or everything up to the end.
+    /// Whether the window has what an MCU can take: all that one can be long, or anything before the end.
     #[inline(always)]
     pub(super) fn holds(&self, bits: &Bits) -> bool {
-        self.end.is_some() || bits.byte() + MCU_MAX <= self.length
+        if self.end.is_some() {
+            bits.position() < self.length * 8
+        } else {
+            bits.byte() + MCU_MAX <= self.length
+        }
     }
 
-    /// Bytes of data behind the given place.
+    /// Bytes behind the given place at which whole MCUs can begin.
     pub(super) fn rest(&self, bits: &Bits) -> usize {
-        self.length.saturating_sub(bits.byte())
+        let until = if self.end.is_some() { self.length } else { self.length - MCU_MAX };
+        until.saturating_sub(bits.byte())
     }
 
     /// Drops what was read and fills the window up: at least a whole MCU is in it then, or everything up to the end.
