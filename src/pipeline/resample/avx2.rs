@@ -43,8 +43,9 @@ impl Avx2 {
         down: &Weights,
         out: &mut Vec<u8>,
     ) -> bool {
-        let from = across.starts.first().copied().unwrap_or(0);
-        let end = across.starts.last().map_or(0, |start| start + 2 * across.pairs);
+        // Where weights are rounded to nothing, a later column may begin before an earlier one.
+        let from = across.starts.iter().min().copied().unwrap_or(0);
+        let end = across.starts.iter().max().map_or(0, |start| start + 2 * across.pairs);
         let columns = from..end.min(width);
         if columns.len() * CHANNELS < BLENDED {
             return false;
@@ -329,12 +330,14 @@ mod tests {
         let noise = |length: usize| {
             (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 21) as u8).collect()
         };
-        // Shrunk and enlarged, one row to more than eight, a stretch in the middle, from wide enough to too narrow.
+        // Shrunk and enlarged, one row to more than eight, stretches in the middle, one whose second column begins before its first, from wide
+        // enough to too narrow.
         for (width, height, left, right, targets, rows) in [
             (50, 20, 0.0, 50.0, 40, 16),
             (64, 9, 0.0, 64.0, 13, 11),
             (23, 3, 0.0, 23.0, 37, 9),
             (90, 5, 30.5, 61.25, 21, 1),
+            (33, 6, 2.2, 21.4, 32, 9),
             (22, 4, 0.0, 22.0, 1, 3),
             (21, 4, 0.0, 21.0, 9, 3),
         ] {
