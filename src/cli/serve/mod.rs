@@ -45,7 +45,6 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(loop_threads())
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .max_io_events_per_tick(SOCKET_EVENTS_MAX)
@@ -67,12 +66,6 @@ pub(super) fn run(args: &ServeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     });
     traces.finish();
     ended
-}
-
-/// Threads of the event loop: half as many as there are processors, which are for images. The fewer they are, the more often the task of a
-/// connection and that of its request run on the same one: else every few hundred kilobytes of an upload would wake another.
-fn loop_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 /// Reads everything again and exchanges what can be exchanged while running. A mistake is logged and changes nothing.
