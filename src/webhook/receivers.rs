@@ -160,11 +160,16 @@ mod tests {
         for _ in 0..4 {
             receivers.begin("dead", true);
         }
+        assert!(receivers.is_any_full());
         receivers.begin("other", true);
         assert_eq!(free(&receivers, "dead"), 0);
         assert_eq!((receivers.room(), receivers.failing_room()), (5, 0));
         receivers.end("other", true);
         assert_eq!((receivers.room(), receivers.failing_room()), (6, 1));
+        receivers.end("dead", true);
+        assert_eq!((receivers.is_any_full(), receivers.ended()), (false, 2));
+        (0..2).for_each(|_| receivers.begin("other", true));
+        assert!(receivers.is_any_full(), "of those that fail, none may begin");
         // What loses places while they are taken has none until enough are free.
         receivers.begin("quick", false);
         (0..60).for_each(|_| receivers.was_quick("quick"));
