@@ -128,10 +128,11 @@ mod tests {
     #[test]
     fn the_curve_is_the_product_of_two_sincs() {
         let sinc = |x: f64| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
-        for step in -3500..=3500 {
+        let stride = if cfg!(miri) { 97 } else { 1 };
+        for step in (-3500..=3500).step_by(stride) {
             let x = f64::from(step) / 1000.0;
             let exact = if x.abs() < LOBES { sinc(x) * sinc(x / LOBES) } else { 0.0 };
-            assert!((lanczos3(x) - exact).abs() < 1e-15, "{x}: {} and not {exact}", lanczos3(x));
+            assert!((lanczos3(x) - exact).abs() < 1e-14, "{x}: {} and not {exact}", lanczos3(x));
         }
     }
 
@@ -141,7 +142,7 @@ mod tests {
             (1000, 0.0, 1000.0, 800),
             (7, 0.0, 7.0, 3),
             (5, 1.25, 3.5, 9),
-            (900, 0.0, 900.0, 1),
+            (90, 0.0, 90.0, 1),
             (1, 0.0, 1.0, 4),
         ] {
             for step in [1, 2] {

@@ -5,12 +5,11 @@
 pub mod baseline;
 
 #[cfg(all(test, target_arch = "x86_64"))]
-mod resample {
-    #[path = "../../../../../src/pipeline/resample/avx2.rs"]
-    mod avx2;
-    #[path = "../../../../../src/pipeline/resample/weights.rs"]
-    mod weights;
-}
+#[path = "../../../../src/pipeline/resample/avx2.rs"]
+mod avx2;
+#[cfg(all(test, target_arch = "x86_64"))]
+#[path = "../../../../src/pipeline/resample/weights.rs"]
+mod weights;
 
 /// Width and height of the first sequential frame.
 pub fn size(source: &[u8]) -> Option<(u32, u32)> {
