@@ -213,7 +213,10 @@ fn with_preset<'a>(given: &'a Map<String, Value>, reader: &mut Reader<'_>) -> Co
             params::unknown("preset", name, &valid)
         };
         reader.problem("/preset", detail);
-        return Cow::Borrowed(given);
+        // The outputs that it would have brought are not missed beside it.
+        let mut given = given.clone();
+        given.entry("outputs").or_insert_with(|| serde_json::json!([{}]));
+        return Cow::Owned(given);
     };
     let mut merged = preset.as_object().cloned().unwrap_or_default();
     for (field, value) in given.iter().filter(|(_, value)| !value.is_null()) {

@@ -329,6 +329,31 @@ pub fn read_opened(file: &File) -> io::Result<Bytes> {
     Ok(memory.into_bytes(filled.min(length)))
 }
 
+/// Memory into which one file is read after the other: it is cleared, and taken from the system, for the largest of them alone.
+#[derive(Debug, Default)]
+pub struct Reused(Option<Aligned>);
+
+impl Reused {
+    /// [`read_opened`], but for the memory.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn read_opened(&mut self, file: &File) -> io::Result<&[u8]> {
+        let length =
+            usize::try_from(rustix::fs::fstat(file)?.st_size).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let kept = self.0.take().filter(|kept| kept.bytes().len() >= length);
+        let memory = self.0.insert(kept.unwrap_or_else(|| Aligned::zeros(length)));
+        let blocks = length.next_multiple_of(BLOCK_BYTES);
+        let filled = fill(file, &mut memory.bytes_mut()[..blocks], 0, length)?;
+        Ok(&memory.bytes()[..filled.min(length)])
+    }
+
+    /// Bytes that are held.
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |memory| memory.bytes().len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,6 +382,20 @@ mod tests {
             writer.finish().unwrap();
             assert!(std::fs::read(&path).unwrap() == expected, "{length} bytes");
             assert!(read(&path).unwrap() == expected, "read directly, {length} bytes");
+        }
+    }
+
+    #[test]
+    fn memory_that_is_reused_shows_each_file_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut reused = Reused::default();
+        for (length, held) in [(70_001, 73_728), (4096, 73_728), (0, 73_728), (69_999, 73_728), (PART, PART)]
+        {
+            let path = directory.path().join(length.to_string());
+            let expected: Vec<u8> = content(length).iter().map(|byte| byte ^ length as u8).collect();
+            std::fs::write(&path, &expected).unwrap();
+            assert!(reused.read_opened(&open_to_read(&path).unwrap()).unwrap() == expected, "{length} bytes");
+            assert_eq!(reused.bytes(), held);
         }
     }
 

@@ -20,7 +20,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 
-pub use direct::{Parts, Reader as SpoolReader, open_to_read, read as read_file, read_opened};
+pub use direct::{Parts, Reader as SpoolReader, Reused, open_to_read, read as read_file, read_opened};
 pub use key::BlobKey;
 pub use space::{RESERVE_BYTES_MAX, Space};
 pub use spool::SpoolFile;

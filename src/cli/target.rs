@@ -14,6 +14,9 @@ use crate::api::{JobView, OutputView};
 use crate::client::Client;
 use crate::pipeline::Format;
 
+/// Extensions of image formats that no result is in; one that is saved under such a name would be taken for what it is not.
+const NOT_WRITTEN: [&str; 10] = ["heic", "heif", "hif", "jxl", "jp2", "svg", "ico", "psd", "pdf", "eps"];
+
 /// What a pattern may contain.
 const PLACEHOLDERS: [&str; 4] = ["{file}", "{name}", "{ext}", "{id}"];
 
@@ -45,6 +48,12 @@ impl Target {
             path if path.ends_with('/') || Path::new(path).is_dir() => Place::Directory(PathBuf::from(path)),
             path => Place::File(PathBuf::from(path)),
         };
+        if let Some(extension) = extension_of(&place).filter(|name| NOT_WRITTEN.contains(&name.as_str())) {
+            let written = Format::WRITTEN.map(Format::extension).join(", ");
+            return Err(UsageError(format!(
+                "--out {out}: there are no results in {extension}; end the name with one of {written}"
+            )));
+        }
         let is_single = matches!(place, Place::Stdout | Place::File(_));
         if is_single && jobs > 1 {
             return Err(UsageError(format!(
@@ -62,12 +71,7 @@ impl Target {
 
     /// The format that the extension of `--out` names, if it names one.
     pub(super) fn format(&self) -> Option<Format> {
-        let path = match &self.place {
-            Place::File(path) => path,
-            Place::Pattern(pattern) => Path::new(pattern),
-            Place::Stdout | Place::Directory(_) => return None,
-        };
-        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        let extension = extension_of(&self.place)?;
         Format::WRITTEN
             .into_iter()
             .find(|format| [format.name(), format.extension()].contains(&extension.as_str()))
@@ -142,6 +146,16 @@ impl Target {
     }
 }
 
+/// What comes behind the last dot of a file's name or a pattern, in lower case.
+fn extension_of(place: &Place) -> Option<String> {
+    let path = match place {
+        Place::File(path) => path,
+        Place::Pattern(pattern) => Path::new(pattern),
+        Place::Stdout | Place::Directory(_) => return None,
+    };
+    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+}
+
 fn checked_pattern(pattern: &str) -> Result<String, UsageError> {
     let rest =
         PLACEHOLDERS.iter().fold(pattern.to_owned(), |rest, placeholder| rest.replace(placeholder, ""));
@@ -212,8 +226,12 @@ mod tests {
             named,
             [Some("webp"), Some("jpeg"), Some("jpeg"), Some("tiff"), Some("avif"), Some("tiff")]
         );
-        let unnamed = ["a", "-", "a.webp/", "{file}.{ext}", "a.jxl", ".png"].map(format);
+        let unnamed = ["a", "-", "a.webp/", "{file}.{ext}", "a.out", ".png"].map(format);
         assert_eq!(unnamed, [None; 6]);
+        for out in ["a.heic", "a.JXL", "{file}.svg"] {
+            let told = parse(out, 1).err().unwrap().to_string();
+            assert!(told.contains("end the name with one of jpg, png, webp"), "{told}");
+        }
     }
 
     #[test]

@@ -65,9 +65,17 @@ pub(super) fn work_bar(screen: &Screen, name: &str) -> ProgressBar {
 /// Moves a bar to where the job stands.
 pub(super) fn show_progress(bar: &ProgressBar, job: &JobView) {
     bar.set_position((f64::from(job.progress) * 100.0) as u64);
-    let message = match (job.status, job.queue_position) {
-        (Status::Queued, Some(position)) => format!("queued, number {position} in line"),
-        (status, _) => status.name().to_owned(),
-    };
-    bar.set_message(message);
+    bar.set_message(standing(job));
+}
+
+/// Where a job stands, in a few words; of one that is to be tried again, what went wrong.
+fn standing(job: &JobView) -> String {
+    match (job.status, job.queue_position, &job.error) {
+        (Status::Queued, Some(position), _) => format!("queued, number {position} in line"),
+        (Status::Queued, None, Some(error)) => {
+            let next = job.attempt + 1;
+            format!("queued for attempt {next} of {}: {}", job.max_attempts, clean(&error.code))
+        }
+        (status, ..) => status.name().to_owned(),
+    }
 }

@@ -134,8 +134,9 @@ impl Guard {
     /// # Errors
     /// [`Refused`], also for text that is no URL.
     pub(super) fn vet_text(&self, text: &str) -> Result<Url, Refused> {
-        let mut url =
-            Url::parse(text).map_err(|error| Refused::malformed(format!("not an absolute URL: {error}")))?;
+        let mut url = Url::parse(text).map_err(|error| {
+            Refused::malformed(format!("not an absolute URL, as https://example.com/…: {error}"))
+        })?;
         url.set_fragment(None);
         self.vet(&url)?;
         request_uri(&url)?;

@@ -1,7 +1,10 @@
 //! The blocks of a GIF that lies in memory (GIF89a, appendix B): what stands around its frames.
 //!
-//! Owns chains of sub-blocks and the two extensions that carry text. Never looks at pixels; a walk ends at the first damage. Called by
+//! Owns chains of sub-blocks, the two extensions that carry text, and the name of the one that carries a colour profile. Never looks at pixels; a walk ends at the first damage. Called by
 //! `metadata`; the probe, which reads from a source that it does not hold, walks by itself.
+
+/// The application extension that holds a colour profile (ICC.1:2010, annex B).
+pub(super) const PROFILE: &[u8; 11] = b"ICCRGBG1012";
 
 /// Signature, screen.
 const HEAD_BYTES: usize = 13;
@@ -24,7 +27,9 @@ pub(super) enum Block<'a> {
     Comment(Chain<'a>),
     /// What a program has put there: its name and code, its data.
     Application(&'a [u8; 11], Chain<'a>),
-    /// A frame, or what is said of the next one.
+    /// What is said of the next frame.
+    Control,
+    /// A frame.
     Frame,
     /// Anything else.
     Other,
@@ -91,7 +96,7 @@ impl<'a> Blocks<'a> {
         loop {
             let at = self.file.len() - self.rest.len();
             match self.next() {
-                Some(Block::Frame) => return at,
+                Some(Block::Control | Block::Frame) => return at,
                 Some(_) => {}
                 None => return at,
             }
@@ -104,7 +109,7 @@ impl<'a> Blocks<'a> {
             self.rest = rest;
             return Some(match label {
                 COMMENT => Block::Comment(chain),
-                CONTROL => Block::Frame,
+                CONTROL => Block::Control,
                 _ => Block::Other,
             });
         }

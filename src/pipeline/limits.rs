@@ -67,21 +67,17 @@ pub fn admit(header: &super::Header, limits: &Limits) -> Result<(), super::Error
 }
 
 impl Limits {
-    /// Memory of a whole job: what its plan needs, the source and the other images as they were sent, which stay in memory beside it, and
-    /// the copies of the source that its decoder makes, however little of it belongs to the picture.
+    /// Memory of a whole job: what its plan needs, and the source and the other images as they were sent, which stay in memory beside it.
     ///
     /// # Errors
     /// [`super::Error::TooLarge`].
     pub fn memory_of_job(
         &self,
         planned_bytes: u64,
-        source: (super::Format, u64),
+        source_bytes: u64,
         asset_bytes: u64,
     ) -> Result<u64, super::Error> {
-        let (format, source_bytes) = source;
-        let copied = source_bytes.saturating_mul(super::memory::copies(format));
-        let bytes =
-            planned_bytes.saturating_add(source_bytes).saturating_add(copied).saturating_add(asset_bytes);
+        let bytes = planned_bytes.saturating_add(source_bytes).saturating_add(asset_bytes);
         if bytes > self.memory_bytes_max {
             return Err(super::Error::TooLarge(format!(
                 "the job needs about {} MiB of memory, its images as they were sent included; the limit is {} MiB (setting memory_limit)",

@@ -32,12 +32,6 @@ pub(super) fn layout(header: &Header) -> Layout {
 /// in 24 bits; in a lossless one 10 MiB of codes, as many groups as its format can number.
 const WEBP_CLAIMS_BYTES: u64 = 16 << 20;
 
-/// How many times as long as the source the copies are that its decoder makes of it. The one for WebP reads the last partition of a lossy
-/// frame into a buffer that grows by doubling, and copies that once more.
-pub(super) fn copies(format: Format) -> u64 {
-    if format == Format::Webp { 3 } else { 0 }
-}
-
 /// Peak bytes while decoding at this scale, the decoded pixels included.
 pub(super) fn decoding(header: &Header, eighths: u8) -> u64 {
     let full = Size::new(header.width, header.height);

@@ -167,6 +167,8 @@ struct Shared {
     reaper: std::sync::Mutex<upkeep::Turns>,
     /// Blobs that no job knew at the last sweep.
     orphans: std::sync::Mutex<HashSet<BlobKey>>,
+    /// When the store was last asked for work of which the line knew nothing.
+    asked_in_vain: std::sync::Mutex<Option<std::time::Instant>>,
     work_arrived: Notify,
     deliveries_arrived: Notify,
 }
@@ -223,6 +225,7 @@ impl Queue {
                 key_counts: stats::KeyCounts::default(),
                 reaper: std::sync::Mutex::default(),
                 orphans: std::sync::Mutex::default(),
+                asked_in_vain: std::sync::Mutex::default(),
                 work_arrived: Notify::new(),
                 deliveries_arrived: Notify::new(),
                 worker: uuid::Uuid::new_v4(),

@@ -1,8 +1,8 @@
 //! What a worker does to jobs: claim, extend, tell progress, finish.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -33,6 +33,9 @@ impl Queue {
         let fetch_max = if shared.is_space_low.load(Ordering::Acquire) { 0 } else { fetch_max };
         let now = shared.clock.now();
         let (ready_turns, fetch_turns) = shared.line.turns(ready_max, fetch_max, now);
+        if ready_turns.is_empty() && fetch_turns.is_empty() && !self.may_ask_in_vain() {
+            return Ok(Vec::new());
+        }
         let request = ClaimRequest {
             worker: shared.worker,
             ready_max,
@@ -60,6 +63,17 @@ impl Queue {
     /// begin: it is for when nothing else is to be done.
     pub fn has_retried_suspects(&self) -> bool {
         self.may_begin() && self.shared.line.has_suspects(true, self.shared.clock.now())
+    }
+
+    /// Whether to ask the store for work of which the line knows nothing: the store is the truth, but to be told that there is none costs a
+    /// transaction, and every submit and every end of an attempt makes a worker look.
+    fn may_ask_in_vain(&self) -> bool {
+        let mut asked = self.shared.asked_in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = asked.is_none_or(|asked| asked.elapsed() >= POLL_INTERVAL / 2);
+        if is_due {
+            *asked = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Whether there is room on the disk to record how a job ends.
@@ -168,5 +182,32 @@ impl Queue {
         if let (Some(started), true) = (job.started_at, job.status != Status::Cancelled) {
             shared.metrics.job_run_seconds.observe(Timestamp::since(now, started).as_secs_f64());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::Blobs;
+    use crate::clock::Clock;
+    use crate::queue::Config;
+    use crate::store::sqlite::{Options, SqliteStore};
+    use crate::telemetry::Metrics;
+
+    #[tokio::test]
+    async fn to_look_for_work_where_nobody_waits_costs_no_transaction() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).unwrap());
+        let queue = Queue::open(store.clone(), blobs, Config::default(), Clock::System, Metrics::new())
+            .await
+            .unwrap();
+        let (commits, began) = (store.commits(), Instant::now());
+        for _ in 0..100 {
+            assert!(queue.claim(1, 1, u64::MAX).await.unwrap().is_empty());
+        }
+        let asked = u128::from(store.commits() - commits);
+        let most = 1 + began.elapsed().as_millis() / (POLL_INTERVAL / 2).as_millis();
+        assert!((1..=most).contains(&asked), "{asked} of at most {most}");
     }
 }

@@ -11,9 +11,9 @@ use crate::blob::{INLINE_BYTES_MAX, SpoolFile};
 /// Chunks smaller than this are copied together: each would keep the whole read buffer that it is a part of.
 const SMALL_BYTES: usize = 8 * 1024;
 /// Bytes that one upload gathers while as many are being written: few hops to the blocking threads when there are few uploads…
-const GATHERED_BYTES_MAX: usize = 512 * 1024;
-/// … and little memory when there are many.
-const GATHERED_BYTES_MIN: usize = 64 * 1024;
+const GATHERED_BYTES_MAX: usize = 1024 * 1024;
+/// … and little memory when there are many, but all of what may stay in memory.
+const GATHERED_BYTES_MIN: usize = INLINE_BYTES_MAX;
 /// What all uploads together may gather before each falls back to its minimum; up to twice as much is on its way to the disk.
 const GATHERED_BYTES_OF_ALL: usize = 8 * 1024 * 1024;
 
@@ -56,12 +56,7 @@ impl Gathering {
             self.chunks.push(chunk);
         }
         let share = GATHERED_BYTES_OF_ALL / self.state.uploads().max(1);
-        let most = if self.spool.is_some() {
-            share.clamp(GATHERED_BYTES_MIN, GATHERED_BYTES_MAX)
-        } else {
-            INLINE_BYTES_MAX
-        };
-        if self.held > most {
+        if self.held > share.clamp(GATHERED_BYTES_MIN, GATHERED_BYTES_MAX) {
             self.write().await?;
         }
         Ok(())
@@ -90,17 +85,12 @@ impl Gathering {
             let detail = "The image is empty: send its bytes as the body, or as the part `file` of a form.";
             return Err(ApiError::new(Code::InvalidRequest, detail));
         }
-        if self.spool.is_some() {
-            if self.held > 0 {
-                self.write().await?;
-            }
-            return match self.spool {
-                Some(mut spool) => {
-                    spool.complete().await?;
-                    Ok(Received::Spooled(spool))
-                }
-                None => Err(ApiError::internal("the spool file is missing")),
-            };
+        if self.held > INLINE_BYTES_MAX || (self.spool.is_some() && self.held > 0) {
+            self.write().await?;
+        }
+        if let Some(mut spool) = self.spool {
+            spool.complete().await?;
+            return Ok(Received::Spooled(spool));
         }
         self.seal();
         Ok(Received::Inline(match <[Bytes; 1]>::try_from(self.chunks) {

@@ -34,6 +34,8 @@ const CLAIM_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Deliverer {
     shared: Arc<Shared>,
     attempts: JoinSet<()>,
+    /// What is due may have been passed over for want of places: one that becomes free is worth another claim.
+    is_held_back: bool,
     trouble: Complaint,
 }
 
@@ -66,7 +68,12 @@ impl Deliverer {
     pub fn new(queue: Queue, egress: Egress, metrics: Arc<Metrics>, config: Config) -> Deliverer {
         let receivers = Mutex::new(Receivers::new(config.bounds));
         let shared = Shared { queue, egress, metrics, config, receivers, freed: Notify::new() };
-        Deliverer { shared: Arc::new(shared), attempts: JoinSet::new(), trouble: Complaint::default() }
+        Deliverer {
+            shared: Arc::new(shared),
+            attempts: JoinSet::new(),
+            is_held_back: true,
+            trouble: Complaint::default(),
+        }
     }
 
     /// Delivers until `shutdown` resolves; attempts under way then end within the grace period.
@@ -79,11 +86,11 @@ impl Deliverer {
                 continue;
             }
             let shared = Arc::clone(&self.shared);
-            let room = shared.receivers().room();
+            let (room, is_held_back) = (shared.receivers().room(), self.is_held_back);
             let news = async {
                 tokio::select! {
                     () = shared.queue.deliveries_arrived(), if room > 0 => {}
-                    () = shared.freed.notified() => {}
+                    () = shared.freed.notified(), if room == 0 || is_held_back => {}
                 }
             };
             tokio::select! {
@@ -100,16 +107,18 @@ impl Deliverer {
 
     /// Claims once; whether it is worth claiming again at once.
     async fn claim(&mut self) -> bool {
-        let request = {
+        let (request, ended, was_full) = {
             let receivers = self.shared.receivers();
-            DeliveryRequest {
+            let request = DeliveryRequest {
                 limit: receivers.room().min(CLAIMED_AT_ONCE),
                 failing_max: receivers.failing_room(),
                 places: receivers.places(),
                 places_of: receivers.places_of(),
                 lease_duration: DELIVERY_LEASE,
-            }
+            };
+            (request, receivers.ended(), receivers.is_any_full())
         };
+        self.is_held_back = true;
         let limit = request.limit;
         if limit == 0 {
             return false;
@@ -121,6 +130,9 @@ impl Deliverer {
                 for delivery in deliveries {
                     self.start(delivery);
                 }
+                // Who was full when the store was asked and is no longer has ended something meanwhile.
+                let receivers = self.shared.receivers();
+                self.is_held_back = was_full || receivers.is_any_full() || receivers.ended() != ended;
                 is_more
             }
             Err(error) => {

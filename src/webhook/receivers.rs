@@ -42,11 +42,12 @@ pub(super) struct Receivers {
     in_flight: usize,
     /// Of these, to receivers that have taken nothing since they last failed.
     in_flight_failing: usize,
+    ended: u64,
 }
 
 impl Receivers {
     pub(super) fn new(bounds: Bounds) -> Receivers {
-        Receivers { bounds, known: HashMap::new(), in_flight: 0, in_flight_failing: 0 }
+        Receivers { bounds, known: HashMap::new(), in_flight: 0, in_flight_failing: 0, ended: 0 }
     }
 
     /// Deliveries that may be begun now in all.
@@ -69,6 +70,17 @@ impl Receivers {
         let free = |receiver: &Receiver| receiver.places.saturating_sub(receiver.in_flight);
         let others = self.known.iter().filter(|(_, receiver)| free(receiver) != self.bounds.places_min);
         others.map(|(name, receiver)| (name.clone(), free(receiver))).collect()
+    }
+
+    /// Whether somebody may have to wait for a place: a receiver has none left, those that are failing, or all.
+    pub(super) fn is_any_full(&self) -> bool {
+        let is_full = |receiver: &Receiver| receiver.in_flight >= receiver.places;
+        self.room() == 0 || self.failing_room() == 0 || self.known.values().any(is_full)
+    }
+
+    /// Deliveries that were under way and are no longer, so far.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// A delivery is under way.
@@ -103,6 +115,7 @@ impl Receivers {
     /// It is no longer under way.
     pub(super) fn end(&mut self, name: &str, is_failing: bool) {
         self.in_flight -= 1;
+        self.ended += 1;
         self.in_flight_failing -= usize::from(is_failing);
         let Some(receiver) = self.known.get_mut(name) else { return };
         receiver.in_flight -= 1;
@@ -147,11 +160,16 @@ mod tests {
         for _ in 0..4 {
             receivers.begin("dead", true);
         }
+        assert!(receivers.is_any_full());
         receivers.begin("other", true);
         assert_eq!(free(&receivers, "dead"), 0);
         assert_eq!((receivers.room(), receivers.failing_room()), (5, 0));
         receivers.end("other", true);
         assert_eq!((receivers.room(), receivers.failing_room()), (6, 1));
+        receivers.end("dead", true);
+        assert_eq!((receivers.is_any_full(), receivers.ended()), (false, 2));
+        (0..2).for_each(|_| receivers.begin("other", true));
+        assert!(receivers.is_any_full(), "of those that fail, none may begin");
         // What loses places while they are taken has none until enough are free.
         receivers.begin("quick", false);
         (0..60).for_each(|_| receivers.was_quick("quick"));

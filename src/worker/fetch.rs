@@ -102,7 +102,7 @@ pub(super) async fn look(
         let header = turn.look(reader, &limits);
         Ok(header.and_then(|header| {
             let plan = pipeline::plan(&header, &spec.pipeline, &assets, &limits)?;
-            let memory = limits.memory_of_job(plan.memory_bytes, (header.format, length), asset_bytes)?;
+            let memory = limits.memory_of_job(plan.memory_bytes, length, asset_bytes)?;
             Ok((header, memory))
         }))
     };

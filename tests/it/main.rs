@@ -9,6 +9,7 @@ mod analyze;
 mod anomaly;
 mod anomaly_verbs;
 mod assets;
+mod cancel;
 mod cli_jobs;
 mod cli_serve;
 mod cli_webhooks;

@@ -117,6 +117,8 @@ fn a_dry_run_tells_of_frames_overlays_and_the_likely_format() {
         with_files(settings, files.path());
         let marked = json!({"operations": marks(), "outputs": [{"format": "png"}]});
         settings.server.presets.insert("marked".to_owned(), marked);
+        let hebrew = json!({"operations": [{"op": "text", "text": "שלום", "size": 6}], "outputs": [{}]});
+        settings.server.presets.insert("hebrew".to_owned(), hebrew);
     });
     let plan = |query: &str, image: &[u8]| {
         let answer = server.post(&format!("/v1/jobs?dry_run=true&{query}"), image);
@@ -135,6 +137,19 @@ fn a_dry_run_tells_of_frames_overlays_and_the_likely_format() {
     assert_eq!(plan("format=auto", &std::fs::read(photograph).unwrap())["outputs"][0]["format"], "webp");
     let (marked, plain) = (plan("preset=marked", &small()), plan("format=png", &small()));
     assert!(memory(&marked) > memory(&plain), "the overlay counts");
+    assert_eq!(warnings(&marked), Vec::<&str>::new());
+    assert_eq!(
+        warnings(&plan("preset=hebrew", &small())),
+        ["glyphs_missing"],
+        "no font of the settings is named"
+    );
+    let unknown = server.post("/v1/jobs?preset=markd", &small()).json();
+    assert_eq!(
+        unknown["errors"].as_array().map(Vec::len),
+        Some(1),
+        "{unknown}: the outputs it had are not missed"
+    );
+    assert_eq!(unknown["errors"][0]["pointer"], "/preset");
     assert_eq!(server.get("/v1/jobs").json()["jobs"], json!([]));
 }
 

@@ -111,6 +111,7 @@ pub(crate) fn animated() -> Vec<Source> {
         Source::new("apng", converted(&whole, all("png"))),
         Source::new("apng of parts", converted(&parts, all("png"))),
         Source::new("apng with a profile", p3),
+        Source::new("gif with a profile", profiled_gif(&whole)),
         Source::new("gif", whole),
         Source::new("gif of parts", parts),
     ]
@@ -134,6 +135,16 @@ fn animated_gif(width: u16, height: u16, frames: u16, part: bool) -> Vec<u8> {
     }
     drop(encoder);
     file
+}
+
+/// The same in the colours of Display P3, which it says behind its screen.
+fn profiled_gif(gif: &[u8]) -> Vec<u8> {
+    let colors = if gif[10] & 0x80 == 0 { 0 } else { 3 << ((gif[10] & 7) + 1) };
+    let (screen, frames) = gif.split_at(13 + colors);
+    let icc = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    let parts = icc.chunks(255).flat_map(|part| [&[part.len() as u8][..], part].concat());
+    let block: Vec<u8> = b"\x21\xff\x0bICCRGBG1012".iter().copied().chain(parts).chain([0]).collect();
+    [screen, &block, frames].concat()
 }
 
 /// Pictures whose colours are not sRGB's.

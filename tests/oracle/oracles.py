@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pyvips
@@ -273,6 +274,15 @@ def converted(data):
     return pyvips.Image.new_from_buffer(data, "").icc_transform("srgb", embedded=True, intent="perceptual").numpy()
 
 
+def converted_gif(data):
+    """The same by Little CMS inside Pillow: neither reads the profile of a GIF by itself."""
+    from PIL import ImageCms
+
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(pyvips.Image.profile_load("p3")))
+    way = ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), "RGB", "RGB", ImageCms.Intent.PERCEPTUAL)
+    return ImageCms.applyTransform(pictures.opened(data).convert("RGB"), way)
+
+
 def inks(data):
     """The same for inks by Little CMS inside Pillow, with black point compensation: the darkest ink becomes black."""
     from PIL import ImageCms
@@ -284,14 +294,21 @@ def inks(data):
     return ImageCms.applyTransform(picture, way)
 
 
-def written(text, face, size, origin):
-    """White text with its baseline at `origin`, shaped by HarfBuzz and drawn by FreeType so large that no hinting matters."""
-    from pathlib import Path
+#: Fonts as `text` calls them; one of the settings has the letters that the bundled ones lack (Debian: fonts-dejavu-core).
+BUNDLED = Path(__file__).resolve().parents[2] / "src/pipeline/fonts"
+FONTS = {
+    "sans": BUNDLED / "NotoSans-Regular.ttf",
+    "sans-bold": BUNDLED / "NotoSans-Bold.ttf",
+    "world": Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"),
+}
 
+
+def written(text, font_name, size, origin):
+    """White text with its baseline at `origin`, put in order by FriBidi, shaped by HarfBuzz and drawn by FreeType so large that no hinting matters."""
     from PIL import ImageDraw, ImageFont
 
     times = 16
-    path = Path(__file__).resolve().parents[2] / f"src/pipeline/fonts/NotoSans-{face}.ttf"
+    path = FONTS[font_name]
 
     def oracle(picture):
         font = ImageFont.truetype(str(path), size * times, layout_engine=ImageFont.Layout.RAQM)

@@ -169,18 +169,30 @@ def overlays():
     ]
 
 
+#: With words and numbers that run the other way inside; of Arabic, letters that join, a ligature and a mark.
+FROM_RIGHT_TO_LEFT = {
+    "Hebrew": "\u05d0\u05d1 (12) ab",
+    "Arabic": "\u0633\u064e\u0644\u0627\u0645 \u06f1\u06f2 a",
+    "Hebrew in Latin": "a \u05d0\u05d1\u05d2!",
+}
+
+
 def texts():
     # At this size the ascent is 64 pixels, so that the oracle's baseline falls on a whole one.
     size = 64 / 1.069
     line = "HaAV fi\u0436\u03ac"
+    tall = 64 / 0.928223
 
-    def op(**parameters):
-        return {"op": "text", "text": line, "size": size, "gravity": "northwest", "x": 10, "y": 8, "color": "white", "max_width": 16384, **parameters}
+    def op(text=line, size=size, **parameters):
+        return {"op": "text", "text": text, "size": size, "gravity": "northwest", "x": 10, "y": 8, "color": "white", "max_width": 16384, **parameters}
 
     oracle = "Pillow with libraqm (HarfBuzz), 16 × supersampled"
     return [
-        row("text", "photo", op(), oracle, oracles.written(line, "Regular", size, (10, 72)), (64, 0.6)),
-        row("text in bold", "photo", op(font="sans-bold"), oracle, oracles.written(line, "Bold", size, (10, 72)), (64, 0.6)),
+        row("text", "photo", op(), oracle, oracles.written(line, "sans", size, (10, 72)), (64, 0.6)),
+        row("text in bold", "photo", op(font="sans-bold"), oracle, oracles.written(line, "sans-bold", size, (10, 72)), (64, 0.6)),
+    ] + [
+        row(f"text from right to left, {script}", "photo", op(text=words, size=tall, font="world"), oracle, oracles.written(words, "world", tall, (10, 72)), (64, 0.6))
+        for script, words in FROM_RIGHT_TO_LEFT.items()
     ]
 
 
@@ -198,6 +210,7 @@ def decoding():
     rows += [row("16 bits, rounded", name, [], "libvips, v ÷ 257", oracles.sixteen_bits, (0, 0)) for name in deep]
     rows += [row("CMYK", name, [], "Pillow convert RGB", oracles.cmyk, (2, 0.1)) for name in ("cmyk.jpg", "ycck.jpg", "cmyk.tif")]
     rows += [row("wide gamut to sRGB", name, [], "libvips icc_transform", oracles.converted, (2, 0.6)) for name in ("wide.png", "wide.jpg", "wide.tif")]
+    rows += [row("wide gamut to sRGB", "wide.gif", [], "Little CMS (Pillow), perceptual", oracles.converted_gif, (2, 0.6))]
     by = "Little CMS (Pillow), perceptual with black point compensation"
     rows += [row("CMYK with a profile", name, [], by, oracles.inks, (18, 1)) for name in ("inks.jpg", "inks.tif", "dark-inks.tif")]
     exact = ["qoi-rgb.qoi", "qoi-rgba.qoi", "bmp-rle8.bmp", "gif-interlaced.gif", "tiff-g4.tif", "tiff-tiles.tif", "tiff-lzw-predictor.tif",

@@ -303,8 +303,11 @@ pub(crate) fn a_cancel_ends_the_process() {
     }
     runtime().block_on(async {
         let client = Client::new(&server.url).unwrap();
+        let began = std::time::Instant::now();
         client.cancel(&id).await.unwrap();
         let job = client.wait(&id, Some(Duration::from_secs(30)), |_| {}).await.unwrap();
+        // An encoder that hears nothing would go on for a minute; this is some 30 ms on an idle machine.
+        assert!(began.elapsed() < Duration::from_secs(5), "cancelled after {:?}", began.elapsed());
         let ends: Vec<&str> = job.attempts.iter().map(|attempt| attempt.status.as_str()).collect();
         assert_eq!((job.status.name(), &ends[..]), ("cancelled", &["cancelled"][..]));
     });

@@ -84,7 +84,13 @@ pub(super) fn all(given: &[String]) -> anyhow::Result<Vec<Source>> {
     }
     for source in &sources {
         let Some(path) = source.path() else { continue };
-        let metadata = path.metadata().with_context(|| source.name().to_owned())?;
+        let metadata = path.metadata();
+        if metadata.is_err() && source.name().contains("://") {
+            let advice =
+                format!("{} is no address that is fetched: give an http or https URL", source.name());
+            return Err(UsageError(advice).into());
+        }
+        let metadata = metadata.with_context(|| source.name().to_owned())?;
         if metadata.is_dir() {
             let advice =
                 format!("{0} is a directory; name its images: {0}/*", source.name().trim_end_matches('/'));
@@ -137,5 +143,6 @@ mod tests {
         assert!(said(&["-", "-"]).contains("once"));
         assert!(said(&["/"]).contains("directory"));
         assert!(said(&["/nowhere/cat.jpg"]).starts_with("/nowhere/cat.jpg: "));
+        assert!(said(&["ftp://a/cat.jpg"]).ends_with("give an http or https URL"));
     }
 }

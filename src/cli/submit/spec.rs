@@ -34,7 +34,7 @@ pub(super) struct PictureOptions {
     /// Colour where there is none: #rrggbb or a CSS name
     #[arg(long, value_name = "COLOR")]
     background: Option<String>,
-    /// jpeg, png, webp, gif, tiff, bmp, qoi, auto or same; without it, what the extension of --out says, else as the source
+    /// jpeg, png, webp, avif, gif, tiff, bmp, qoi, auto or same; without it, what the extension of --out says, else as the source
     #[arg(long)]
     format: Option<String>,
     /// 1 to 100, for lossy formats
@@ -207,6 +207,9 @@ fn as_parameter(value: &Value) -> String {
 
 fn read_spec(path: &PathBuf) -> anyhow::Result<Value> {
     let shown = || path.display().to_string();
+    if shown().trim_start().starts_with('{') {
+        return Err(UsageError("--spec takes the name of a file: save the JSON in one".to_owned()).into());
+    }
     let text = std::fs::read_to_string(path).with_context(shown)?;
     let spec: Value = serde_json::from_str(&text)
         .map_err(|error| UsageError(format!("{} is not JSON: {error}", path.display())))?;
@@ -341,6 +344,9 @@ mod tests {
         assert_eq!(plan(PictureOptions::default(), job()).spec, Some(json!({"outputs": [], "tag": "new"})));
         let both = PictureOptions { lossless: true, ..PictureOptions::default() };
         assert!(Plan::new(&both, &job(), None).unwrap_err().to_string().contains("--lossless"));
+        let inline = JobOptions { spec: Some(r#"{"outputs": [{}]}"#.into()), ..JobOptions::default() };
+        let told = Plan::new(&PictureOptions::default(), &inline, None).unwrap_err();
+        assert_eq!(told.to_string(), "--spec takes the name of a file: save the JSON in one");
         std::fs::write(&path, "[]").unwrap();
         assert!(Plan::new(&PictureOptions::default(), &job(), None).unwrap_err().is::<UsageError>());
     }

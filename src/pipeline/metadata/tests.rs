@@ -10,7 +10,9 @@ use moxcms::ColorProfile as Moxcms;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::pipeline::{Assets, Code, Limits, Made, OutputFormat, Unattended, encode, probe, run};
+use crate::pipeline::{
+    Assets, Code, Limits, Made, OutputFormat, Unattended, encode, probe, profile::ICC_BYTES_MAX, run,
+};
 
 const XMP: &str = r#"<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description xmlns:exif="http://ns.adobe.com/exif/1.0/" xmlns:a="b" exif:GPSLatitude="SECRET-XMP-GPS" a:b="SECRET-XMP"/>
@@ -381,6 +383,60 @@ fn gif_files_carry_xmp_and_comments() {
     let (file, _) = kept(&described, "gif", "all");
     assert!(holds(&file, "hello"));
     assert_eq!(frames(&file), frames(&kept(animated, "gif", "none").0));
+}
+
+/// A GIF with this profile in front of its first picture, or of what is said of it.
+fn gif_with_profile(gif: &[u8], icc: &[u8], behind_control: bool) -> Vec<u8> {
+    let mut block = b"\x21\xff\x0bICCRGBG1012".to_vec();
+    for part in icc.chunks(255) {
+        block.extend([&[part.len() as u8][..], part].concat());
+    }
+    block.push(0);
+    let first = crate::pipeline::gif_blocks::Blocks::of(gif).first_frame();
+    let control = if behind_control && gif[first..].starts_with(b"\x21\xf9") { 8 } else { 0 };
+    [&gif[..first + control], &block, &gif[first + control..]].concat()
+}
+
+#[test]
+fn a_gifs_profile_says_what_the_colours_of_all_its_frames_mean() {
+    let p3 = Moxcms::new_display_p3().encode().unwrap();
+    let profile = Profile::of_icc(p3.clone()).unwrap();
+    let plain = include_bytes!("../../../tests/golden/inputs/animated.gif");
+    let output = json!({"name": "a", "format": "webp", "lossless": true, "frames": "all"});
+    let frames = |file: &[u8]| {
+        let decoder = WebPDecoder::new(Cursor::new(file)).unwrap();
+        let frames = image::AnimationDecoder::into_frames(decoder).collect_frames().unwrap();
+        let image = |frame: image::Frame| {
+            let (width, height) = frame.buffer().dimensions();
+            Image::new(Size::new(width, height), Layout::Rgba, frame.into_buffer().into_raw())
+        };
+        frames.into_iter().map(image).collect::<Vec<_>>()
+    };
+    let before = frames(&made(plain, output.clone()));
+    for behind_control in [false, true] {
+        let source = gif_with_profile(plain, &p3, behind_control);
+        let decoder = gif::Decoder::new(&source[..]).unwrap();
+        assert!(behind_control || decoder.icc_profile() == Some(&p3[..]), "as another reader finds it");
+        assert!(probe::probe(Cursor::new(&source), &Limits::default()).unwrap().has_icc);
+        let after = frames(&made(&source, output.clone()));
+        assert_eq!(after.len(), before.len());
+        for (after, before) in after.iter().zip(&before) {
+            let wanted = profile.to_srgb(before.clone(), &Unattended).unwrap();
+            assert!(after.pixels() == wanted.pixels() && after.pixels() != before.pixels());
+        }
+    }
+    // A format with a place for it takes it along; a GIF does not, for hardly any program would look at it there.
+    let source = gif_with_profile(plain, &p3, false);
+    let kept = made(&source, json!({"name": "a", "format": "png", "color_profile": "keep"}));
+    assert_eq!(found(Format::Png, &kept).0.as_deref(), Some(&p3[..]));
+    let again = job(&source, json!([{"name": "a", "color_profile": "keep"}])).unwrap();
+    assert!(again.warnings.iter().any(|warning| warning.detail.contains("converted to sRGB")));
+    assert!(!holds(&again.outputs[0].bytes, "ICCRGBG1"));
+    for icc in [&b"this is no profile"[..], &vec![7; ICC_BYTES_MAX + 1]] {
+        let told = job(&gif_with_profile(plain, icc, false), json!([output])).unwrap();
+        assert_eq!(told.warnings[0].code, "color_profile_dropped");
+        assert_eq!(told.outputs[0].bytes, made(plain, output.clone()));
+    }
 }
 
 #[test]

@@ -8,7 +8,9 @@
 //! kerning, ligatures and marks; right-to-left text runs as the Unicode Bidirectional Algorithm says, each paragraph in its own direction.
 //! `stroke_width` is how far the stroke reaches beyond each letter; it lies under the letters. A `background` fills the block of text and a
 //! quarter of `size` around it. Offsets count inwards from the edge that `gravity` names, as with `overlay`. Text that would need more than
-//! twice the image's width or height is refused. What the font has no glyph for shows as an empty box, with the warning `glyphs_missing`.
+//! twice the image's width or height is refused. The bundled fonts have Latin, Greek and Cyrillic letters; others (Arabic, Hebrew, Chinese, emoji)
+//! take a font of the settings (`fonts.NAME`) that has them. What the font has no glyph for shows as an empty box, and the plan says so: warning
+//! `glyphs_missing`.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +28,8 @@ use crate::pipeline::{
 
 /// Most bytes of a text.
 const TEXT_BYTES_MAX: usize = 4096;
+/// Most characters without a glyph that are spelled out.
+const MISSING_SPELLED: usize = 8;
 /// Bytes that shaping and drawing may take per byte of text: glyphs, outlines and the edges of a line.
 const BYTES_PER_TEXT_BYTE: u64 = 4096;
 
@@ -188,8 +192,9 @@ impl Op for Text {
     }
 
     fn plan_with(&self, shape: Shape, assets: &Assets) -> Result<Step, OpError> {
-        self.block(shape.size, assets)?;
-        self.plan(shape)
+        let set = self.block(shape.size, assets)?.set;
+        let note = (!set.missing.is_empty()).then(|| ("glyphs_missing", missing(&self.font, &set.missing)));
+        Ok(Step { note, ..self.plan(shape)? })
     }
 
     fn apply(&self, image: Image, control: &dyn Control) -> Result<Image, OpError> {
@@ -198,9 +203,6 @@ impl Op for Text {
 
     fn apply_with(&self, image: Image, bench: &Bench<'_>, control: &dyn Control) -> Result<Image, OpError> {
         let block = self.block(image.size(), bench.assets())?;
-        if !block.set.missing.is_empty() {
-            control.note("glyphs_missing", missing(&self.font, &block.set.missing));
-        }
         let drawn = typeset::draw(&block.set, &block.font, block.size, self.align, block.ink, control)?;
         let drawn = if self.rotate == 0.0 { drawn } else { self.turn().apply(drawn, control)? };
         let layer = Layer {
@@ -228,14 +230,21 @@ impl Op for Text {
 }
 
 fn missing(font: &str, letters: &[char]) -> String {
-    let spelled: Vec<String> =
-        letters.iter().map(|letter| format!("{letter:?} (U+{:04X})", u32::from(*letter))).collect();
-    format!("the font {font:?} has no glyph for {}", spelled.join(", "))
+    let spell = |letter: &char| format!("{letter:?} (U+{:04X})", u32::from(*letter));
+    let spelled: Vec<String> = letters.iter().take(MISSING_SPELLED).map(spell).collect();
+    let more = match letters.len().saturating_sub(MISSING_SPELLED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "the font {font:?} has no glyph for {}{more}: an empty box stands for each; name a font of the settings (fonts.*) that has them",
+        spelled.join(", ")
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Interrupt, Stage, Unattended};
+    use super::super::super::Unattended;
     use super::*;
     use serde_json::{Value, json};
 
@@ -312,21 +321,20 @@ mod tests {
     }
 
     #[test]
-    fn missing_glyphs_are_noted() {
-        #[derive(Default)]
-        struct Notes(std::sync::Mutex<Vec<String>>);
-        impl Control for Notes {
-            fn check(&self) -> Result<(), Interrupt> {
-                Ok(())
-            }
-            fn stage(&self, _: Stage) {}
-            fn note(&self, code: &'static str, detail: String) {
-                self.0.lock().unwrap().push(format!("{code}: {detail}"));
-            }
-        }
-        let notes = Notes::default();
-        text(json!({"text": "a漢"})).apply(white(100, 100), &notes).unwrap();
-        assert_eq!(notes.0.into_inner().unwrap(), ["glyphs_missing: the font \"sans\" has no glyph for '漢' (U+6F22)"]);
+    fn missing_glyphs_are_planned_as_boxes_and_told() {
+        let note = |words: &str| {
+            let shape = Shape { size: Size::new(400, 100), layout: Layout::Rgb };
+            text(json!({"text": words})).plan_with(shape, &Assets::none()).unwrap().note
+        };
+        assert_eq!(note("Grüße, Γειά, Привет"), None);
+        let (code, detail) = note("a漢").unwrap();
+        assert_eq!(code, "glyphs_missing");
+        assert!(detail.starts_with("the font \"sans\" has no glyph for '漢' (U+6F22): an empty box"), "{detail}");
+        let (_, detail) = note("שלום עולם, مرحبا").unwrap();
+        assert!(detail.contains("'ש' (U+05E9), 'ל' (U+05DC)") && detail.contains(" and 2 more: "), "{detail}");
+        // A box is drawn where the letter would be.
+        let boxed = ink(&written(json!({"text": "א", "size": 50}), white(200, 100)));
+        assert!(boxed.2 - boxed.0 > 10 && boxed.3 - boxed.1 > 20, "{boxed:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Seek};
 
 use super::{Flaw, plain, source::Source};
-use crate::pipeline::{Format, Header};
+use crate::pipeline::{Format, Header, gif_blocks};
 
 /// Walks the blocks until the end, until the frames are over the limit, or until the budget is used up.
 pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>, frames_max: u32) -> Result<Header, Flaw> {
@@ -18,9 +18,16 @@ pub(super) fn header<R: BufRead + Seek>(source: &mut Source<R>, frames_max: u32)
     while source.next_block() && frames <= frames_max {
         match source.byte() {
             Ok(0x21) => {
-                if source.byte()? == 0xf9 && frames == 0 {
-                    let [_, flags, ..]: [u8; 5] = source.bytes()?;
-                    transparent = flags & 1 == 1;
+                match source.byte()? {
+                    0xf9 if frames == 0 => {
+                        let [_, flags, ..]: [u8; 5] = source.bytes()?;
+                        transparent = flags & 1 == 1;
+                    }
+                    0xff if frames == 0 && !header.has_icc => {
+                        let start = source.peek(1 + gif_blocks::PROFILE.len())?;
+                        header.has_icc = start.split_first() == Some((&11, gif_blocks::PROFILE));
+                    }
+                    _ => {}
                 }
                 if !source.skip_chain()? {
                     break;

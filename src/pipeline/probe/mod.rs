@@ -149,15 +149,16 @@ fn judged<R: BufRead + Seek>(
     Ok(header)
 }
 
-/// How many copies of the file's coded pixels a decoder makes at most.
+/// How many times as long as the file the copies are that its decoder makes of it at most, however little of it belongs to the picture.
 fn copies(header: &Header) -> u64 {
     match header.format {
         // The parts of an image, joined.
         Format::Avif => 1,
         // What was fed is kept by groups, beside what has not been sorted yet.
         Format::Jxl => 2,
-        // The decoder reads partitions into buffers; a frame of an animation gets a file of its own before.
-        Format::Webp => 1 + u64::from(header.frames > 1),
+        // The last partition of a lossy frame is read into a buffer that grows by doubling, and that is copied once more; a frame of an
+        // animation gets a file of its own before.
+        Format::Webp => 3 + u64::from(header.frames > 1),
         _ => 0,
     }
 }

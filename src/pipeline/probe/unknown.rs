@@ -41,40 +41,44 @@ fn looks_like(start: &[u8]) -> String {
     if start.is_empty() {
         return "the image is empty: no bytes arrived".to_owned();
     }
-    if let Some((_, name)) = STARTS.iter().find(|(magic, _)| start.starts_with(magic)) {
-        return format!("this is {name}, not an image that can be read");
-    }
-    if let Some(name) = boxed(start) {
-        return format!("this is {name}, not an image that can be read");
-    }
-    match text(start) {
-        Some(name) => format!("this looks like {name}, not an image"),
-        None => "the bytes are no image of a known format".to_owned(),
+    let known = STARTS.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, name)| (*name, None));
+    match (known.or_else(|| boxed(start)), text(start)) {
+        (Some((name, None)), _) => format!("this is {name}, which is not read here"),
+        (Some((name, Some(advice))), _) => format!("this is {name}, which is not read here: {advice}"),
+        (None, Some((name, None))) => format!("this looks like {name}, not an image"),
+        (None, Some((name, Some(advice)))) => format!("this looks like {name}, not an image: {advice}"),
+        (None, None) => "the bytes are no image of a known format".to_owned(),
     }
 }
 
+/// What something is, and what its sender can do.
+type Look = (&'static str, Option<&'static str>);
+
+/// What to do with photographs of phones.
+const CONVERT: Option<&str> = Some("save it as JPEG, PNG or AVIF first");
+
 /// Files of the ISO base media format say what they are in their first box.
-fn boxed(start: &[u8]) -> Option<&'static str> {
+fn boxed(start: &[u8]) -> Option<Look> {
     if start.get(4..8)? != b"ftyp" {
         return None;
     }
     let brands = start.get(8..)?.chunks_exact(4).take(16);
     let has = |wanted: &[&[u8]]| brands.clone().any(|brand| wanted.contains(&brand));
     Some(if has(&[b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"]) {
-        "a HEIC image (patented HEVC inside); save it as JPEG, PNG or AVIF first. It is"
+        ("a HEIC image (patented HEVC inside)", CONVERT)
     } else if has(&[b"mif1", b"msf1", b"miaf"]) {
-        "a HEIF image without AV1; save it as JPEG, PNG or AVIF first. It is"
+        ("a HEIF image without AV1", CONVERT)
     } else if has(&[b"jp2 ", b"jpx "]) {
-        "a JPEG 2000 image"
+        ("a JPEG 2000 image", None)
     } else if has(&[b"crx "]) {
-        "a camera's raw image (CR3)"
+        ("a camera's raw image (CR3)", None)
     } else {
-        "an MP4 or QuickTime video"
+        ("an MP4 or QuickTime video", None)
     })
 }
 
 /// The kind of text, if it is text (UTF-8 without control characters, cut anywhere).
-fn text(start: &[u8]) -> Option<&'static str> {
+fn text(start: &[u8]) -> Option<Look> {
     let valid = match std::str::from_utf8(start) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => {
@@ -87,15 +91,15 @@ fn text(start: &[u8]) -> Option<&'static str> {
     }
     let lower = valid.trim_start_matches('\u{feff}').trim_start().to_ascii_lowercase();
     Some(if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-        "an HTML page"
+        ("an HTML page", None)
     } else if lower.starts_with("<?xml") || lower.starts_with('<') {
-        "XML"
+        ("XML", None)
     } else if lower.starts_with('{') || lower.starts_with('[') {
-        "JSON text"
+        ("JSON text", None)
     } else if lower.starts_with("data:image/") {
-        "a data: URL; send the bytes themselves"
+        ("a data: URL", Some("send the bytes themselves"))
     } else {
-        "text"
+        ("text", None)
     })
 }
 
@@ -123,5 +127,13 @@ mod tests {
             assert!(sentence.contains(word), "{sentence}");
             assert!(sentence.contains("jpeg, png, webp"), "{sentence}");
         }
+        assert!(describe(cases[3].0).starts_with(
+            "this is a HEIC image (patented HEVC inside), which is not read here: save it as JPEG, PNG or AVIF first; readable"
+        ));
+        assert!(
+            describe(b"data:image/png;base64,AAAA").starts_with(
+                "this looks like a data: URL, not an image: send the bytes themselves; readable"
+            )
+        );
     }
 }

@@ -89,6 +89,8 @@ pub(super) fn set(text: &str, font: &FontRef<'_>, size: f32, width_max: f32) -> 
         set_paragraph(&plain, &mut shaper, width_max, &mut set);
     }
     set.missing = shaper.missing;
+    // Lines were shaped as they are seen, which is not the order of what runs from right to left.
+    set.missing.sort_by_cached_key(|letter| text.find(*letter));
     set
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::access::{self, Keyring};
-use crate::job::{JobSpec, KeyId, SourceSpec};
-use crate::pipeline::Pipeline;
+use crate::job::{ImageInfo, JobSpec, KeyId, SourceInfo, SourceSpec};
+use crate::pipeline::{Format, Pipeline};
 
 const NOW: Timestamp = Timestamp::from_millis(1000);
 
@@ -124,4 +124,52 @@ fn a_burst_after_quiet_is_told_what_it_takes_when_all_workers_are_busy() {
         assert_eq!(line.update(&ended, at(6000)), Some(Duration::from_secs(4)), "of a worker it took more");
     }
     assert_eq!(last(at(6000)), Some(at(6000 + 94 * 2000 / 2)));
+}
+
+#[test]
+fn attempts_that_fetch_slow_nobody_down_until_their_source_is_there() {
+    let line = Line::new(access::fixed(Keyring::default()), 4, 2);
+    let at = |millis: u64| NOW.plus(Duration::from_millis(millis));
+    let jobs: Vec<Job> = (0..100).map(|_| job(None, 0, NOW)).collect();
+    for job in &jobs {
+        line.update(job, NOW);
+    }
+    let fetching = |now| {
+        let mut job = job(Some(1), 0, now);
+        Arc::make_mut(&mut job.spec).source =
+            SourceSpec::Url { url: "https://a.test/".to_owned(), headers: vec![] };
+        line.update(&job, now);
+        job.claim(now);
+        line.update(&job, now);
+        job
+    };
+    let end = |mut job: Job, fetched: u64, now| {
+        job.timings.fetch = fetched;
+        job.status = Status::Succeeded;
+        line.update(&job, now)
+    };
+    let last = |now| line.forecast(&jobs[99], now).starts_at;
+    // What takes two seconds beside four that fetch takes two seconds on a processor of its own.
+    let others: Vec<Job> = (0..4).map(|_| fetching(NOW)).collect();
+    run(&line, &mut jobs[0].clone(), NOW, at(2000));
+    for job in others {
+        assert_eq!(end(job, 2000, at(2000)), Some(Duration::ZERO), "of a worker");
+    }
+    assert_eq!(last(at(2000)), Some(at(2000 + 98 * 2000 / 2)));
+    // Once three of them have their source, four share two processors: four seconds are two again.
+    let others: Vec<Job> = (0..3).map(|_| fetching(at(2000))).collect();
+    let image = ImageInfo { format: Format::Jpeg, width: 1, height: 1, frames: 1 };
+    let others: Vec<Job> = others
+        .into_iter()
+        .map(|mut job| {
+            job.set_source(SourceInfo { image: Some(image), ..SourceInfo::unread(1, [0; 32], true) }, 0);
+            line.update(&job, at(4000));
+            job
+        })
+        .collect();
+    run(&line, &mut jobs[1].clone(), at(4000), at(8000));
+    for job in others {
+        assert_eq!(end(job, 2000, at(8000)), Some(Duration::from_secs(4)));
+    }
+    assert_eq!(last(at(8000)), Some(at(8000 + 97 * 2000 / 2)));
 }

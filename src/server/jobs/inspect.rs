@@ -71,7 +71,7 @@ pub(super) async fn inspect(
     let inline = matches!(received, Received::Inline(_));
     let source = SourceInfo::new(&header, bytes, sha256, inline);
     let asset_bytes = assets.iter().map(|asset| asset.info.bytes).sum();
-    let memory_bytes = limits.memory_of_job(plan.memory_bytes, (header.format, bytes), asset_bytes)?;
+    let memory_bytes = limits.memory_of_job(plan.memory_bytes, bytes, asset_bytes)?;
     Ok(Inspected { received, assets, spec, source, sha256, plan, memory_bytes })
 }
 

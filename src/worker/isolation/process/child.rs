@@ -19,7 +19,7 @@ use super::super::super::error::failure_of;
 use super::super::super::pool::panic_message;
 use super::map;
 use super::message::{self, DESCRIPTORS_MAX, LENGTH_BYTES, Made, MadeOutput, Order, Report};
-use crate::blob::{Parts, SpoolReader};
+use crate::blob::{Parts, Reused, SpoolReader};
 use crate::pipeline::{
     self, Asset, Assets, Control, Error, Fonts, Input, Interrupt, Limits, Pipeline, Stage,
 };
@@ -27,6 +27,13 @@ use crate::sandbox;
 
 /// How long nothing comes until this process counts as idle.
 const IDLE_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// Most bytes of sources' memory that are kept from one job to the next.
+const KEPT_BYTES_MAX: usize = 16 << 20;
+/// Free bytes at the heap's end that are kept from one job to the next, and the length from which on memory is mapped and not taken from
+/// the heap, the largest that there is. Left alone, the allocator finds values of its own, which give back most of a large picture's memory
+/// after every job; that the next has to fault it in again cost a fifth of its time.
+const HEAP_KEPT_BYTES: libc::c_int = 64 << 20;
+const HEAP_PART_BYTES_MAX: libc::c_int = 32 << 20;
 /// The argument that makes a child of this program.
 pub(super) const ARGUMENT: &str = "image-child";
 /// What a child is called in lists of processes.
@@ -56,6 +63,7 @@ pub(in super::super) fn live(work: Work, look: Look) -> ! {
     leave_signals_to_the_server();
     step_back();
     close_inherited();
+    keep_memory();
     let level = sandbox::enter();
     // Nobody is left to tell of an error: the server sees this end.
     let served = serve(&Socket(rustix::stdio::stdin()), level, work, look);
@@ -107,14 +115,15 @@ fn serve(socket: &Socket, level: sandbox::Level, work: Work, look: Look) -> std:
     };
     let assets = assets.with_fonts(Arc::new(fonts));
     socket.report(&Report::Ready)?;
+    let mut memory = Reused::default();
     while let Some((order, descriptors)) = socket.order()? {
         let done = catch_unwind(AssertUnwindSafe(|| match order {
             Order::Run { pipeline, limits, inputs } if descriptors.len() == inputs.len() + 1 => {
-                let images = match read(descriptors) {
-                    Ok(images) => images,
+                let (source, images) = match read(descriptors, &mut memory) {
+                    Ok(read) => read,
                     Err(error) => return Ok(Report::Unreadable(error.to_string())),
                 };
-                let job = Job { pipeline: *pipeline, limits, inputs, images };
+                let job = Job { pipeline: *pipeline, limits, inputs, source, images };
                 Ok(match job.run(&assets, socket, work) {
                     Ok(made) => Report::Made(written(made, &output)?),
                     Err(error) => Report::Failed(failure_of(&error)),
@@ -127,7 +136,11 @@ fn serve(socket: &Socket, level: sandbox::Level, work: Work, look: Look) -> std:
             Ok(report) => socket.report(&report?)?,
             Err(panic) => return socket.report(&Report::Panicked(panic_message(panic.as_ref()))),
         }
+        if memory.bytes() > KEPT_BYTES_MAX {
+            memory = Reused::default();
+        }
         if socket.is_quiet_for(&IDLE_AFTER) {
+            memory = Reused::default();
             give_memory_back();
         }
     }
@@ -145,6 +158,17 @@ fn looked(descriptors: Vec<OwnedFd>, written: u64, limits: &Limits, look: Look) 
     })
 }
 
+/// Lets the allocator keep what one job has freed for the next.
+#[allow(unsafe_code)]
+fn keep_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: there is one thread, and both are numbers that the allocator looks at when it is next asked; those out of its range it refuses.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, HEAP_PART_BYTES_MAX);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
+    }
+}
+
 /// What a job needed is not what an idle process should hold: the allocator keeps freed memory otherwise.
 #[allow(unsafe_code)]
 fn give_memory_back() {
@@ -155,26 +179,31 @@ fn give_memory_back() {
     }
 }
 
-struct Job {
+struct Job<'a> {
     pipeline: Pipeline,
     limits: Limits,
     inputs: Vec<Input>,
+    source: &'a [u8],
+    /// Those that `inputs` name.
     images: Vec<Bytes>,
 }
 
-impl Job {
+impl Job<'_> {
     fn run(self, assets: &Assets, socket: &Socket, work: Work) -> Result<pipeline::Made, Error> {
         let mut assets = assets.clone();
-        for (input, bytes) in self.inputs.into_iter().zip(&self.images[1..]) {
-            assets.insert(input, Asset::new(bytes.clone(), &self.limits)?);
+        for (input, bytes) in self.inputs.into_iter().zip(self.images) {
+            assets.insert(input, Asset::new(bytes, &self.limits)?);
         }
-        work(&self.images[0], &self.pipeline, &assets, &self.limits, socket)
+        work(self.source, &self.pipeline, &assets, &self.limits, socket)
     }
 }
 
-/// The images behind these descriptors.
-fn read(descriptors: Vec<OwnedFd>) -> std::io::Result<Vec<Bytes>> {
-    descriptors.into_iter().map(|descriptor| crate::blob::read_opened(&File::from(descriptor))).collect()
+/// The source and the other images behind these descriptors.
+fn read(descriptors: Vec<OwnedFd>, memory: &mut Reused) -> std::io::Result<(&[u8], Vec<Bytes>)> {
+    let mut files = descriptors.into_iter().map(File::from);
+    let source = files.next().ok_or(std::io::ErrorKind::InvalidData)?;
+    let others = files.map(|file| crate::blob::read_opened(&file)).collect::<Result<_, _>>()?;
+    Ok((memory.read_opened(&source)?, others))
 }
 
 /// Puts the outputs one behind the other.

@@ -1,8 +1,15 @@
-//! The baseline JPEG decoder alone, for Miri and for its fuzz target (`jpeg.rs`). Owns the choice of files for Miri, which also runs every leaf's
-//! own tests (those that try all colours or shapes try fewer there); the decoder is the program's own.
+//! The baseline JPEG decoder alone, for Miri and for its fuzz target (`jpeg.rs`), and the vector code that scales, for Miri. Owns the choice of
+//! files for Miri, which also runs every leaf's own tests (those that try all colours or shapes try fewer there); the code is the program's own.
 
 #[path = "../../../../src/pipeline/decode/baseline/mod.rs"]
 pub mod baseline;
+
+#[cfg(all(test, target_arch = "x86_64"))]
+#[path = "../../../../src/pipeline/resample/avx2.rs"]
+mod avx2;
+#[cfg(all(test, target_arch = "x86_64"))]
+#[path = "../../../../src/pipeline/resample/weights.rs"]
+mod weights;
 
 /// Width and height of the first sequential frame.
 pub fn size(source: &[u8]) -> Option<(u32, u32)> {
