@@ -11,7 +11,10 @@ use super::{
     color::{self, BLUE_CB, GREEN_CB, GREEN_CR, RED_CR},
     kernels::Kernels,
     scan::Scan,
-    transform::{BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed, samples},
+    transform::{
+        BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed,
+        samples,
+    },
 };
 
 /// Proof that the machine has AVX2, BMI1, BMI2 and LZCNT.
@@ -126,8 +129,10 @@ fn inverse<const NY: usize, const NX: usize>(block: &Block, steps: &Steps, out: 
         if !is_packed(NY, NX) {
             *pair = _mm256_mullo_epi16(load(block, index * 16), load(steps, index * 16));
         } else if index % 2 == 0 {
-            *pair =
-                _mm256_zextsi128_si256(_mm_mullo_epi16(load_half(block, index * 4), load_half(steps, index * 16)));
+            *pair = _mm256_zextsi128_si256(_mm_mullo_epi16(
+                load_half(block, index * 4),
+                load_half(steps, index * 16),
+            ));
         }
     }
     // Lanes are columns. Rows 2i and 2i + 1 go to the halves of one vector: their 16 bits stand at FIRST_SHIFT.

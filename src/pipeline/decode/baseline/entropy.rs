@@ -59,8 +59,8 @@ impl Order {
 const ASTRAY: u32 = (64 | TOO_LONG) << 6;
 /// The sum of a block that has passed all of its values.
 const FULL: u32 = 63 << 6;
-/// The sum of a block that cannot be read.
-const BROKEN: u32 = 256 << 6;
+/// The sum of a block that cannot be read: more than any other, and in eight bits a number behind which nothing is stored.
+const BROKEN: u32 = (256 | 128) << 6;
 
 /// Look-ups per refill.
 const LOOKUPS: u32 = REFILLED / STEP_MOST;
@@ -224,7 +224,7 @@ fn symbol(mut bits: Bits, sum: u32, bytes: &Bytes, ac: &Ac, order: &Order, room:
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{
         super::{
             huffman::Codes,
@@ -235,12 +235,18 @@ mod tests {
 
     /// Writes bits, first one highest, without stuffing.
     #[derive(Default)]
-    struct Writer {
-        bytes: Vec<u8>,
+    pub(in super::super) struct Writer {
+        pub(in super::super) bytes: Vec<u8>,
         used: usize,
     }
 
     impl Writer {
+        /// The bytes with their stuffing.
+        pub(in super::super) fn stuffed(&self) -> Vec<u8> {
+            let stuffing = |byte: &u8| [*byte, 0].into_iter().take(1 + usize::from(*byte == 255));
+            self.bytes.iter().flat_map(stuffing).collect()
+        }
+
         fn put(&mut self, value: u32, length: u32) {
             for bit in (0..length).rev() {
                 if self.used.is_multiple_of(8) {
@@ -262,9 +268,9 @@ mod tests {
     }
 
     /// A code to write with: word and length of every symbol.
-    struct Code {
-        counts: [u8; 16],
-        symbols: Vec<u8>,
+    pub(in super::super) struct Code {
+        pub(in super::super) counts: [u8; 16],
+        pub(in super::super) symbols: Vec<u8>,
         words: [(u32, u32); 256],
     }
 
@@ -288,13 +294,13 @@ mod tests {
         (32 - value.unsigned_abs().leading_zeros()) as u8
     }
 
-    fn random(state: &mut u64) -> u32 {
+    pub(in super::super) fn random(state: &mut u64) -> u32 {
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*state >> 33) as u32
     }
 
     /// Codes with short and long words; the order of symbols differs per seed.
-    fn codes(seed: u64) -> (Code, Code) {
+    pub(in super::super) fn codes(seed: u64) -> (Code, Code) {
         let mut state = seed;
         let mut ac: Vec<u8> = (0..=255_u8)
             .filter(|symbol| symbol & 15 <= 10 && (symbol & 15 > 0 || matches!(symbol, 0 | 0xf0)))
@@ -313,7 +319,13 @@ mod tests {
         )
     }
 
-    fn write(writer: &mut Writer, dc: &Code, ac: &Code, prediction: &mut i32, block: &[i32; 64]) {
+    pub(in super::super) fn write(
+        writer: &mut Writer,
+        dc: &Code,
+        ac: &Code,
+        prediction: &mut i32,
+        block: &[i32; 64],
+    ) {
         writer.symbol(dc, size(block[0] - *prediction), block[0] - *prediction);
         *prediction = block[0];
         let mut run = 0;
@@ -335,7 +347,7 @@ mod tests {
     }
 
     /// Blocks of every density; one in four is full to its last coefficient.
-    fn blocks(state: &mut u64) -> Vec<[i32; 64]> {
+    fn some_blocks(state: &mut u64) -> Vec<[i32; 64]> {
         // Miri takes minutes for what else takes a moment.
         (0..if cfg!(miri) { 12 } else { 400 })
             .map(|index| {
@@ -361,17 +373,13 @@ mod tests {
         for seed in 1..if cfg!(miri) { 2 } else { 7 } {
             let mut state = seed;
             let (dc, ac) = codes(seed);
-            let blocks = blocks(&mut state);
+            let blocks = some_blocks(&mut state);
             let mut writer = Writer::default();
             let mut prediction = 0;
             for values in &blocks {
                 write(&mut writer, &dc, &ac, &mut prediction, values);
             }
-            let source: Vec<u8> = writer
-                .bytes
-                .iter()
-                .flat_map(|byte| [*byte, 0].into_iter().take(1 + usize::from(*byte == 255)))
-                .collect();
+            let source = writer.stuffed();
             let dc = Dc::new(Codes::new(&dc.counts, &dc.symbols).unwrap()).unwrap();
             let ac = Ac::new(Codes::new(&ac.counts, &ac.symbols).unwrap(), true).unwrap();
             for needed in [1, 5, 25, 64] {
@@ -416,8 +424,7 @@ mod tests {
         let ac = Ac::new(Codes::new(&ac.counts, &ac.symbols).unwrap(), true).unwrap();
         for needed in [1, 64] {
             let order = Order::new(true, WHOLE, |index| (index < needed).then_some(index as u8));
-            let read =
-                blocks(&mut [Bits::default()], &bytes, (&dc, &ac), &order, [&mut [0; 256]]);
+            let read = blocks(&mut [Bits::default()], &bytes, (&dc, &ac), &order, [&mut [0; 256]]);
             assert_eq!(read, [0], "{needed}");
         }
     }

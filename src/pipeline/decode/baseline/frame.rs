@@ -8,7 +8,7 @@ use super::{Flaw, huffman::Codes};
 /// One component of the frame.
 #[derive(Clone, Copy)]
 pub(super) struct Component {
-    id: u8,
+    pub(super) id: u8,
     /// Blocks per MCU, across and down.
     pub(super) blocks: (usize, usize),
     /// Index into [`Frame::quantization`].

@@ -33,6 +33,7 @@ const NONE: u32 = 64;
 const ADVANCE_MOST: u32 = 63;
 
 /// A canonical code: the symbols in order, and where each length begins.
+#[derive(Clone)]
 pub(super) struct Codes {
     /// Per length 1..=16: one past the largest code, shifted to 16 bits; 0 where there is none.
     limit: [u32; 17],

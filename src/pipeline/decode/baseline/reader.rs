@@ -80,13 +80,15 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(layout: &'a Layout, tables: Vec<Tables<'a>>, restart: usize, window: Window<'a>) -> Self {
+    pub(super) fn new(
+        layout: &'a Layout,
+        tables: Vec<Tables<'a>>,
+        restart: usize,
+        window: Window<'a>,
+    ) -> Self {
         let left = layout.mcus.0 * layout.mcus.1;
         let capacity = (COEFFICIENTS / layout.coefficients).min(left);
-        let trail = || Trail {
-            starts: vec![0; capacity + 1],
-            extents: vec![0; capacity * layout.blocks],
-        };
+        let trail = || Trail { starts: vec![0; capacity + 1], extents: vec![0; capacity * layout.blocks] };
         Self {
             layout,
             tables,
@@ -166,7 +168,8 @@ impl<'a> Reader<'a> {
     fn advance<const N: usize>(&mut self, stride: usize) {
         let Self { layout, tables, window, trails, .. } = self;
         let most = self.capacity.min(self.until_restart);
-        let (Some(trails), Some(blocks)) = (trails.first_chunk_mut::<N>(), self.blocks.first_chunk_mut::<N>())
+        let (Some(trails), Some(blocks)) =
+            (trails.first_chunk_mut::<N>(), self.blocks.first_chunk_mut::<N>())
         else {
             return;
         };
@@ -278,9 +281,9 @@ fn mcu<const N: usize>(
     let (mut block, mut place) = (count * layout.blocks, count * layout.coefficients);
     for (plane, tables) in layout.planes.iter().zip(tables) {
         for _ in 0..plane.blocks.0 * plane.blocks.1 {
-            let rooms = blocks.each_mut().map(|lane| {
-                lane[place..].first_chunk_mut().expect("there is room behind the last block")
-            });
+            let rooms = blocks
+                .each_mut()
+                .map(|lane| lane[place..].first_chunk_mut().expect("there is room behind the last block"));
             let extents = entropy::blocks(bits, bytes, *tables, &plane.order, rooms);
             for (trail, extent) in trails.iter_mut().zip(extents) {
                 trail.extents[block] = extent;
@@ -290,3 +293,6 @@ fn mcu<const N: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,10 @@ use std::arch::x86_64::*;
 use super::{
     color::{self, BLUE_CB, GREEN_CB, GREEN_CR, RED_CR},
     kernels::Kernels,
-    transform::{BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed, samples},
+    transform::{
+        BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed,
+        samples,
+    },
 };
 
 /// SSE2, which every x86-64 has.
