@@ -243,9 +243,7 @@ impl<'a> Reader<'a> {
         self.bits = Bits::new(self.window.bytes(), position);
         self.left -= total;
         self.until_restart -= total;
-        if total > 0 {
-            self.usual = (position - start) / total;
-        }
+        self.usual = (position - start).checked_div(total).unwrap_or(self.usual);
         self.predict();
     }
 
