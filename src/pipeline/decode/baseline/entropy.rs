@@ -7,7 +7,7 @@
 
 use super::{
     bits::{Bits, REFILLED},
-    huffman::{Ac, Dc, END, STEP_MOST, TOO_LONG},
+    huffman::{Ac, DC_MOST, Dc, END, STEP_MOST, TOO_LONG},
     window::Bytes,
 };
 
@@ -106,7 +106,7 @@ pub(super) fn blocks<const N: usize>(
             rooms[lane][..WHOLE].fill(0);
         }
         bits[lane].refill(bytes);
-        match dc.next(&mut bits[lane]) {
+        match dc.next(&mut bits[lane], bytes) {
             Some(difference) => rooms[lane][0] = difference as i16,
             None => {
                 bits[lane].skip(1);
@@ -115,16 +115,21 @@ pub(super) fn blocks<const N: usize>(
         }
     });
     let needed = order.needed << 6;
-    // Where few are needed, a third look-up is mostly one too many.
-    let lookups = if order.needed < 5 { LOOKUPS - 1 } else { LOOKUPS };
-    while sums.iter().any(|sum| *sum < needed) {
-        each!(N, lane => bits[lane].refill(bytes));
-        for _ in 0..lookups {
-            each!(N, lane => {
-                values(&mut bits[lane], &mut sums[lane], needed, bytes, ac, order, rooms[lane]);
-            });
+    if needed > 0 {
+        // What the DC coefficient has left is enough for these.
+        let mut lookups = (REFILLED - DC_MOST) / STEP_MOST;
+        loop {
+            for _ in 0..lookups {
+                each!(N, lane => values(&mut bits[lane], &mut sums[lane], needed, bytes, ac, order, rooms[lane]));
+            }
+            each!(N, lane => count(&mut bits[lane], &mut sums[lane]));
+            if sums.iter().all(|sum| *sum >= needed) {
+                break;
+            }
+            each!(N, lane => bits[lane].refill(bytes));
+            // Where few are needed, a third is mostly one too many.
+            lookups = if order.needed < 5 { LOOKUPS - 1 } else { LOOKUPS };
         }
-        each!(N, lane => count(&mut bits[lane], &mut sums[lane]));
     }
     while sums.iter().any(|sum| *sum < FULL) {
         each!(N, lane => bits[lane].refill(bytes));

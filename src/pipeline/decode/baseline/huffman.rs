@@ -7,7 +7,7 @@
 //! The tables share the first-level cache with all else, and the bits that index them are as good as random: one bit more in an index
 //! costs more than the symbols that it adds are worth.
 
-use super::bits::Bits;
+use super::{bits::Bits, window::Bytes};
 
 /// Bits that index [`Dc`].
 pub(super) const DC_BITS: u32 = 9;
@@ -15,6 +15,9 @@ pub(super) const DC_BITS: u32 = 9;
 pub(super) const PAIR_BITS: u32 = 11;
 /// Bits that index [`Ac::skips`].
 pub(super) const SKIP_BITS: u32 = 12;
+
+/// Most bits of a DC difference that [`Dc`] has an entry for; no usual one has more.
+pub(super) const DC_MOST: u32 = 20;
 
 /// Most bits that one entry of [`Ac::pairs`] or [`Ac::skips`] passes: the last value may reach beyond the index.
 pub(super) const STEP_MOST: u32 = 18;
@@ -104,7 +107,7 @@ fn value(index: u32, left: u32, size: u32) -> i32 {
 }
 
 /// A DC table. Entries: bits 0..6 length of code and value together, 8..14 of the code, 16..22 64 less the value's, 24 whether it has
-/// any; 0 for a long code.
+/// any; 0 for a long one.
 pub(super) struct Dc {
     codes: Codes,
     values: Box<[u32; 1 << DC_BITS]>,
@@ -120,6 +123,7 @@ impl Dc {
         for (entry, code) in values.iter_mut().zip(codes.expanded(DC_BITS)) {
             *entry = match (u32::from(code >> 8), u32::from(code & 15)) {
                 (0, _) => 0,
+                (length, size) if length + size > DC_MOST => 0,
                 (length, size) => {
                     (length + size) | length << 8 | (64 - size) << 16 | u32::from(size > 0) << 24
                 }
@@ -128,15 +132,16 @@ impl Dc {
         Some(Self { codes, values })
     }
 
-    /// Reads a difference; needs 31 bits.
+    /// Reads a difference from a refill, and leaves all of it but [`DC_MOST`] bits.
     #[inline(always)]
-    pub(super) fn next(&self, bits: &mut Bits) -> Option<i32> {
+    pub(super) fn next(&self, bits: &mut Bits, bytes: &Bytes) -> Option<i32> {
         let entry = self.values[bits.peek::<DC_BITS>()];
         if entry == 0 {
             let size;
             (*bits, size) = self.codes.next(*bits)?;
             let value = if size == 0 { 0 } else { bits.signed(0, 64 - u32::from(size)) };
             bits.skip(u32::from(size));
+            bits.refill(bytes);
             return Some(value);
         }
         let value = bits.signed(entry >> 8, entry >> 16);
@@ -330,6 +335,10 @@ mod tests {
         let lengths =
             table.pairs.iter().map(|pair| pair.step()).chain(table.skips.iter().map(|skip| skip.step()));
         assert_eq!(lengths.map(|step| step & 63).max(), Some(STEP_MOST));
+        let mut counts = [0; 16];
+        (counts[1], counts[4], counts[5]) = (1, 1, 1);
+        let table = Dc::new(Codes::new(&counts, &[15, 15, 15]).unwrap()).unwrap();
+        assert_eq!(table.values.iter().map(|entry| entry & 63).max(), Some(DC_MOST), "not one of 21");
     }
 
     #[test]
