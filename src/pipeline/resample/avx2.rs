@@ -33,8 +33,8 @@ impl Avx2 {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
-    /// Scales rows of `width` pixels and appends the result; both axes' weights lie inside the source, those `across` begin at even columns. `false`, and
-    /// nothing done, where the columns looked at are too few to fill a vector.
+    /// Scales rows of `width` pixels and appends the result; both axes' weights lie inside the source, those `across` begin at even columns.
+    /// `false`, and nothing done, where the columns looked at are too few to fill a vector.
     pub(super) fn scale(
         self,
         source: &[u8],
