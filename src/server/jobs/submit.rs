@@ -20,7 +20,7 @@ use super::super::trace;
 use super::idempotency::Key;
 use super::inspect::{self, Inspected, InspectedAsset};
 use super::read;
-use super::receive::{self, Form, Intent, Request};
+use super::receive::{self, Request};
 use crate::api::PlanView;
 use crate::api::query::WAIT_SECONDS_MAX;
 use crate::blob::BlobKey;
@@ -40,7 +40,7 @@ enum Outcome {
 }
 
 /// Answers a submit.
-pub(in crate::server) async fn submit(call: Call) -> Result<Response<Body>, ApiError> {
+pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, ApiError> {
     let form = receive::form(&call);
     let intent = form.intent(&call);
     if !intent.dry_run {
@@ -48,8 +48,10 @@ pub(in crate::server) async fn submit(call: Call) -> Result<Response<Body>, ApiE
     }
     let key = Key::begin(&call)?;
     let preferred = preferred_wait(&call);
-    // hyper drops this future as soon as the client hangs up, even if the whole body is here by then.
-    let task = tokio::spawn(take(call, form, intent, key).in_current_span());
+    // In the connection's own task, so that no part of the body has to wake another one.
+    let request = receive::receive(&mut call, form, intent).await?;
+    // hyper drops this future when the client hangs up, and the whole body is here.
+    let task = tokio::spawn(take(call, request, key).in_current_span());
     let (call, outcome) = task.await.map_err(ApiError::internal)??;
     let (job, replayed, asked) = match outcome {
         Outcome::Planned(plan) => return Ok(respond::json(StatusCode::OK, &plan)),
@@ -66,14 +68,8 @@ pub(in crate::server) async fn submit(call: Call) -> Result<Response<Body>, ApiE
     Ok(response)
 }
 
-/// Receives the body and does what it asks for.
-async fn take(
-    mut call: Call,
-    form: Form,
-    intent: Intent,
-    key: Option<Key>,
-) -> Result<(Call, Outcome), ApiError> {
-    let request = receive::receive(&mut call, form, intent).await?;
+/// Does what a request asks for, whoever waits for it.
+async fn take(call: Call, request: Request, key: Option<Key>) -> Result<(Call, Outcome), ApiError> {
     let outcome = if request.dry_run {
         Outcome::Planned(plan(&call.state, request).await?)
     } else {

@@ -1,7 +1,7 @@
 //! The bit reader: 64 bits at a time from un-stuffed data.
 //!
-//! Owns nothing but a position; the bytes are [`super::window`]'s. Never fails: past the end it reads zeros, and the driver compares
-//! positions once per MCU.
+//! Owns nothing but a position; the bytes are [`super::window`]'s. Never fails: past the end of the data it reads zeros, past the window what
+//! the window begins with, and the driver compares positions once per MCU.
 
 use super::window::Bytes;
 
@@ -46,7 +46,8 @@ impl Bits {
     /// Makes at least [`REFILLED`] bits valid: one load, no loop over bytes, no branch.
     #[inline(always)]
     pub(super) fn refill(&mut self, bytes: &Bytes) {
-        let at = self.at.min(bytes.len() - 8);
+        // The window has as many bytes as this type has values: that spares a comparison.
+        let at = usize::from(self.at as u16);
         let mut word = [0; 8];
         word.copy_from_slice(&bytes[at..at + 8]);
         self.buffer |= u64::from_be_bytes(word) >> (self.count & 63);
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn bits_come_in_order_across_refills() {
-        let mut bytes = Box::new([0; SIZE]);
+        let mut bytes = Box::new([0; _]);
         for (index, byte) in bytes.iter_mut().enumerate() {
             *byte = (index * 37 + 11) as u8;
         }
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn bits_are_counted_after_they_are_passed() {
-        let mut bytes = Box::new([0; SIZE]);
+        let mut bytes = Box::new([0; _]);
         bytes[..4].copy_from_slice(&[0x12, 0x34, 0x56, 0x78]);
         let mut bits = Bits::default();
         bits.refill(&bytes);
@@ -150,9 +151,11 @@ mod tests {
 
     #[test]
     fn past_the_end_it_stays_inside() {
-        let bytes = Box::new([0xff; SIZE]);
-        let mut bits = Bits { at: SIZE * 2, ..Bits::default() };
-        bits.refill(&bytes);
-        assert_eq!(bits.peek::<11>(), 0x7ff);
+        let bytes = Box::new([0xff; _]);
+        for at in [SIZE - 1, SIZE, SIZE * 2 + 7] {
+            let mut bits = Bits { at, ..Bits::default() };
+            bits.refill(&bytes);
+            assert_eq!(bits.peek::<11>(), 0x7ff, "{at}");
+        }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{
     bits::{Bits, REFILLED},
-    huffman::{Ac, DC_MOST, Dc, END, STEP_MOST, TOO_LONG},
+    huffman::{Ac, DC_MOST, Dc, END, PAIR_MOST, SKIP_MOST, TOO_LONG},
     window::Bytes,
 };
 
@@ -62,8 +62,10 @@ const FULL: u32 = 63 << 6;
 /// The sum of a block that cannot be read: more than any other, and in eight bits a number behind which nothing is stored.
 const BROKEN: u32 = (256 | 128) << 6;
 
-/// Look-ups per refill.
-const LOOKUPS: u32 = REFILLED / STEP_MOST;
+/// Look-ups of values per refill.
+const PAIRS: u32 = REFILLED / PAIR_MOST;
+/// Look-ups of values that nobody needs per refill.
+const SKIPS: u32 = REFILLED / SKIP_MOST;
 
 /// The same for every lane up to `$n`, which is at most three. The compiler unrolls no loop of this size, and then keeps in memory what
 /// belongs into registers.
@@ -117,7 +119,7 @@ pub(super) fn blocks<const N: usize>(
     let needed = order.needed << 6;
     if needed > 0 {
         // What the DC coefficient has left is enough for these.
-        let mut lookups = (REFILLED - DC_MOST) / STEP_MOST;
+        let mut lookups = (REFILLED - DC_MOST) / PAIR_MOST;
         loop {
             for _ in 0..lookups {
                 each!(N, lane => values(&mut bits[lane], &mut sums[lane], needed, bytes, ac, order, rooms[lane]));
@@ -128,12 +130,12 @@ pub(super) fn blocks<const N: usize>(
             }
             each!(N, lane => bits[lane].refill(bytes));
             // Where few are needed, a third is mostly one too many.
-            lookups = if order.needed < 5 { LOOKUPS - 1 } else { LOOKUPS };
+            lookups = if order.needed < 5 { PAIRS - 1 } else { PAIRS };
         }
     }
     while sums.iter().any(|sum| *sum < FULL) {
         each!(N, lane => bits[lane].refill(bytes));
-        for _ in 0..LOOKUPS {
+        for _ in 0..SKIPS {
             each!(N, lane => {
                 skips(&mut bits[lane], &mut sums[lane], bytes, ac, order, rooms[lane]);
             });
@@ -231,10 +233,7 @@ fn symbol(mut bits: Bits, sum: u32, bytes: &Bytes, ac: &Ac, order: &Order, room:
 #[cfg(test)]
 pub(super) mod tests {
     use super::{
-        super::{
-            huffman::Codes,
-            window::{SIZE, Window},
-        },
+        super::{huffman::Codes, window::Window},
         *,
     };
 
@@ -423,7 +422,7 @@ pub(super) mod tests {
             writer.symbol(&ac, 0xf0, 0);
         }
         writer.put(0, 32);
-        let mut bytes = Box::new([0; SIZE]);
+        let mut bytes = Box::new([0; _]);
         bytes[..writer.bytes.len()].copy_from_slice(&writer.bytes);
         let dc = Dc::new(Codes::new(&dc.counts, &dc.symbols).unwrap()).unwrap();
         let ac = Ac::new(Codes::new(&ac.counts, &ac.symbols).unwrap(), true).unwrap();

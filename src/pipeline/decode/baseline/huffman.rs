@@ -19,8 +19,10 @@ pub(super) const SKIP_BITS: u32 = 12;
 /// Most bits of a DC difference that [`Dc`] has an entry for; no usual one has more.
 pub(super) const DC_MOST: u32 = 20;
 
-/// Most bits that one entry of [`Ac::pairs`] or [`Ac::skips`] passes: the last value may reach beyond the index.
-pub(super) const STEP_MOST: u32 = 18;
+/// Most bits that one entry of [`Ac::pairs`] passes: the last value may reach beyond the index. Three look-ups need no refill.
+pub(super) const PAIR_MOST: u32 = 18;
+/// The same for [`Ac::skips`]: four look-ups need no refill, which is worth more than the few symbols that an entry loses.
+pub(super) const SKIP_MOST: u32 = 14;
 
 /// Added by an end-of-block symbol to the number of values that were passed. A block that ends rightly has then passed at most
 /// 62 + 129 = 191: the bit of 64 is clear, as it is up to a full block's 63, and set if look-ups went beyond either.
@@ -35,6 +37,11 @@ const NONE: u32 = 64;
 /// Values that an entry may pass, so that it leads from within a block to less than 128.
 const ADVANCE_MOST: u32 = 63;
 
+/// Codes up to this length are found one length after the other; they are hardly ever asked for here.
+const SHORT_MOST: usize = 11;
+/// Words of 16 bits that may begin with longer codes, for them to have a table: the usual code has 224 of them.
+const LONG_WORDS_MOST: usize = 2048;
+
 /// A canonical code: the symbols in order, and where each length begins.
 #[derive(Clone)]
 pub(super) struct Codes {
@@ -44,12 +51,23 @@ pub(super) struct Codes {
     offset: [i32; 17],
     symbols: [u8; 256],
     count: usize,
+    /// The first word of 16 bits that begins with a code longer than [`SHORT_MOST`] or with none.
+    long_from: usize,
+    /// For each word from there on `length << 8 | symbol`, 0 for none. Empty if that would be more than [`LONG_WORDS_MOST`].
+    long: Vec<u16>,
 }
 
 impl Codes {
     /// From the 16 counts and the symbols of a DHT segment; `None` if there are more codes than a length has room for.
     pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
-        let mut codes = Self { limit: [0; 17], offset: [0; 17], symbols: [0; 256], count: symbols.len() };
+        let mut codes = Self {
+            limit: [0; 17],
+            offset: [0; 17],
+            symbols: [0; 256],
+            count: symbols.len(),
+            long_from: 0,
+            long: Vec::new(),
+        };
         codes.symbols.get_mut(..symbols.len())?.copy_from_slice(symbols);
         let mut code = 0_u32;
         let mut place = 0;
@@ -63,11 +81,27 @@ impl Codes {
             codes.limit[length as usize] = if *count > 0 { code << (16 - length) } else { 0 };
             code <<= 1;
         }
+        codes.long_from = codes.limit[..=SHORT_MOST].iter().max().map_or(0, |limit| *limit as usize);
+        let words = codes.long_from..1 << 16;
+        if words.len() <= LONG_WORDS_MOST {
+            let entry = |(length, symbol)| (length as u16) << 8 | u16::from(symbol);
+            codes.long = words.map(|word| codes.search(word as u32).map_or(0, entry)).collect();
+        }
         (place as usize == symbols.len()).then_some(codes)
     }
 
     /// Length and symbol of the code that 16 bits begin with; `None` for a code that was not defined.
-    fn find(&self, bits: u32) -> Option<(u32, u8)> {
+    #[inline(always)]
+    fn find(&self, bits: usize) -> Option<(u32, u8)> {
+        match self.long.get(bits.wrapping_sub(self.long_from)) {
+            Some(0) => None,
+            Some(code) => Some((u32::from(code >> 8), *code as u8)),
+            None => self.search(bits as u32),
+        }
+    }
+
+    #[cold]
+    fn search(&self, bits: u32) -> Option<(u32, u8)> {
         let length = (1..=16).find(|length| bits < self.limit[*length as usize])?;
         let place = (bits >> (16 - length)) as i32 + self.offset[length as usize];
         let symbol = self.symbols.get(usize::try_from(place).ok()?)?;
@@ -75,9 +109,9 @@ impl Codes {
     }
 
     /// Reads one symbol; needs 16 bits.
-    #[cold]
-    pub(super) fn next(&self, mut bits: Bits) -> Option<(Bits, u8)> {
-        let (length, symbol) = self.find(bits.peek::<16>() as u32)?;
+    #[inline(always)]
+    fn next(&self, mut bits: Bits) -> Option<(Bits, u8)> {
+        let (length, symbol) = self.find(bits.peek::<16>())?;
         bits.skip(length);
         Some((bits, symbol))
     }
@@ -231,7 +265,7 @@ impl Ac {
     }
 
     /// Reads one symbol: run and value, a run of [`END`] for the end of the block; needs 31 bits.
-    #[cold]
+    #[inline(always)]
     pub(super) fn next(&self, bits: Bits) -> Option<(Bits, u32, i16)> {
         let (mut bits, symbol) = self.codes.next(bits)?;
         let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
@@ -258,7 +292,7 @@ fn pair(index: u32, expanded: &[u16]) -> Pair {
     // Distance, offset and size.
     let mut last = None;
     while let Some((length, run, size)) = symbol(index, at, expanded) {
-        if at + length > PAIR_BITS || at + length + size > STEP_MOST || passed + run + 1 > ADVANCE_MOST {
+        if at + length > PAIR_BITS || at + length + size > PAIR_MOST || passed + run + 1 > ADVANCE_MOST {
             break;
         }
         if (run, size) == (0, 0) {
@@ -289,7 +323,7 @@ fn pair(index: u32, expanded: &[u16]) -> Pair {
 fn skip(index: u32, expanded: &[u16]) -> Skip {
     let (mut at, mut passed) = (0, 0);
     while let Some((length, run, size)) = symbol(index, at, expanded) {
-        if at + length > SKIP_BITS || at + length + size > STEP_MOST || passed + run + 1 > ADVANCE_MOST {
+        if at + length > SKIP_BITS || at + length + size > SKIP_MOST || passed + run + 1 > ADVANCE_MOST {
             break;
         }
         at += length + size;
@@ -332,9 +366,8 @@ mod tests {
         (counts[1], counts[3], counts[7]) = (2, 3, 3);
         let codes = Codes::new(&counts, &[0, 1, 0x0a, 0x0e, 0x0f, 0xf0, 0x1f, 0x2c]).unwrap();
         let table = Ac::new(codes, true).unwrap();
-        let lengths =
-            table.pairs.iter().map(|pair| pair.step()).chain(table.skips.iter().map(|skip| skip.step()));
-        assert_eq!(lengths.map(|step| step & 63).max(), Some(STEP_MOST));
+        assert_eq!(table.pairs.iter().map(|pair| pair.step() & 63).max(), Some(PAIR_MOST));
+        assert_eq!(table.skips.iter().map(|skip| skip.step() & 63).max(), Some(SKIP_MOST));
         let mut counts = [0; 16];
         (counts[1], counts[4], counts[5]) = (1, 1, 1);
         let table = Dc::new(Codes::new(&counts, &[15, 15, 15]).unwrap()).unwrap();
@@ -350,6 +383,21 @@ mod tests {
         assert_eq!(codes.find(0x3fff), Some((2, 7)));
         assert_eq!(codes.find(0x4000), Some((16, 9)));
         assert_eq!(codes.find(0x4001), None);
+        assert_eq!(codes.find(0xffff), None);
+        assert!(codes.long.is_empty(), "half of all words begin with a long code or none");
+    }
+
+    #[test]
+    fn a_table_of_long_codes_finds_what_a_search_finds() {
+        let mut counts = [1; 16];
+        counts[12] = 0;
+        let symbols: Vec<u8> = (0..15).collect();
+        let codes = Codes::new(&counts, &symbols).unwrap();
+        assert_eq!((codes.long_from, codes.long.len()), (0xffe0, 32));
+        for word in 0..1 << 16 {
+            assert_eq!(codes.find(word), codes.search(word as u32), "{word:#x}");
+        }
+        assert_eq!(codes.find(0xfff0), Some((14, 12)));
         assert_eq!(codes.find(0xffff), None);
     }
 }

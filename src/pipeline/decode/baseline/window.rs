@@ -3,8 +3,6 @@
 //! Owns the way from the file's bytes to the bit reader's: `FF 00` becomes `FF`, fill bytes vanish, and a marker ends the data. A window
 //! of [`SIZE`] bytes stays in the cache, where a copy of the whole file would not. Called by [`super::reader`] between MCUs.
 
-use memchr::memchr;
-
 use super::bits::Bits;
 
 /// Bytes of the window.
@@ -13,8 +11,8 @@ pub(super) const SIZE: usize = 1 << 16;
 /// More bytes than one MCU can take: 10 blocks of 64 symbols of at most 16 + 15 bits, and one refill beyond.
 const MCU_MAX: usize = 10 * 64 * 4 + 16;
 
-/// The window's bytes.
-pub(super) type Bytes = [u8; SIZE];
+/// The window's bytes, and room for the bit reader to load a whole word from any of them.
+pub(super) type Bytes = [u8; SIZE + size_of::<u64>()];
 
 /// What stands where the entropy-coded data ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +38,7 @@ pub(super) struct Window<'a> {
 impl<'a> Window<'a> {
     /// Opens the data that begins at `start`.
     pub(super) fn new(source: &'a [u8], start: usize) -> Self {
-        Self { source, next: start, bytes: Box::new([0; SIZE]), length: 0, end: None }
+        Self { source, next: start, bytes: Box::new([0; _]), length: 0, end: None }
     }
 
     pub(super) fn bytes(&self) -> &Bytes {
@@ -84,15 +82,14 @@ impl<'a> Window<'a> {
     }
 
     /// Copies up to the next `FF`, and deals with it.
+    #[inline(always)]
     fn copy(&mut self) {
         let rest = &self.source[self.next..];
         let room = rest.len().min(SIZE - MCU_MAX - self.length);
-        let plain = memchr(0xff, &rest[..room]);
-        let count = plain.unwrap_or(room);
-        self.bytes[self.length..self.length + count].copy_from_slice(&rest[..count]);
+        let count = copy_plain(&rest[..room], &mut self.bytes[self.length..][..room]);
         self.length += count;
         self.next += count;
-        if plain.is_none() {
+        if count == room {
             if room == rest.len() {
                 self.end = Some(End::Source);
             }
@@ -131,6 +128,37 @@ impl<'a> Window<'a> {
         self.end = None;
         *bits = Bits::default();
     }
+}
+
+/// Bytes that are looked at together.
+const PART: usize = 32;
+
+/// Copies what comes before the first `FF`, and says how much that is; some of what comes behind may be copied as well.
+///
+/// In photographs one byte of a few hundred is `FF`: too often for a search and a copy that are good at long distances.
+#[inline(always)]
+fn copy_plain(from: &[u8], to: &mut [u8]) -> usize {
+    let mut count = 0;
+    while let (Some(part), Some(room)) = (from[count..].first_chunk::<PART>(), to[count..].first_chunk_mut())
+    {
+        *room = *part;
+        if part.iter().fold(0, |found, byte| found | u8::from(*byte == 0xff)) != 0 {
+            break;
+        }
+        count += PART;
+    }
+    while let (Some(word), Some(room)) = (from[count..].first_chunk(), to[count..].first_chunk_mut()) {
+        *room = *word;
+        let word = u64::from_le_bytes(*word);
+        // The lowest bit is that of the first byte whose complement is 0.
+        let found = (!word).wrapping_sub(u64::from_le_bytes([1; 8])) & word & u64::from_le_bytes([0x80; 8]);
+        if found != 0 {
+            return count + found.trailing_zeros() as usize / 8;
+        }
+        count += size_of::<u64>();
+    }
+    let rest = from[count..].iter().zip(&mut to[count..]).take_while(|(byte, _)| **byte != 0xff);
+    count + rest.map(|(byte, room)| *room = *byte).count()
 }
 
 #[cfg(test)]
@@ -183,6 +211,19 @@ mod tests {
         let mut bits = Bits::default();
         assert_eq!(read(&mut window, &mut bits, plain.len()), plain);
         assert_eq!(window.end(&mut bits), Some(End::Source));
+    }
+
+    #[test]
+    fn what_comes_before_an_ff_is_copied_wherever_it_is() {
+        for length in 0..3 * PART {
+            for place in 0..=length {
+                let mut from = vec![0xfe; length];
+                from[place..].fill(0xff);
+                let mut to = vec![0; length];
+                assert_eq!(copy_plain(&from, &mut to), place, "of {length}");
+                assert_eq!(to[..place], from[..place], "of {length}");
+            }
+        }
     }
 
     #[test]
