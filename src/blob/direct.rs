@@ -2,8 +2,8 @@
 //!
 //! An upload is written once and read once, soon after: a copy of it in the page cache costs a copy and fresh pages, and drives out what
 //! others need. With `O_DIRECT` the device takes the bytes from our buffer and brings them back into one. Owns alignment and the file
-//! systems that don't have it (they are written and read as usual). Never decides durability: callers sync. Called by the spool and by
-//! `worker` for sources.
+//! systems that don't have it (they are written and read as usual). Never decides durability: callers sync. Called by the spool, by those who
+//! fill it, and by `worker` for sources.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
@@ -18,6 +18,7 @@ const BLOCK_BYTES: usize = 4096;
 const WINDOW_BYTES: usize = 64 * 1024;
 
 /// Memory that begins at a multiple of [`BLOCK_BYTES`].
+#[derive(Default)]
 struct Aligned {
     memory: Vec<u8>,
     start: usize,
@@ -60,6 +61,53 @@ impl std::fmt::Debug for Aligned {
     }
 }
 
+/// Bytes on their way into a file, gathered where a device can take them from.
+#[derive(Debug, Default)]
+pub struct Part(Aligned);
+
+impl Part {
+    /// Appends. If that takes more memory, there is `room` for that many bytes in all afterwards, or for more if need be.
+    pub fn extend(&mut self, bytes: &[u8], room: usize) {
+        let length = self.len() + bytes.len();
+        if self.0.memory.capacity() < self.0.start + length {
+            let mut larger = Aligned::with_capacity(length.max(room));
+            larger.memory.extend_from_slice(self.0.bytes());
+            self.0 = larger;
+        }
+        self.0.memory.extend_from_slice(bytes);
+    }
+
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// The bytes alone.
+    pub fn into_bytes(self) -> Bytes {
+        let length = self.len();
+        self.0.into_bytes(length)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+
+    /// Those that fill whole blocks, and the rest.
+    pub(super) fn blocks(&self) -> (&[u8], &[u8]) {
+        self.bytes().split_at(self.len() - self.len() % BLOCK_BYTES)
+    }
+
+    /// Drops the bytes and keeps their memory.
+    pub(super) fn clear(&mut self) {
+        self.0.memory.truncate(self.0.start);
+    }
+}
+
 /// Opens past the page cache where the file system lets us, else as usual.
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(target_os = "linux")]
@@ -98,8 +146,10 @@ pub(super) struct Writer {
     path: PathBuf,
     /// Bytes in the file: whole blocks.
     written: u64,
+    /// The first of them, for those who look at a header.
+    head: Bytes,
     /// What came after them: less than a block.
-    tail: Vec<u8>,
+    tail: Bytes,
 }
 
 impl Writer {
@@ -115,18 +165,22 @@ impl Writer {
             }
             opened => opened?,
         };
-        Ok(Writer { file, path: path.to_owned(), written: 0, tail: Vec::new() })
+        Ok(Writer { file, path: path.to_owned(), written: 0, head: Bytes::new(), tail: Bytes::new() })
     }
 
-    /// Appends.
-    pub(super) fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
-        let length = self.tail.len() + chunks.iter().map(Bytes::len).sum::<usize>();
-        let mut buffer = Aligned::with_capacity(length);
-        buffer.memory.append(&mut self.tail);
-        chunks.iter().for_each(|chunk| buffer.memory.extend_from_slice(chunk));
-        let (blocks, tail) = buffer.bytes().split_at(length - length % BLOCK_BYTES);
-        self.put(blocks)?;
-        self.tail.extend_from_slice(tail);
+    /// Appends the whole blocks of a part, and nothing else of it.
+    pub(super) fn write(&mut self, part: &Part) -> io::Result<()> {
+        let (blocks, _) = part.blocks();
+        if self.written == 0 {
+            self.head = Bytes::copy_from_slice(&blocks[..blocks.len().min(WINDOW_BYTES)]);
+        }
+        self.put(blocks)
+    }
+
+    /// Appends the last part.
+    pub(super) fn end(&mut self, part: &Part) -> io::Result<()> {
+        self.write(part)?;
+        self.tail = Bytes::copy_from_slice(part.blocks().1);
         Ok(())
     }
 
@@ -157,7 +211,8 @@ impl Writer {
     /// Reads what was written so far.
     pub(super) fn reader(&self) -> io::Result<Reader> {
         let file = Some((self.file.try_clone()?, Some(self.path.clone())));
-        Ok(Reader::new(file, self.written, self.tail.clone().into()))
+        let (head, tail) = (self.head.clone(), self.tail.clone());
+        Ok(Reader { head, ..Reader::new(file, self.written, tail) })
     }
 }
 
@@ -167,6 +222,8 @@ pub struct Reader {
     /// The file, and where it is unless it was opened for reading alone.
     file: Option<(File, Option<PathBuf>)>,
     written: u64,
+    /// What the file begins with, as far as it is known.
+    head: Bytes,
     tail: Bytes,
     /// Where the window lies, and what it shows.
     window: Option<(u64, Aligned)>,
@@ -186,7 +243,7 @@ pub struct Parts {
 
 impl Reader {
     fn new(file: Option<(File, Option<PathBuf>)>, written: u64, tail: Bytes) -> Reader {
-        Reader { file, written, tail, window: None, position: 0 }
+        Reader { file, written, head: Bytes::new(), tail, window: None, position: 0 }
     }
 
     /// Reads bytes in memory.
@@ -233,6 +290,9 @@ impl BufRead for Reader {
         if self.position >= self.written {
             let from = usize::try_from(self.position - self.written).unwrap_or(usize::MAX);
             return Ok(&self.tail[from.min(self.tail.len())..]);
+        }
+        if self.position < self.head.len() as u64 {
+            return Ok(&self.head[self.position as usize..]);
         }
         let at = self.position - self.position % WINDOW_BYTES as u64;
         let shown = usize::try_from(self.written - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
@@ -364,6 +424,29 @@ mod tests {
         (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
     }
 
+    fn part(bytes: &[u8]) -> Part {
+        let mut part = Part::default();
+        part.extend(bytes, 0);
+        part
+    }
+
+    #[test]
+    fn a_part_stays_aligned_while_it_grows() {
+        let expected = content(PART);
+        let mut part = Part::default();
+        for (number, bytes) in expected.chunks(30_011).enumerate() {
+            part.extend(bytes, number * 40_000);
+            assert!(part.bytes().as_ptr().addr().is_multiple_of(BLOCK_BYTES), "{number}");
+        }
+        let capacity = part.0.memory.capacity();
+        assert_eq!((part.len(), part.blocks().1.len()), (PART, 0));
+        part.clear();
+        part.extend(&expected[..PART - 1], 0);
+        assert_eq!((part.len(), part.blocks().1.len()), (PART - 1, BLOCK_BYTES - 1));
+        assert_eq!(part.0.memory.capacity(), capacity, "its memory was kept");
+        assert!(part.into_bytes() == expected[..PART - 1]);
+    }
+
     #[test]
     fn files_of_every_odd_length_come_back_as_they_were_written() {
         let directory = tempfile::tempdir().unwrap();
@@ -373,9 +456,11 @@ mod tests {
         {
             let (path, expected) = (directory.path().join(number.to_string()), content(length));
             let mut writer = Writer::create(&path).unwrap();
-            for part in expected.chunks(30_011) {
-                writer.write(&[Bytes::copy_from_slice(part), Bytes::new()]).unwrap();
+            let (first, last) = expected.split_at(length / 3 / BLOCK_BYTES * BLOCK_BYTES);
+            for bytes in first.chunks(7 * BLOCK_BYTES) {
+                writer.write(&part(bytes)).unwrap();
             }
+            writer.end(&part(last)).unwrap();
             let mut seen = Vec::new();
             writer.reader().unwrap().read_to_end(&mut seen).unwrap();
             assert!(seen == expected, "read while it is written, {length} bytes");
@@ -404,7 +489,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let expected = content(PART + 5000);
         let mut writer = Writer::create(&directory.path().join("x")).unwrap();
-        writer.write(&[expected.clone().into()]).unwrap();
+        writer.end(&part(&expected)).unwrap();
         let mut reader = writer.reader().unwrap();
         for at in [0, WINDOW_BYTES - 3, PART - 2, PART + 4990, 17, 3 * WINDOW_BYTES] {
             reader.seek(SeekFrom::Start(at as u64)).unwrap();
@@ -425,7 +510,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, expected) = (directory.path().join("x"), content(PART + 5000));
         let mut writer = Writer::create(&path).unwrap();
-        writer.write(&[expected.clone().into()]).unwrap();
+        writer.end(&part(&expected)).unwrap();
         let read = |mut reader: Reader| {
             let mut seen = Vec::new();
             reader.read_to_end(&mut seen).unwrap();
@@ -454,7 +539,7 @@ mod tests {
         let path = directory.path().join("x");
         let mut writer = Writer::create(&path).unwrap();
         give_up_on(&writer.file).unwrap();
-        writer.write(&[content(100_000).into()]).unwrap();
+        writer.end(&part(&content(100_000))).unwrap();
         writer.finish().unwrap();
         assert!(std::fs::read(&path).unwrap() == content(100_000));
     }

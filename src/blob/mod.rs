@@ -20,7 +20,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 
-pub use direct::{Parts, Reader as SpoolReader, Reused, open_to_read, read as read_file, read_opened};
+pub use direct::{Part, Parts, Reader as SpoolReader, Reused, open_to_read, read as read_file, read_opened};
 pub use key::BlobKey;
 pub use space::{RESERVE_BYTES_MAX, Space};
 pub use spool::SpoolFile;
@@ -209,7 +209,9 @@ impl Blobs {
     /// Writes, syncs and removes a small file: whether bytes can be stored at all.
     pub async fn check(&self) -> Result<(), BlobError> {
         let mut spool = self.create_spool().await?;
-        spool.write(vec![Bytes::from_static(b"ready?")]).await?;
+        let mut part = Part::default();
+        part.extend(b"ready?", 0);
+        spool.complete(part).await?;
         drop(spool.sync().await?);
         Ok(())
     }
@@ -282,11 +284,13 @@ mod tests {
         let blobs = Blobs::open(directory.path()).unwrap();
         let body: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
         let mut spool = blobs.create_spool().await.unwrap();
-        for part in body.chunks(70_000) {
-            let (first, rest) = part.split_at(20_000);
-            spool.write(vec![Bytes::copy_from_slice(first), Bytes::copy_from_slice(rest)]).await.unwrap();
+        let mut part = Part::default();
+        for bytes in body.chunks(70_000) {
+            part.extend(bytes, 0);
+            spool.write(&mut part).await.unwrap();
+            assert!(part.len() < 4096);
         }
-        spool.complete().await.unwrap();
+        spool.complete(part).await.unwrap();
         assert_eq!(spool.len(), 300_000);
         assert_eq!(spool.digest().unwrap()[..], <sha2::Sha256 as sha2::Digest>::digest(&body)[..]);
         let key = BlobKey::Source(JobId::new());

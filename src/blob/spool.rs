@@ -4,11 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-use super::direct::{Reader, Writer};
+use super::direct::{Part, Reader, Writer};
 use super::{BlobError, joined, off_loop};
 
 /// Directory under the blobs' root, emptied at every start.
@@ -23,13 +22,25 @@ pub struct SpoolFile {
     length: u64,
 }
 
-type Written = (Writer, Sha256);
+/// What was written, and memory for a part that is to come.
+#[derive(Debug)]
+struct Written {
+    writer: Writer,
+    hash: Sha256,
+    spare: Part,
+}
+
+impl Written {
+    fn of(writer: Writer) -> Box<Written> {
+        Box::new(Written { writer, hash: Sha256::new(), spare: Part::default() })
+    }
+}
 
 #[derive(Debug)]
 enum State {
     Written(Box<Written>),
     /// A part is being written.
-    Writing(JoinHandle<io::Result<Written>>),
+    Writing(JoinHandle<io::Result<Box<Written>>>),
     /// A write has failed, or nobody waited for its end.
     Broken,
 }
@@ -39,33 +50,46 @@ impl SpoolFile {
         let name = uuid::Uuid::new_v4().as_simple().to_string();
         let path = root.join(DIRECTORY).join(&name);
         let (writer, path) = off_loop(move || Ok((Writer::create(&path)?, path))).await?;
-        let state = State::Written(Box::new((writer, Sha256::new())));
+        let state = State::Written(Written::of(writer));
         Ok(SpoolFile { name, path: Some(path), state, length: 0 })
     }
 
-    /// Appends: waits for the part before to be written, and leaves this one to be written off the event loop, so that the next can arrive
-    /// meanwhile. What goes wrong is told by the next call, or by [`SpoolFile::complete`]; after an error the file is of no use.
-    pub async fn write(&mut self, chunks: Vec<Bytes>) -> Result<(), BlobError> {
-        let (mut writer, mut hash) = self.take_written().await?;
-        self.length += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+    /// Appends the whole blocks of `part`, in which only what comes after them is left: waits for the part before to be written, and leaves this
+    /// one to be written off the event loop, so that the next can arrive meanwhile. What goes wrong is told by the next call; after an
+    /// error the file is of no use.
+    pub async fn write(&mut self, part: &mut Part) -> Result<(), BlobError> {
+        let mut written = self.take_written().await?;
+        let mut full = std::mem::replace(part, std::mem::take(&mut written.spare));
+        let (blocks, rest) = full.blocks();
+        part.extend(rest, 0);
+        self.length += blocks.len() as u64;
         self.state = State::Writing(tokio::task::spawn_blocking(move || {
-            // Hashed first, so that the copy finds the bytes in the processor's cache.
-            chunks.iter().for_each(|chunk| hash.update(chunk));
-            writer.write(&chunks)?;
-            Ok((writer, hash))
+            update(&mut written.hash, full.blocks().0);
+            written.writer.write(&full)?;
+            full.clear();
+            written.spare = full;
+            Ok(written)
         }));
         Ok(())
     }
 
-    /// Waits until everything is written.
-    pub async fn complete(&mut self) -> Result<(), BlobError> {
-        self.state = State::Written(Box::new(self.take_written().await?));
+    /// Appends the last part, whatever its length, and waits until everything is written.
+    pub async fn complete(&mut self, part: Part) -> Result<(), BlobError> {
+        let mut written = self.take_written().await?;
+        self.length += part.len() as u64;
+        self.state = State::Writing(tokio::task::spawn_blocking(move || {
+            written.spare = Part::default();
+            update(&mut written.hash, part.bytes());
+            written.writer.end(&part)?;
+            Ok(written)
+        }));
+        self.state = State::Written(self.take_written().await?);
         Ok(())
     }
 
-    async fn take_written(&mut self) -> Result<Written, BlobError> {
+    async fn take_written(&mut self) -> Result<Box<Written>, BlobError> {
         match std::mem::replace(&mut self.state, State::Broken) {
-            State::Written(written) => Ok(*written),
+            State::Written(written) => Ok(written),
             State::Writing(task) => joined(task.await),
             State::Broken => Err(broken()),
         }
@@ -90,8 +114,8 @@ impl SpoolFile {
 
     /// SHA-256 of the file, which must be complete.
     pub fn digest(&self) -> Result<[u8; 32], BlobError> {
-        let (_, hash) = self.written().ok_or_else(broken)?;
-        Ok(hash.clone().finalize().into())
+        let written = self.written().ok_or_else(broken)?;
+        Ok(written.hash.clone().finalize().into())
     }
 
     /// Lets blocking work read the file, which must be complete, from its start, off the event loop.
@@ -99,15 +123,14 @@ impl SpoolFile {
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, BlobError> {
-        let (writer, _) = self.written().ok_or_else(broken)?;
-        let reader = writer.reader()?;
+        let reader = self.written().ok_or_else(broken)?.writer.reader()?;
         off_loop(move || Ok(work(reader))).await
     }
 
     /// Puts the bytes on stable storage.
     pub(super) async fn sync(mut self) -> Result<Synced, BlobError> {
-        let (writer, _) = self.take_written().await?;
-        off_loop(move || writer.finish()).await?;
+        let written = self.take_written().await?;
+        off_loop(move || written.writer.finish()).await?;
         let object_path = object_store::path::Path::from(format!("{DIRECTORY}/{}", self.name));
         Ok(Synced { spool: self, object_path })
     }
@@ -148,6 +171,19 @@ impl Synced {
     }
 }
 
+/// Hashes bytes that another processor has gathered. While it hashes a piece, the piece some way ahead comes into the cache: hashing has less
+/// to do than to wait, and waits a quarter less that way.
+fn update(hash: &mut Sha256, bytes: &[u8]) {
+    const PIECE: usize = 512;
+    const AHEAD: usize = 8;
+    const LINE: usize = 64;
+    for (index, piece) in bytes.chunks(PIECE).enumerate() {
+        let ahead = bytes.chunks(PIECE).nth(index + AHEAD).unwrap_or_default();
+        std::hint::black_box(ahead.iter().step_by(LINE).fold(0, |sum, byte| sum ^ byte));
+        hash.update(piece);
+    }
+}
+
 fn broken() -> BlobError {
     BlobError::Io("a write of this spooled file failed, was abandoned or is not complete".into())
 }
@@ -160,12 +196,14 @@ mod tests {
     async fn a_write_that_fails_is_told_by_the_next_call_and_by_all_after_it() {
         // A disk without room. No path: it is not for us to remove.
         let writer = Writer::create(Path::new("/dev/full")).unwrap();
-        let state = State::Written(Box::new((writer, Sha256::new())));
+        let state = State::Written(Written::of(writer));
         let mut spool = SpoolFile { name: String::new(), path: None, state, length: 0 };
-        spool.write(vec![Bytes::from(vec![7; 8192])]).await.unwrap();
-        assert!(spool.complete().await.is_err());
-        assert!(spool.complete().await.is_err());
-        assert!(spool.write(Vec::new()).await.is_err());
+        let mut part = Part::default();
+        part.extend(&[7; 8192], 0);
+        spool.write(&mut part).await.unwrap();
+        assert!(spool.complete(Part::default()).await.is_err());
+        assert!(spool.complete(Part::default()).await.is_err());
+        assert!(spool.write(&mut part).await.is_err());
         assert!(spool.with_reader(|_| ()).await.is_err());
     }
 }

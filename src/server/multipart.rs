@@ -165,7 +165,7 @@ async fn asset(state: &Arc<State>, name: &str, mut part: Part<'_, '_>) -> Result
             );
             return Err(ApiError::new(Code::BodyTooLarge, detail));
         }
-        gathering.push(chunk).await?;
+        gathering.push(&chunk).await?;
     }
     if length == 0 {
         return Err(invalid(format!("The part `{name}` is empty.")));
@@ -205,7 +205,7 @@ async fn small(mut part: Part<'_, '_>) -> Result<BytesMut, ApiError> {
 async fn image(state: &Arc<State>, mut part: Part<'_, '_>) -> Result<Received, ApiError> {
     let mut gathering = Gathering::new(state);
     while let Some(chunk) = part.chunk().await? {
-        gathering.push(chunk).await?;
+        gathering.push(&chunk).await?;
     }
     gathering.finish().await
 }

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::error::{ApiError, Code};
 use super::state::State;
-use crate::blob::{INLINE_BYTES_MAX, SpoolFile};
+use crate::blob::{INLINE_BYTES_MAX, Part, SpoolFile};
 
-/// Chunks smaller than this are copied together: each would keep the whole read buffer that it is a part of.
-const SMALL_BYTES: usize = 8 * 1024;
 /// Bytes that one upload gathers while as many are being written: few hops to the blocking threads when there are few uploads…
 const GATHERED_BYTES_MAX: usize = 1024 * 1024;
 /// … and little memory when there are many, but all of what may stay in memory.
@@ -28,74 +26,48 @@ pub(super) enum Received {
 /// An image that is arriving.
 pub(super) struct Gathering {
     state: Arc<State>,
-    chunks: Vec<Bytes>,
-    small: BytesMut,
-    held: usize,
+    /// What is not written yet. Copied out of the connection's buffer, which is the same for the next bytes then, and still in the cache.
+    part: Part,
     spool: Option<SpoolFile>,
 }
 
 impl Gathering {
     pub(super) fn new(state: &Arc<State>) -> Gathering {
-        Gathering {
-            state: Arc::clone(state),
-            chunks: Vec::new(),
-            small: BytesMut::new(),
-            held: 0,
-            spool: None,
-        }
+        Gathering { state: Arc::clone(state), part: Part::default(), spool: None }
     }
 
-    /// Takes the next part. Waits for the disk when enough is held while the part before is still being written, and with it the client has
+    /// Takes the next bytes. Waits for the disk when enough is held while the part before is still being written, and with it the client has
     /// to wait.
-    pub(super) async fn push(&mut self, chunk: Bytes) -> Result<(), ApiError> {
-        self.held += chunk.len();
-        if chunk.len() < SMALL_BYTES {
-            self.small.extend_from_slice(&chunk);
-        } else {
-            self.seal();
-            self.chunks.push(chunk);
-        }
+    pub(super) async fn push(&mut self, chunk: &[u8]) -> Result<(), ApiError> {
         let share = GATHERED_BYTES_OF_ALL / self.state.uploads().max(1);
-        if self.held > share.clamp(GATHERED_BYTES_MIN, GATHERED_BYTES_MAX) {
-            self.write().await?;
+        let share = share.clamp(GATHERED_BYTES_MIN, GATHERED_BYTES_MAX);
+        let length = self.part.len() + chunk.len();
+        if length > share && !self.part.is_empty() {
+            spooled(&self.state, &mut self.spool).await?.write(&mut self.part).await?;
         }
+        let room = if self.spool.is_none() && length <= INLINE_BYTES_MAX { length } else { share };
+        self.part.extend(chunk, room);
         Ok(())
-    }
-
-    fn seal(&mut self) {
-        if !self.small.is_empty() {
-            self.chunks.push(self.small.split().freeze());
-        }
-    }
-
-    async fn write(&mut self) -> Result<(), ApiError> {
-        self.seal();
-        self.held = 0;
-        let chunks = std::mem::take(&mut self.chunks);
-        let spool = match &mut self.spool {
-            Some(spool) => spool,
-            None => self.spool.insert(self.state.services.blobs.create_spool().await?),
-        };
-        Ok(spool.write(chunks).await?)
     }
 
     /// The image is complete.
     pub(super) async fn finish(mut self) -> Result<Received, ApiError> {
-        if self.held == 0 && self.spool.is_none() {
+        if self.part.is_empty() && self.spool.is_none() {
             let detail = "The image is empty: send its bytes as the body, or as the part `file` of a form.";
             return Err(ApiError::new(Code::InvalidRequest, detail));
         }
-        if self.held > INLINE_BYTES_MAX || (self.spool.is_some() && self.held > 0) {
-            self.write().await?;
+        if self.spool.is_none() && self.part.len() <= INLINE_BYTES_MAX {
+            return Ok(Received::Inline(self.part.into_bytes()));
         }
-        if let Some(mut spool) = self.spool {
-            spool.complete().await?;
-            return Ok(Received::Spooled(spool));
-        }
-        self.seal();
-        Ok(Received::Inline(match <[Bytes; 1]>::try_from(self.chunks) {
-            Ok([only]) => only,
-            Err(several) => several.concat().into(),
-        }))
+        spooled(&self.state, &mut self.spool).await?.complete(self.part).await?;
+        Ok(self.spool.map_or_else(|| Received::Inline(Bytes::new()), Received::Spooled))
     }
+}
+
+/// The file, made now if there is none.
+async fn spooled<'a>(state: &State, spool: &'a mut Option<SpoolFile>) -> Result<&'a mut SpoolFile, ApiError> {
+    Ok(match spool {
+        Some(spool) => spool,
+        None => spool.insert(state.services.blobs.create_spool().await?),
+    })
 }

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::SourceConfig;
 use super::error::{Judge, WorkError, not_seen, source_unreadable};
 use super::execute::Source;
 use super::rooms::Rooms;
-use crate::blob::{BlobKey, INLINE_BYTES_MAX, SpoolFile};
+use crate::blob::{BlobKey, INLINE_BYTES_MAX, Part, SpoolFile};
 use crate::egress::{EgressError, Get};
 use crate::job::{Code, Failure, JobId, JobSpec, SourceInfo, SourceSpec};
 use crate::pipeline::{self, Assets, Header};
@@ -52,38 +52,33 @@ pub(super) async fn fetch(rooms: &Rooms, id: JobId, spec: &JobSpec) -> Result<Fe
 /// Fetches: small bodies into memory, others into the spool.
 pub(super) async fn receive(rooms: &Rooms, get: Get) -> Result<Body, WorkError> {
     let mut fetched = rooms.egress.get(get).await.map_err(|error| fetch_failed(&error))?;
-    let mut pending = BytesMut::new();
+    let mut pending = Part::default();
     let mut spool: Option<SpoolFile> = None;
     while let Some(chunk) = fetched.chunk().await.map_err(|error| fetch_failed(&error))? {
         rooms.metrics.received_bytes.inc_by(chunk.len() as u64);
-        pending.extend_from_slice(&chunk);
+        pending.extend(&chunk, WRITE_BYTES);
         if pending.len() >= WRITE_BYTES {
-            write(rooms, &mut spool, &mut pending).await?;
+            spooled(rooms, &mut spool).await?.write(&mut pending).await.retry()?;
         }
     }
     if spool.is_none() && pending.len() <= INLINE_BYTES_MAX {
-        return Ok(Body::Small(pending.freeze()));
+        return Ok(Body::Small(pending.into_bytes()));
     }
-    write(rooms, &mut spool, &mut pending).await?;
+    spooled(rooms, &mut spool).await?.complete(pending).await.retry()?;
     match spool {
-        Some(mut spool) => {
-            spool.complete().await.retry()?;
-            Ok(Body::Spooled(spool))
-        }
+        Some(spool) => Ok(Body::Spooled(spool)),
         None => Ok(Body::Small(Bytes::new())),
     }
 }
 
-async fn write(
+async fn spooled<'a>(
     rooms: &Rooms,
-    spool: &mut Option<SpoolFile>,
-    pending: &mut BytesMut,
-) -> Result<(), WorkError> {
-    let file = match spool {
-        Some(file) => file,
-        None => spool.insert(rooms.blobs.create_spool().await.retry()?),
-    };
-    file.write(vec![pending.split().freeze()]).await.retry()
+    spool: &'a mut Option<SpoolFile>,
+) -> Result<&'a mut SpoolFile, WorkError> {
+    match spool {
+        Some(file) => Ok(file),
+        None => Ok(spool.insert(rooms.blobs.create_spool().await.retry()?)),
+    }
 }
 
 /// Looks into a stored source: its header, and the memory that an attempt on it needs beside `asset_bytes` of other images.

@@ -112,7 +112,7 @@ pub(super) async fn receive(call: &mut Call, form: Form, intent: Intent) -> Resu
 async fn raw(state: &Arc<State>, mut upload: Upload) -> Result<Received, ApiError> {
     let mut gathering = Gathering::new(state);
     while let Some(chunk) = upload.chunk().await? {
-        gathering.push(chunk).await?;
+        gathering.push(&chunk).await?;
     }
     upload.finish().await?;
     let received = gathering.finish().await?;

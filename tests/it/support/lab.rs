@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use minilab::blob::{BlobKey, Blobs};
+use minilab::blob::{BlobKey, Blobs, Part};
 use minilab::clock::Clock;
 use minilab::egress::{self, Egress};
 use minilab::job::{Job, JobId, JobSpec, SourceInfo};
@@ -118,7 +118,9 @@ pub(crate) async fn submit(
         SourceBytes::Inline(Bytes::copy_from_slice(image))
     } else {
         let mut spool = blobs.create_spool().await.map_err(|error| error.to_string())?;
-        spool.write(vec![Bytes::copy_from_slice(image)]).await.map_err(|error| error.to_string())?;
+        let mut part = Part::default();
+        part.extend(image, 0);
+        spool.complete(part).await.map_err(|error| error.to_string())?;
         let key = BlobKey::Source(id);
         blobs.put_spool(&key, spool).await.map_err(|error| error.to_string())?;
         SourceBytes::Blob

@@ -11,10 +11,12 @@ use super::{
     color::{self, BLUE_CB, GREEN_CB, GREEN_CR, RED_CR},
     kernels::Kernels,
     scan::Scan,
+    sse2::Sse2,
     transform::{
         BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed,
         samples,
     },
+    window::AHEAD,
 };
 
 /// Proof that the machine has AVX2, BMI1, BMI2 and LZCNT.
@@ -35,7 +37,7 @@ impl Avx2 {
     pub(super) fn run<E>(
         self,
         scan: &mut Scan<'_>,
-        out: &mut [u8],
+        out: &mut Vec<u8>,
         check: &mut impl FnMut() -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
         // SAFETY: `self` exists only where `detect` found the instructions.
@@ -47,7 +49,7 @@ impl Avx2 {
 fn run<E>(
     kernels: Avx2,
     scan: &mut Scan<'_>,
-    out: &mut [u8],
+    out: &mut Vec<u8>,
     check: &mut impl FnMut() -> Result<(), E>,
 ) -> Result<(), Refusal<E>> {
     scan.run(kernels, out, check)
@@ -70,6 +72,11 @@ impl Kernels for Avx2 {
     fn rgb(self, y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
         // SAFETY: `self` exists only where `detect` found the instructions.
         unsafe { rgb(y, cb, cr, out) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8; AHEAD]) {
+        Sse2.prefetch(bytes);
     }
 }
 

@@ -82,10 +82,17 @@ impl Codes {
             code <<= 1;
         }
         codes.long_from = codes.limit[..=SHORT_MOST].iter().max().map_or(0, |limit| *limit as usize);
-        let words = codes.long_from..1 << 16;
-        if words.len() <= LONG_WORDS_MOST {
-            let entry = |(length, symbol)| (length as u16) << 8 | u16::from(symbol);
-            codes.long = words.map(|word| codes.search(word as u32).map_or(0, entry)).collect();
+        let words = (1 << 16) - codes.long_from;
+        if words <= LONG_WORDS_MOST {
+            let lengths = (1..=16_u16)
+                .zip(counts)
+                .flat_map(|(length, count)| std::iter::repeat_n(length, (*count).into()));
+            for (length, symbol) in
+                lengths.zip(symbols).filter(|(length, _)| usize::from(*length) > SHORT_MOST)
+            {
+                codes.long.extend(std::iter::repeat_n(length << 8 | u16::from(*symbol), 1 << (16 - length)));
+            }
+            codes.long.resize(words, 0);
         }
         (place as usize == symbols.len()).then_some(codes)
     }

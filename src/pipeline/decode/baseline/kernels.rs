@@ -5,6 +5,7 @@
 use super::{
     color,
     transform::{self, Block, MEANS, Steps},
+    window::AHEAD,
 };
 
 /// An instruction set.
@@ -19,6 +20,8 @@ pub(super) trait Kernels: Copy {
     );
     /// [`color::rgb`].
     fn rgb(self, y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]);
+    /// Tells the processor that these bytes will be needed soon.
+    fn prefetch(self, bytes: &[u8; AHEAD]);
 }
 
 /// Plain Rust.
@@ -41,6 +44,9 @@ impl Kernels for Portable {
     fn rgb(self, y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
         color::rgb(y, cb, cr, out);
     }
+
+    #[inline(always)]
+    fn prefetch(self, _: &[u8; AHEAD]) {}
 }
 
 /// Transforms a block by lengths (across, down) that [`super::layout`] chose.

@@ -36,6 +36,9 @@ const BLOCKS_MAX: usize = 10;
 /// From so many blocks on the tables that skip values are worth building.
 const SKIPS_FROM: usize = 3000;
 
+/// From this length on memory comes from the system, full of zeros; smaller memory is cleared row by row.
+const ZEROED_FROM: usize = 32 << 20;
+
 /// Pixels of a decoded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -135,7 +138,7 @@ pub fn decode<E>(
         };
         tables.push((dc, ac));
     }
-    let mut pixels = vec![0; length];
+    let mut pixels = if length < ZEROED_FROM { Vec::with_capacity(length) } else { vec![0; length] };
     let reader = Reader::new(&layout, tables, restart, Window::new(source, data));
     let mut scan = Scan::new(&layout, reader);
     #[cfg(target_arch = "x86_64")]

@@ -13,6 +13,7 @@ use super::{
     bits::Bits,
     entropy::{self, Room},
     huffman::{Ac, Dc},
+    kernels::Kernels,
     layout::Layout,
     window::{Bytes, End, Window},
 };
@@ -111,9 +112,9 @@ impl<'a> Reader<'a> {
 
     /// The next MCU.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Result<Mcu<'_>, Flaw> {
+    pub(super) fn next<K: Kernels>(&mut self, kernels: K) -> Result<Mcu<'_>, Flaw> {
         if self.spans.iter().all(Range::is_empty) {
-            self.read()?;
+            self.read(kernels)?;
         }
         let Layout { blocks, coefficients, .. } = *self.layout;
         for ((span, trail), lane) in self.spans.iter_mut().zip(&self.trails).zip(&self.blocks) {
@@ -134,7 +135,7 @@ impl<'a> Reader<'a> {
 
     /// Reads MCUs into the trails: at least one, or none if the data ends.
     #[inline(always)]
-    fn read(&mut self) -> Result<(), Flaw> {
+    fn read<K: Kernels>(&mut self, kernels: K) -> Result<(), Flaw> {
         if self.until_restart == 0 {
             self.pass_restart()?;
         }
@@ -143,9 +144,9 @@ impl<'a> Reader<'a> {
         let most = self.capacity * self.usual / 16;
         let stride = (self.window.rest(&self.bits) / LANES).min(most);
         if stride >= STRIDE_LEAST && self.misses < MISSES_MOST {
-            self.advance::<LANES>(stride);
+            self.advance::<LANES, K>(kernels, stride);
         } else {
-            self.advance::<1>(0);
+            self.advance::<1, K>(kernels, 0);
         }
         Ok(())
     }
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
 
     /// Reads with `N` lanes, `stride` bytes apart.
     #[inline(always)]
-    fn advance<const N: usize>(&mut self, stride: usize) {
+    fn advance<const N: usize, K: Kernels>(&mut self, kernels: K, stride: usize) {
         let Self { layout, tables, window, trails, .. } = self;
         let most = self.capacity.min(self.until_restart);
         let (Some(trails), Some(blocks)) =
@@ -204,6 +205,9 @@ impl<'a> Reader<'a> {
             }
             if N > 1 && tip == N - 1 || stops[tip] <= count || count == most {
                 break;
+            }
+            if let Some(bytes) = window.ahead(count) {
+                kernels.prefetch(bytes);
             }
             let before = bits;
             mcu(layout, tables, window.bytes(), &mut bits, trails, blocks, count);

@@ -36,12 +36,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Decodes everything into `out`, asking `check` once per row of MCUs.
+    /// Decodes everything into `out`, which is empty or has its length already, asking `check` once per row of MCUs.
     #[inline(always)]
     pub(super) fn run<K: Kernels, E>(
         &mut self,
         kernels: K,
-        out: &mut [u8],
+        out: &mut Vec<u8>,
         check: &mut impl FnMut() -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
         let Layout { width, height, mcus, rows, ref planes, .. } = *self.layout;
@@ -52,8 +52,12 @@ impl<'a> Scan<'a> {
             check().map_err(Refusal::Interrupted)?;
             self.decode_row(kernels, mcus.0)?;
             let until = if row + 1 == mcus.1 { height } else { (row + 1) * rows - lag };
-            for (y, out) in (finished..until).zip(out.chunks_exact_mut(length).skip(finished)) {
-                self.finish(kernels, y, row, out);
+            for y in finished..until {
+                if out.len() < (y + 1) * length {
+                    // Row by row: so the zeros are in the cache when the pixels come.
+                    out.resize((y + 1) * length, 0);
+                }
+                self.finish(kernels, y, row, &mut out[y * length..][..length]);
             }
             finished = until;
             for (plane, samples) in planes.iter().zip(&mut self.samples) {
@@ -71,7 +75,7 @@ impl<'a> Scan<'a> {
     #[inline(always)]
     fn decode_row<K: Kernels>(&mut self, kernels: K, mcus: usize) -> Result<(), Flaw> {
         for mcu in 0..mcus {
-            let Mcu { mut extents, mut coefficients } = self.reader.next()?;
+            let Mcu { mut extents, mut coefficients } = self.reader.next(kernels)?;
             for (plane, samples) in self.layout.planes.iter().zip(&mut self.samples) {
                 let (across, down) = plane.samples;
                 for v in 0..plane.blocks.1 {

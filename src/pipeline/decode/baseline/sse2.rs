@@ -13,6 +13,7 @@ use super::{
         BASES, Block, FIRST_ROUND, FIRST_SHIFT, SECOND_ROUND, SECOND_SHIFT, Steps, coefficients, is_packed,
         samples,
     },
+    window::AHEAD,
 };
 
 /// SSE2, which every x86-64 has.
@@ -36,6 +37,14 @@ impl Kernels for Sse2 {
     fn rgb(self, y: &[u8], cb: &[u8], cr: &[u8], out: &mut [u8]) {
         // SAFETY: SSE2 is part of every x86-64.
         unsafe { rgb(y, cb, cr, out) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8; AHEAD]) {
+        for line in bytes.as_chunks::<64>().0 {
+            // SAFETY: SSE is part of every x86-64, and this reads nothing: it only says what will be read.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
     }
 }
 

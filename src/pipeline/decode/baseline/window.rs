@@ -11,6 +11,9 @@ pub(super) const SIZE: usize = 1 << 16;
 /// More bytes than one MCU can take: 10 blocks of 64 symbols of at most 16 + 15 bits, and one refill beyond.
 const MCU_MAX: usize = 10 * 64 * 4 + 16;
 
+/// Bytes of the source that are fetched into the cache together: about as many as three MCUs take.
+pub(super) const AHEAD: usize = 256;
+
 /// The window's bytes, and room for the bit reader to load a whole word from any of them.
 pub(super) type Bytes = [u8; SIZE + size_of::<u64>()];
 
@@ -59,6 +62,13 @@ impl<'a> Window<'a> {
     pub(super) fn rest(&self, bits: &Bits) -> usize {
         let until = if self.end.is_some() { self.length } else { self.length - MCU_MAX };
         until.saturating_sub(bits.byte())
+    }
+
+    /// The `step`-th part of what the window will be filled with next, to be fetched into the cache until then: one per MCU keeps ahead of what
+    /// they take.
+    #[inline(always)]
+    pub(super) fn ahead(&self, step: usize) -> Option<&[u8; AHEAD]> {
+        self.source.get(self.next + step * AHEAD..)?.first_chunk()
     }
 
     /// Drops what was read and fills the window up: at least a whole MCU is in it then, or everything up to the end.

@@ -7,6 +7,7 @@ use super::{
         entropy::tests::{Code, Writer, codes, random, write},
         frame::{Component, Frame},
         huffman::Codes,
+        kernels::Portable,
         layout::ZIGZAG,
         transform,
     },
@@ -91,7 +92,7 @@ fn read(picture: &Picture, data: &[u8], eighths: usize, misses: u32) -> (Found, 
     let mut found = Found { mcus: Vec::new(), end: None };
     let mut is_last_of_use = false;
     for _ in 0..MCUS.0 * MCUS.1 {
-        let Ok(mcu) = reader.next() else { return (found, is_last_of_use, reader.misses) };
+        let Ok(mcu) = reader.next(Portable) else { return (found, is_last_of_use, reader.misses) };
         found.mcus.push((mcu.extents.to_vec(), mcu.coefficients.to_vec()));
         if mcu.extents.contains(&0) {
             return (found, is_last_of_use, reader.misses);
