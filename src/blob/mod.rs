@@ -10,7 +10,7 @@ mod space;
 mod spool;
 mod staged;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,9 +108,10 @@ impl Blobs {
         std::fs::create_dir_all(root)?;
         let spool = root.join(spool::DIRECTORY);
         match std::fs::remove_dir_all(&spool) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => std::fs::create_dir_all(&spool)?,
         }
+        make_shards(root)?;
         let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
         Ok(Blobs { store: wrap(Arc::new(store)), root: root.canonicalize()?.into() })
     }
@@ -231,6 +232,33 @@ impl Probe for Blobs {
     }
 }
 
+/// Makes the directories that will be needed, so that the first jobs need not make and sync one each. What a full disk has no room for is
+/// made later, when it is needed.
+fn make_shards(root: &Path) -> std::io::Result<()> {
+    for directory in key::USUAL_DIRECTORIES.map(|name| root.join(name)) {
+        if !make_directory(&directory)? {
+            break;
+        }
+        for shard in key::shards() {
+            if !make_directory(&directory.join(shard))? {
+                break;
+            }
+        }
+        // Even if all were there: whoever made them may not have got this far.
+        std::fs::File::open(&directory)?.sync_all()?;
+    }
+    std::fs::File::open(root)?.sync_all()
+}
+
+/// Whether the directory is there now; not if the disk is full.
+fn make_directory(path: &Path) -> std::io::Result<bool> {
+    match std::fs::create_dir(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(false),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(true),
+    }
+}
+
 /// Reads a file part by part, each off the event loop.
 fn stream_file(
     file: std::fs::File,
@@ -303,6 +331,20 @@ mod tests {
         blobs.delete(&key).await.unwrap();
         blobs.delete(&key).await.unwrap();
         assert!(matches!(blobs.read(&key, None).await, Err(BlobError::NotFound)));
+    }
+
+    #[test]
+    fn shards_are_there_from_the_start_and_again_if_they_were_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            Blobs::open(directory.path()).unwrap();
+            for usual in key::USUAL_DIRECTORIES.map(|name| directory.path().join(name)) {
+                assert_eq!(std::fs::read_dir(&usual).unwrap().count(), 256);
+                let path = BlobKey::Source(JobId::new()).path();
+                assert!(usual.join(path.parts().nth(1).unwrap().as_ref()).is_dir());
+                std::fs::remove_dir(usual.join("5f")).unwrap();
+            }
+        }
     }
 
     #[test]
