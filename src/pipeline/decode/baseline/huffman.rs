@@ -37,7 +37,7 @@ const NONE: u32 = 64;
 /// Values that an entry may pass, so that it leads from within a block to less than 128.
 const ADVANCE_MOST: u32 = 63;
 
-/// Codes up to this length are found one length after the other; they are hardly ever asked for here.
+/// Codes up to this length are found by their first bits, longer ones by all that there can be.
 const SHORT_MOST: usize = 11;
 /// Words of 16 bits that may begin with longer codes, for them to have a table: the usual code has 224 of them.
 const LONG_WORDS_MOST: usize = 2048;
@@ -55,6 +55,8 @@ pub(super) struct Codes {
     long_from: usize,
     /// For each word from there on `length << 8 | symbol`, 0 for none. Empty if that would be more than [`LONG_WORDS_MOST`].
     long: Vec<u16>,
+    /// The same for the first [`SHORT_MOST`] bits of a word.
+    short: Vec<u16>,
 }
 
 impl Codes {
@@ -67,6 +69,7 @@ impl Codes {
             count: symbols.len(),
             long_from: 0,
             long: Vec::new(),
+            short: Vec::new(),
         };
         codes.symbols.get_mut(..symbols.len())?.copy_from_slice(symbols);
         let mut code = 0_u32;
@@ -94,19 +97,21 @@ impl Codes {
             }
             codes.long.resize(words, 0);
         }
+        codes.short = codes.expanded(SHORT_MOST as u32);
         (place as usize == symbols.len()).then_some(codes)
     }
 
     /// Length and symbol of the code that 16 bits begin with; `None` for a code that was not defined.
     #[inline(always)]
-    fn find(&self, bits: usize) -> Option<(u32, u8)> {
-        match self.long.get(bits.wrapping_sub(self.long_from)) {
-            Some(0) => None,
-            Some(code) => Some((u32::from(code >> 8), *code as u8)),
-            None => self.search(bits as u32),
-        }
+    fn find(&self, word: usize) -> Option<(u32, u8)> {
+        let code = match self.long.get(word.wrapping_sub(self.long_from)) {
+            Some(code) => *code,
+            None => self.short[word >> (16 - SHORT_MOST)],
+        };
+        if code > 0 { Some((u32::from(code >> 8), code as u8)) } else { self.search(word as u32) }
     }
 
+    /// The same without tables.
     #[cold]
     fn search(&self, bits: u32) -> Option<(u32, u8)> {
         let length = (1..=16).find(|length| bits < self.limit[*length as usize])?;
