@@ -27,10 +27,15 @@ struct Aligned {
 impl Aligned {
     /// Nothing yet, and room for so many bytes, rounded up to whole blocks.
     fn with_capacity(length: usize) -> Aligned {
-        let mut memory: Vec<u8> = Vec::with_capacity(length.next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES);
+        let mut memory: Vec<u8> = Vec::with_capacity(Aligned::capacity_for(length));
         let start = memory.as_ptr().align_offset(BLOCK_BYTES).min(BLOCK_BYTES);
         memory.resize(start, 0);
         Aligned { memory, start }
+    }
+
+    /// Memory that is enough wherever it begins.
+    fn capacity_for(length: usize) -> usize {
+        length.next_multiple_of(BLOCK_BYTES) + BLOCK_BYTES
     }
 
     /// So many zeros, rounded up to whole blocks.
@@ -75,6 +80,16 @@ impl Part {
             self.0 = larger;
         }
         self.0.memory.extend_from_slice(bytes);
+    }
+
+    /// Gives memory back that is more than room for so many bytes, and for those that are in it.
+    pub fn shrink_to(&mut self, room: usize) {
+        let kept = Aligned::capacity_for(room.max(self.len()));
+        if self.0.memory.capacity() > kept {
+            let mut smaller = Aligned::with_capacity(room.max(self.len()));
+            smaller.memory.extend_from_slice(self.bytes());
+            self.0 = smaller;
+        }
     }
 
     /// Bytes in it.
@@ -444,6 +459,14 @@ mod tests {
         part.extend(&expected[..PART - 1], 0);
         assert_eq!((part.len(), part.blocks().1.len()), (PART - 1, BLOCK_BYTES - 1));
         assert_eq!(part.0.memory.capacity(), capacity, "its memory was kept");
+        part.shrink_to(70_000);
+        assert!(
+            part.bytes() == &expected[..PART - 1] && part.bytes().as_ptr().addr().is_multiple_of(BLOCK_BYTES)
+        );
+        let mut small = Part::default();
+        small.extend(b"few", PART);
+        small.shrink_to(70_000);
+        assert_eq!((small.bytes(), small.0.memory.capacity()), (&b"few"[..], Aligned::capacity_for(70_000)));
         assert!(part.into_bytes() == expected[..PART - 1]);
     }
 

@@ -44,6 +44,8 @@ impl Gathering {
         let length = self.part.len() + chunk.len();
         if length > share && !self.part.is_empty() {
             spooled(&self.state, &mut self.spool).await?.write(&mut self.part).await?;
+            // The share was larger when this memory was new.
+            self.part.shrink_to(share);
         }
         let room = if self.spool.is_none() && length <= INLINE_BYTES_MAX { length } else { share };
         self.part.extend(chunk, room);
