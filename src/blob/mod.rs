@@ -6,6 +6,7 @@
 
 mod direct;
 mod key;
+mod part;
 mod space;
 mod spool;
 mod staged;
@@ -20,8 +21,9 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt};
 
-pub use direct::{Part, Parts, Reader as SpoolReader, Reused, open_to_read, read as read_file, read_opened};
+pub use direct::{Parts, Reader as SpoolReader, Reused, open_to_read, read as read_file, read_opened};
 pub use key::BlobKey;
+pub use part::Part;
 pub use space::{RESERVE_BYTES_MAX, Space};
 pub use spool::SpoolFile;
 

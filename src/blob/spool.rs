@@ -7,7 +7,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-use super::direct::{Part, Reader, Writer};
+use super::direct::{Reader, Writer};
+use super::part::Part;
 use super::{BlobError, joined, off_loop};
 
 /// Directory under the blobs' root, emptied at every start.
