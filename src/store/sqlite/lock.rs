@@ -5,14 +5,22 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::store::{Result, StoreError};
 
 /// The lock's file, in the data directory.
 const FILE: &str = "lock";
+
+/// How long a server that is gone may still seem to hold the lock: a process that it was starting when it was killed has a copy of the
+/// descriptor until it is another program, or dead as well. A busy machine takes its time for that.
+const AFTERMATH: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -28,7 +36,7 @@ impl Drop for DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock, or says who has it; never waits.
+    /// Takes the lock, or says who has it. Waits only for what a dead server has left; blocking.
     pub(super) fn take(directory: &Path) -> Result<DirectoryLock> {
         let path = directory.join(FILE);
         let mut file = OpenOptions::new()
@@ -38,17 +46,26 @@ impl DirectoryLock {
             .truncate(false)
             .open(&path)
             .map_err(|error| StoreError::Open(format!("can't write to {}: {error}", path.display())))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(in_use(directory, &mut file)),
-            Err(error) => {
-                return Err(StoreError::Open(format!(
-                    "can't lock {}: {error}; the data directory must be on a file system with file locks",
-                    path.display()
-                )));
+        let began = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) => {
+                    let holder = holder(&mut file);
+                    if !holder.is_some_and(is_gone) || began.elapsed() > AFTERMATH {
+                        return Err(in_use(directory, holder));
+                    }
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                Err(error) => {
+                    return Err(StoreError::Open(format!(
+                        "can't lock {}: {error}; the data directory must be on a file system with file locks",
+                        path.display()
+                    )));
+                }
             }
         }
-        // Only a hint for the message above, so a failure to write it doesn't matter.
+        // Only a hint for what is above, so a failure to write it doesn't matter.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -57,12 +74,61 @@ impl DirectoryLock {
     }
 }
 
-fn in_use(directory: &Path, file: &mut File) -> StoreError {
-    let mut holder = String::new();
-    let known = file.read_to_string(&mut holder).is_ok() && holder.parse::<u32>().is_ok();
-    let holder = if known { format!(" (process {holder})") } else { String::new() };
+/// Who took the lock last, as far as the file tells.
+fn holder(file: &mut File) -> Option<Pid> {
+    let mut number = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut number)).ok()?;
+    Pid::from_raw(number.parse().ok()?)
+}
+
+/// Whether there is no such process; one that we may not signal is there.
+fn is_gone(process: Pid) -> bool {
+    test_kill_process(process) == Err(Errno::SRCH)
+}
+
+fn in_use(directory: &Path, holder: Option<Pid>) -> StoreError {
+    let holder = holder.map(|holder| format!(" (process {})", holder.as_raw_nonzero())).unwrap_or_default();
     StoreError::Open(format!(
         "the data directory {} is in use by another server{holder}; stop that one, or give this one a directory of its own with --data-dir",
         directory.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lock in other hands than ours, which `process` is said to have taken.
+    fn held(directory: &Path, process: u32) -> File {
+        std::fs::write(directory.join(FILE), process.to_string()).unwrap();
+        let file = File::open(directory.join(FILE)).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        file
+    }
+
+    #[test]
+    fn who_lives_keeps_it_and_what_the_dead_have_left_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let living = held(directory.path(), std::process::id());
+        let began = Instant::now();
+        let refused = DirectoryLock::take(directory.path()).unwrap_err().to_string();
+        assert!(began.elapsed() < AFTERMATH / 2, "it waited for a living server");
+        assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
+        drop(living);
+
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let left = held(directory.path(), child.id());
+        std::thread::scope(|scope| {
+            let taking = scope.spawn(|| DirectoryLock::take(directory.path()));
+            std::thread::sleep(LOOK_EVERY * 10);
+            assert!(!taking.is_finished(), "it was taken from who has it");
+            drop(left);
+            taking.join().unwrap().unwrap();
+        });
+        assert_eq!(
+            std::fs::read_to_string(directory.path().join(FILE)).unwrap(),
+            std::process::id().to_string()
+        );
+    }
 }
