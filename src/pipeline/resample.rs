@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+// Elsewhere only the kernel itself is taken from it.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod weights;
 
 use fast_image_resize::{

@@ -1,12 +1,20 @@
 //! The parts of the decoder that exist once per instruction set, and the choice between them.
 //!
-//! Owns the dispatch, once per picture. [`Portable`] is the oracle, and what runs where there is no other.
+//! Owns the choice by target and the dispatch by shape. [`Portable`] is the oracle, and what runs where there is no other.
 
 use super::{
     color,
     transform::{self, Block, MEANS, Steps},
     window::AHEAD,
 };
+
+/// What every machine of the target has.
+#[cfg(target_arch = "aarch64")]
+pub(super) use super::neon::Neon as Baseline;
+#[cfg(target_arch = "x86_64")]
+pub(super) use super::sse2::Sse2 as Baseline;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) use Portable as Baseline;
 
 /// An instruction set.
 pub(super) trait Kernels: Copy {

@@ -14,6 +14,8 @@ mod frame;
 mod huffman;
 mod kernels;
 mod layout;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod reader;
 mod scan;
 #[cfg(target_arch = "x86_64")]
@@ -83,7 +85,7 @@ impl<E> From<Flaw> for Refusal<E> {
 pub enum Instructions {
     /// The best that this machine has.
     Best,
-    /// Only what every machine of the target has: SSE2 on x86-64.
+    /// Only what every machine of the target has: SSE2 on x86-64, NEON on AArch64.
     Baseline,
     /// Plain Rust, the oracle of the others.
     Portable,
@@ -144,14 +146,17 @@ pub fn decode<E>(
     #[cfg(target_arch = "x86_64")]
     match (instructions, avx2::Avx2::detect()) {
         (Instructions::Best, Some(kernels)) => kernels.run(&mut scan, &mut pixels, &mut check)?,
-        (Instructions::Best | Instructions::Baseline, _) => scan.run(sse2::Sse2, &mut pixels, &mut check)?,
+        (Instructions::Best | Instructions::Baseline, _) => {
+            scan.run(kernels::Baseline, &mut pixels, &mut check)?
+        }
         (Instructions::Portable, _) => scan.run(Portable, &mut pixels, &mut check)?,
     }
     #[cfg(not(target_arch = "x86_64"))]
     match instructions {
-        Instructions::Best | Instructions::Baseline | Instructions::Portable => {
-            scan.run(Portable, &mut pixels, &mut check)?;
+        Instructions::Best | Instructions::Baseline => {
+            scan.run(kernels::Baseline, &mut pixels, &mut check)?
         }
+        Instructions::Portable => scan.run(Portable, &mut pixels, &mut check)?,
     }
     Ok(Picture { width: layout.width, height: layout.height, channels, pixels })
 }
