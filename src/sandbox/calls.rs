@@ -10,6 +10,12 @@ use seccompiler::{
     TargetArch,
 };
 
+/// The processor whose calls are listed: numbers differ, and a call by another's number ends the process.
+#[cfg(target_arch = "aarch64")]
+const PROCESSOR: TargetArch = TargetArch::aarch64;
+#[cfg(target_arch = "x86_64")]
+const PROCESSOR: TargetArch = TargetArch::x86_64;
+
 /// Allowed whatever their arguments are.
 const ALLOWED: [libc::c_long; 30] = [
     libc::SYS_read,
@@ -67,7 +73,7 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![only(0, SeccompCmpOp::Eq, own)?]);
     let others = SeccompAction::KillProcess;
-    SeccompFilter::new(rules, others, SeccompAction::Allow, TargetArch::x86_64)?.try_into()
+    SeccompFilter::new(rules, others, SeccompAction::Allow, PROCESSOR)?.try_into()
 }
 
 /// Allows a call if this argument compares so with a value.

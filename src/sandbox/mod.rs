@@ -5,7 +5,7 @@
 //! be taken back; [`JobLimits`] are set on it from outside, anew for each job. Called by `worker`, whose children it is all about; its
 //! [`Level`] is shown by `app`, `cli` and `server`.
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod calls;
 #[cfg(target_os = "linux")]
 mod files;
@@ -64,9 +64,9 @@ pub fn enter() -> Level {
     let may_restrict = rustix::thread::set_no_new_privs(true).is_ok();
     let rlimits = limits::set_own();
     let landlock = files::forbid().filter(|_| may_restrict);
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     let seccomp = may_restrict && calls::forbid_others();
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let seccomp = false;
     Level { landlock, seccomp, rlimits }
 }
