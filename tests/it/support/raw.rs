@@ -1,6 +1,6 @@
 //! HTTP/1.1 spelled by hand, for what a decent client would never send.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -41,7 +41,11 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> RawAnswer {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break at;
         }
-        let read = stream.read(&mut buffer).expect("an answer within ten seconds");
+        let read = match stream.read(&mut buffer) {
+            // A signal to this process, which a read with a timeout is not taken up after.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.expect("an answer within ten seconds"),
+        };
         assert!(read > 0, "the connection ended without an answer: {:?}", String::from_utf8_lossy(&bytes));
         bytes.extend_from_slice(&buffer[..read]);
     };
