@@ -58,7 +58,7 @@ pub(super) async fn read<T>(
         return Err(error);
     }
     let Parted { job, file, assets } = parts?;
-    upload.finish().await?;
+    drop(upload.finish().await?);
     let missing = || invalid("The form has no part `file`; `curl -F file=@photo.jpg` sends one.".to_owned());
     Ok(Form { job, file: file.ok_or_else(missing)?, assets })
 }

@@ -113,7 +113,7 @@ pub(super) struct Upload {
     pace: Pace,
     expected: Option<Expected>,
     counter: Counter,
-    _mark: UploadMark,
+    mark: UploadMark,
 }
 
 impl Upload {
@@ -129,7 +129,7 @@ impl Upload {
             pace: Pace::over(state.config.body_idle_timeout.max(RATE_WINDOW)),
             expected: Expected::of(&head.headers)?,
             counter: state.services.metrics.received_bytes.clone(),
-            _mark: state.begin_upload(),
+            mark: state.begin_upload(),
         })
     }
 
@@ -159,18 +159,19 @@ impl Upload {
         Ok(Some(bytes))
     }
 
-    /// Reads what is left and checks the digest that the client has announced.
-    pub(super) async fn finish(mut self) -> Result<(), ApiError> {
+    /// Reads what is left and checks the digest that the client has announced. The mark counts it among the uploads for as long as memory is held
+    /// for it.
+    pub(super) async fn finish(mut self) -> Result<UploadMark, ApiError> {
         while self.chunk().await?.is_some() {}
         // The body of a connection that was dropped here just ends.
         let complete = self.announced.is_none_or(|announced| announced == self.received);
         if !complete || self.arriving.activity.is_cut() {
             return Err(ended_early());
         }
-        match self.expected.take() {
-            Some(expected) => expected.verify(),
-            None => Ok(()),
+        if let Some(expected) = self.expected.take() {
+            expected.verify()?;
         }
+        Ok(self.mark)
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use minilab::queue::FeedItem;
 
-use crate::support::images::small;
+use crate::support::images::{large, small};
 use crate::support::raw::{RawAnswer, connect, read_answer};
 use crate::support::server::TestServer;
 
@@ -112,6 +113,58 @@ fn http_2_is_spoken_on_the_same_port() {
             sender.send_request(head.body(Full::<bytes::Bytes>::from(Vec::new())).unwrap()).await.unwrap();
         assert_eq!(answer.status().as_u16(), 200);
     });
+}
+
+#[test]
+fn what_came_over_http_2_is_submitted_though_its_stream_is_reset() {
+    let server = TestServer::start();
+    let image = large();
+    let boundary = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
+    let form = [boundary.as_bytes(), &image, b"\r\n--x--\r\n"].concat();
+    let received = || {
+        let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+        let line = metrics.lines().find(|line| line.starts_with("minilab_received_bytes_total")).unwrap();
+        line.split(' ').next_back().unwrap().parse::<f64>().unwrap() as usize
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for (tag, media_type, body) in
+        [("raw", "image/png", image.clone()), ("form", "multipart/form-data; boundary=x", form)]
+    {
+        let mut feed = server.queue.feed(None);
+        let submit = hyper::Request::post(format!("{}/v1/jobs?width=8&tag={tag}", server.url));
+        let expected = received() + body.len();
+        // Nothing can be written while the stream is reset.
+        let hold = server.hold_files();
+        runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                    .await
+                    .unwrap();
+            tokio::spawn(connection);
+            let submit = submit.header("content-type", media_type).body(Full::<bytes::Bytes>::from(body));
+            let answer = tokio::spawn(sender.send_request(submit.unwrap()));
+            while received() < expected {
+                assert!(!answer.is_finished(), "{tag}");
+            }
+            answer.abort();
+            assert!(answer.await.is_err());
+            // Answered after the reset was read.
+            let head = hyper::Request::head(format!("{}/health/live", server.url));
+            sender.send_request(head.body(Full::from(Vec::new())).unwrap()).await.unwrap();
+            drop(hold);
+            let submitted = async {
+                loop {
+                    let news = feed.next().await;
+                    if matches!(&news, Some(FeedItem::Job { job, .. }) if job.spec.tag.as_deref() == Some(tag)) {
+                        return;
+                    }
+                    assert!(news.is_some(), "{tag}");
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), submitted).await.expect(tag);
+        });
+    }
 }
 
 #[test]

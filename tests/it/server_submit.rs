@@ -348,9 +348,13 @@ fn a_client_that_hangs_up_has_still_submitted() {
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut feed = server.queue.feed(None);
+    // It is gone before anything is written.
+    let hold = server.hold_files();
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&image).unwrap();
     drop(stream);
+    assert_eq!(server.get("/health/live").status, 200);
+    drop(hold);
     let news = runtime.block_on(async {
         tokio::time::timeout(std::time::Duration::from_secs(20), feed.next()).await.expect("news of the job")
     });

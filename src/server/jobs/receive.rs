@@ -114,8 +114,9 @@ async fn raw(state: &Arc<State>, mut upload: Upload) -> Result<Received, ApiErro
     while let Some(chunk) = upload.chunk().await? {
         gathering.push(&chunk).await?;
     }
-    upload.finish().await?;
+    let mark = upload.finish().await?;
     let received = gathering.finish().await?;
+    drop(mark);
     if let Received::Inline(bytes) = &received
         && bytes.trim_ascii_start().starts_with(b"{")
     {
@@ -136,7 +137,7 @@ async fn whole(mut upload: Upload) -> Result<BytesMut, ApiError> {
         }
         bytes.extend_from_slice(&chunk);
     }
-    upload.finish().await?;
+    drop(upload.finish().await?);
     Ok(bytes)
 }
 

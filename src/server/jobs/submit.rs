@@ -1,13 +1,13 @@
 //! `POST /v1/jobs`: from a request to an acknowledged job.
 //!
 //! In this order: may it be submitted at all (before the body is asked for) → specification → body → image header and plan → stored →
-//! acknowledged. Once the body is there, the rest runs in a task of its own: a client that hangs up has still submitted.
+//! acknowledged. A client that hangs up once its body is there has still submitted: nothing then depends on its connection.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::{Response, StatusCode, Version};
 use tracing::Instrument;
 
 use super::super::body::Body;
@@ -20,7 +20,7 @@ use super::super::trace;
 use super::idempotency::Key;
 use super::inspect::{self, Inspected, InspectedAsset};
 use super::read;
-use super::receive::{self, Request};
+use super::receive::{self, Form, Intent, Request};
 use crate::api::PlanView;
 use crate::api::query::WAIT_SECONDS_MAX;
 use crate::blob::BlobKey;
@@ -48,10 +48,14 @@ pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, 
     }
     let key = Key::begin(&call)?;
     let preferred = preferred_wait(&call);
-    // In the connection's own task, so that no part of the body has to wake another one.
-    let request = receive::receive(&mut call, form, intent).await?;
-    // hyper drops this future when the client hangs up, and the whole body is here.
-    let task = tokio::spawn(take(call, request, key).in_current_span());
+    let task = if call.head.version == Version::HTTP_2 {
+        // hyper drops this future as soon as the client resets its stream, even if the whole body is here by then.
+        tokio::spawn(receive_and_take(call, form, intent, key).in_current_span())
+    } else {
+        // In the connection's own task, so that no part of the body has to wake another one; hyper stays with it when the client hangs up.
+        let request = receive::receive(&mut call, form, intent).await?;
+        tokio::spawn(take(call, request, key).in_current_span())
+    };
     let (call, outcome) = task.await.map_err(ApiError::internal)??;
     let (job, replayed, asked) = match outcome {
         Outcome::Planned(plan) => return Ok(respond::json(StatusCode::OK, &plan)),
@@ -66,6 +70,17 @@ pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, 
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// Receives the body, too.
+async fn receive_and_take(
+    mut call: Call,
+    form: Form,
+    intent: Intent,
+    key: Option<Key>,
+) -> Result<(Call, Outcome), ApiError> {
+    let request = receive::receive(&mut call, form, intent).await?;
+    take(call, request, key).await
 }
 
 /// Does what a request asks for, whoever waits for it.

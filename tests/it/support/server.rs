@@ -1,7 +1,7 @@
 //! A whole server inside the test: every room, a free port, a directory of its own, its own threads.
 
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ use tokio::sync::oneshot;
 
 use super::raw::{self, RawAnswer};
 
+/// Most threads for files that a runtime has unless it is told otherwise (tokio's documented default).
+const BLOCKING_THREADS: usize = 512;
+
 /// A running server; stopped, and its directory removed, when dropped.
 pub(crate) struct TestServer {
     pub(crate) url: String,
@@ -26,6 +29,8 @@ pub(crate) struct TestServer {
     /// What signs its webhooks.
     pub(crate) secret: String,
     directory: tempfile::TempDir,
+    /// What it runs on.
+    runtime: tokio::runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,11 +62,12 @@ impl TestServer {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let app = App::start_at(settings, clock).await.unwrap();
-                started.send((app.address(), app.queue().clone(), app.reloader())).unwrap();
+                let runtime = tokio::runtime::Handle::current();
+                started.send((app.address(), app.queue().clone(), app.reloader(), runtime)).unwrap();
                 app.run(async { drop(stopped.await) }).await.unwrap();
             });
         });
-        let (address, queue, reloader) = address.recv().expect("the server starts");
+        let (address, queue, reloader, runtime) = address.recv().expect("the server starts");
         let url = format!("http://{address}");
         TestServer {
             url,
@@ -70,6 +76,7 @@ impl TestServer {
             reloader,
             secret,
             directory,
+            runtime,
             stop: Some(stop),
             thread: Some(thread),
         }
@@ -83,6 +90,17 @@ impl TestServer {
     /// Where it keeps everything.
     pub(crate) fn directory(&self) -> &std::path::Path {
         self.directory.path()
+    }
+
+    /// Keeps all threads for files busy until what it returns is dropped: whatever is to be written or read waits.
+    pub(crate) fn hold_files(&self) -> mpsc::Sender<()> {
+        let (hold, held) = mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        for _ in 0..BLOCKING_THREADS {
+            let held = Arc::clone(&held);
+            self.runtime.spawn_blocking(move || drop(held.lock().map(|held| held.recv())));
+        }
+        hold
     }
 
     /// One request on a connection of its own.
