@@ -3,7 +3,7 @@
 //! Owns nothing but a position; the bytes are [`super::window`]'s. Never fails: past the end of the data it reads zeros, past the window what
 //! the window begins with, and the driver compares positions once per MCU.
 
-use super::window::Bytes;
+use super::window::{Bytes, SIZE};
 
 /// Bits that [`Bits::refill`] guarantees.
 pub(super) const REFILLED: u32 = 56;
@@ -47,6 +47,7 @@ impl Bits {
     #[inline(always)]
     pub(super) fn refill(&mut self, bytes: &Bytes) {
         // The window has as many bytes as this type has values: that spares a comparison.
+        const { assert!(SIZE == 1 << u16::BITS) };
         let at = usize::from(self.at as u16);
         let mut word = [0; 8];
         word.copy_from_slice(&bytes[at..at + 8]);
@@ -94,7 +95,6 @@ impl Bits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::window::SIZE;
     use super::*;
 
     #[test]

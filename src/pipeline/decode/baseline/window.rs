@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn what_comes_before_an_ff_is_copied_wherever_it_is() {
         for length in 0..3 * PART {
-            for place in 0..=length {
+            for place in (0..=length).step_by(if cfg!(miri) { 13 } else { 1 }) {
                 let mut from = vec![0xfe; length];
                 from[place..].fill(0xff);
                 let mut to = vec![0; length];
