@@ -16,6 +16,10 @@ use super::part::{Aligned, BLOCK_BYTES, Part};
 /// Bytes that a [`Reader`] looks at through its window.
 const WINDOW_BYTES: usize = 64 * 1024;
 
+/// Of the first part one byte of so many stays in memory for whoever looks at the header: most headers where there are few uploads, whose
+/// parts are large, and little where many wait for their turn.
+const HEAD_SHARE: usize = 16;
+
 /// Opens past the page cache where the file system lets us, else as usual.
 fn open(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(target_os = "linux")]
@@ -80,7 +84,8 @@ impl Writer {
     pub(super) fn write(&mut self, part: &Part) -> io::Result<()> {
         let (blocks, _) = part.blocks();
         if self.written == 0 {
-            self.head = Bytes::copy_from_slice(&blocks[..blocks.len().min(WINDOW_BYTES)]);
+            let head = (blocks.len() / HEAD_SHARE).next_multiple_of(BLOCK_BYTES).min(WINDOW_BYTES);
+            self.head = Bytes::copy_from_slice(&blocks[..head.min(blocks.len())]);
         }
         self.put(blocks)
     }
@@ -124,7 +129,8 @@ impl Writer {
     }
 }
 
-/// Reads a file that may still be written, or bytes: blocks of the file through a small window, what comes after them from memory.
+/// Reads a file that may still be written, or bytes: blocks of the file through a small window, what is known of its beginning and what comes after
+/// the blocks from memory.
 #[derive(Debug)]
 pub struct Reader {
     /// The file, and where it is unless it was opened for reading alone.

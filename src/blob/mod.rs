@@ -7,6 +7,7 @@
 mod direct;
 mod key;
 mod part;
+mod received;
 mod space;
 mod spool;
 mod staged;
@@ -24,6 +25,7 @@ use object_store::{GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectSt
 pub use direct::{Parts, Reader as SpoolReader, Reused, open_to_read, read as read_file, read_opened};
 pub use key::BlobKey;
 pub use part::Part;
+pub use received::{Received, Receiving};
 pub use space::{RESERVE_BYTES_MAX, Space};
 pub use spool::SpoolFile;
 
@@ -247,15 +249,27 @@ fn make_shards(root: &Path) -> std::io::Result<()> {
             }
         }
         // Even if all were there: whoever made them may not have got this far.
-        std::fs::File::open(&directory)?.sync_all()?;
+        sync_directory(&directory)?;
     }
-    std::fs::File::open(root)?.sync_all()
+    sync_directory(root)
+}
+
+/// Puts the names in a directory on stable storage; not if the disk is full.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    match std::fs::File::open(path)?.sync_all() {
+        Err(error) if !is_full(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Whether the directory is there now; not if the disk is full.
 fn make_directory(path: &Path) -> std::io::Result<bool> {
     match std::fs::create_dir(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(false),
+        Err(error) if is_full(&error) => Ok(false),
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(true),
     }

@@ -87,6 +87,12 @@ impl Part {
         self.bytes().len()
     }
 
+    /// Bytes that there is memory for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.0.memory.capacity()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bytes().is_empty()

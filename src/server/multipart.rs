@@ -10,10 +10,11 @@ use hyper::http::request::Parts;
 use multer::{Field, Multipart};
 
 use super::error::{ApiError, Code};
-use super::spool::{Gathering, Received};
+use super::spool::Gathering;
 use super::state::State;
 use super::upload::Upload;
 use crate::api::spec::SPEC_BYTES_MAX;
+use crate::blob::Received;
 use crate::pipeline::assets::is_name;
 
 /// Most parts of a form.

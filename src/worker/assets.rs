@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use super::error::{Judge, WorkError, not_seen, source_unreadable};
 use super::execute::Source;
-use super::fetch::{Body, fetch_failed, receive};
+use super::fetch::{fetch_failed, receive};
 use super::rooms::Rooms;
-use crate::blob::{BlobError, BlobKey, SpoolFile, SpoolReader};
+use crate::blob::{BlobError, BlobKey, Received, SpoolFile, SpoolReader};
 use crate::egress::Get;
 use crate::job::{AssetInfo, Job};
 use crate::pipeline::{Asset, Assets, Input};
@@ -78,8 +78,8 @@ async fn fetched(rooms: &Rooms, url: &str) -> Result<(u64, Held), WorkError> {
         bytes_max: source.asset_bytes_max,
     };
     Ok(match receive(rooms, get).await? {
-        Body::Small(bytes) => (bytes.len() as u64, Held::Memory(bytes)),
-        Body::Spooled(spool) => (spool.len(), Held::Spool(spool)),
+        Received::Inline(bytes) => (bytes.len() as u64, Held::Memory(bytes)),
+        Received::Spooled(spool) => (spool.len(), Held::Spool(spool)),
     })
 }
 

@@ -10,7 +10,7 @@ use super::SourceConfig;
 use super::error::{Judge, WorkError, not_seen, source_unreadable};
 use super::execute::Source;
 use super::rooms::Rooms;
-use crate::blob::{BlobKey, INLINE_BYTES_MAX, Part, SpoolFile};
+use crate::blob::{BlobKey, Received, Receiving};
 use crate::egress::{EgressError, Get};
 use crate::job::{Code, Failure, JobId, JobSpec, SourceInfo, SourceSpec};
 use crate::pipeline::{self, Assets, Header};
@@ -23,12 +23,6 @@ const WRITE_BYTES: usize = 256 * 1024;
 pub(super) struct FetchedSource {
     pub(super) info: SourceInfo,
     pub(super) inline: Option<Bytes>,
-}
-
-/// What has arrived: small bodies stay in memory.
-pub(super) enum Body {
-    Small(Bytes),
-    Spooled(SpoolFile),
 }
 
 /// Fetches and stores the source of a job. The caller's deadline cuts it off by dropping this future.
@@ -50,35 +44,14 @@ pub(super) async fn fetch(rooms: &Rooms, id: JobId, spec: &JobSpec) -> Result<Fe
 }
 
 /// Fetches: small bodies into memory, others into the spool.
-pub(super) async fn receive(rooms: &Rooms, get: Get) -> Result<Body, WorkError> {
+pub(super) async fn receive(rooms: &Rooms, get: Get) -> Result<Received, WorkError> {
     let mut fetched = rooms.egress.get(get).await.map_err(|error| fetch_failed(&error))?;
-    let mut pending = Part::default();
-    let mut spool: Option<SpoolFile> = None;
+    let mut receiving = Receiving::new(&rooms.blobs);
     while let Some(chunk) = fetched.chunk().await.map_err(|error| fetch_failed(&error))? {
         rooms.metrics.received_bytes.inc_by(chunk.len() as u64);
-        pending.extend(&chunk, WRITE_BYTES);
-        if pending.len() >= WRITE_BYTES {
-            spooled(rooms, &mut spool).await?.write(&mut pending).await.retry()?;
-        }
+        receiving.push(&chunk, WRITE_BYTES).await.retry()?;
     }
-    if spool.is_none() && pending.len() <= INLINE_BYTES_MAX {
-        return Ok(Body::Small(pending.into_bytes()));
-    }
-    spooled(rooms, &mut spool).await?.complete(pending).await.retry()?;
-    match spool {
-        Some(spool) => Ok(Body::Spooled(spool)),
-        None => Ok(Body::Small(Bytes::new())),
-    }
-}
-
-async fn spooled<'a>(
-    rooms: &Rooms,
-    spool: &'a mut Option<SpoolFile>,
-) -> Result<&'a mut SpoolFile, WorkError> {
-    match spool {
-        Some(file) => Ok(file),
-        None => Ok(spool.insert(rooms.blobs.create_spool().await.retry()?)),
-    }
+    receiving.finish().await.retry()
 }
 
 /// Looks into a stored source: its header, and the memory that an attempt on it needs beside `asset_bytes` of other images.
@@ -106,13 +79,13 @@ pub(super) async fn look(
     looked.map_err(not_seen)
 }
 
-async fn store(rooms: &Rooms, id: JobId, body: Body) -> Result<FetchedSource, WorkError> {
+async fn store(rooms: &Rooms, id: JobId, body: Received) -> Result<FetchedSource, WorkError> {
     Ok(match body {
-        Body::Small(bytes) => {
+        Received::Inline(bytes) => {
             let info = SourceInfo::unread(bytes.len() as u64, Sha256::digest(&bytes).into(), true);
             FetchedSource { info, inline: Some(bytes) }
         }
-        Body::Spooled(file) => {
+        Received::Spooled(file) => {
             let info = SourceInfo::unread(file.len(), file.digest().retry()?, false);
             rooms.blobs.put_spool(&BlobKey::Source(id), file).await.retry()?;
             FetchedSource { info, inline: None }

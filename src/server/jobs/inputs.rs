@@ -1,9 +1,9 @@
 //! Whether a specification and the images that came for its operations belong together.
 
 use super::super::error::ApiError;
-use super::super::spool::Received;
 use super::super::state::State;
 use crate::api::spec::{Rejected, Verdict};
+use crate::blob::Received;
 use crate::job::JobSpec;
 use crate::pipeline::{Input, Problem};
 

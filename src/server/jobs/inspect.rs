@@ -5,10 +5,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::super::error::{ApiError, Code};
-use super::super::spool::Received;
 use super::super::state::State;
 use super::inputs;
-use crate::blob::{BlobError, SpoolReader};
+use crate::blob::{BlobError, Received, SpoolReader};
 use crate::job::{AssetInfo, JobSpec, SourceInfo};
 use crate::pipeline::{self, Asset, Assets, Header, Input, Limits, Plan};
 use crate::queue::{LookError, Turn};
