@@ -249,27 +249,16 @@ fn make_shards(root: &Path) -> std::io::Result<()> {
             }
         }
         // Even if all were there: whoever made them may not have got this far.
-        sync_directory(&directory)?;
+        // Whatever the reason, a failure ends the start: nobody would sync these names again, and what is put under them could be lost.
+        std::fs::File::open(&directory)?.sync_all()?;
     }
-    sync_directory(root)
-}
-
-/// Puts the names in a directory on stable storage; not if the disk is full.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    match std::fs::File::open(path)?.sync_all() {
-        Err(error) if !is_full(&error) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    std::fs::File::open(root)?.sync_all()
 }
 
 /// Whether the directory is there now; not if the disk is full.
 fn make_directory(path: &Path) -> std::io::Result<bool> {
     match std::fs::create_dir(path) {
-        Err(error) if is_full(&error) => Ok(false),
+        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(false),
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(true),
     }
