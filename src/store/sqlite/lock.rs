@@ -78,7 +78,8 @@ impl DirectoryLock {
 fn holder(file: &mut File) -> Option<Pid> {
     let mut number = String::new();
     file.rewind().and_then(|()| file.read_to_string(&mut number)).ok()?;
-    Pid::from_raw(number.parse().ok()?)
+    // A number below zero would stand for a group of processes.
+    Pid::from_raw(number.parse::<u32>().ok()?.try_into().ok()?)
 }
 
 /// Whether there is no such process; one that we may not signal is there.
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
 
     /// The lock in other hands than ours, which `process` is said to have taken.
-    fn held(directory: &Path, process: u32) -> File {
+    fn held(directory: &Path, process: impl ToString) -> File {
         std::fs::write(directory.join(FILE), process.to_string()).unwrap();
         let file = File::open(directory.join(FILE)).unwrap();
         flock(&file, FlockOperation::LockExclusive).unwrap();
@@ -115,6 +116,13 @@ mod tests {
         assert!(began.elapsed() < AFTERMATH / 2, "it waited for a living server");
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
         drop(living);
+
+        for damaged in ["", "-1", "0", "4294967295", "\u{fffd}"] {
+            let unknown = held(directory.path(), damaged);
+            let refused = DirectoryLock::take(directory.path()).unwrap_err().to_string();
+            assert!(refused.contains("by another server;"), "{damaged:?}: {refused}");
+            drop(unknown);
+        }
 
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
