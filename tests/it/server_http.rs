@@ -121,18 +121,13 @@ fn what_came_over_http_2_is_submitted_though_its_stream_is_reset() {
     let image = large();
     let boundary = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
     let form = [boundary.as_bytes(), &image, b"\r\n--x--\r\n"].concat();
-    let received = || {
-        let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
-        let line = metrics.lines().find(|line| line.starts_with("minilab_received_bytes_total")).unwrap();
-        line.split(' ').next_back().unwrap().parse::<f64>().unwrap() as usize
-    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     for (tag, media_type, body) in
         [("raw", "image/png", image.clone()), ("form", "multipart/form-data; boundary=x", form)]
     {
         let mut feed = server.queue.feed(None);
         let submit = hyper::Request::post(format!("{}/v1/jobs?width=8&tag={tag}", server.url));
-        let expected = received() + body.len();
+        let expected = server.received_bytes() + body.len();
         // Nothing can be written while the stream is reset.
         let hold = server.hold_files();
         runtime.block_on(async {
@@ -144,7 +139,7 @@ fn what_came_over_http_2_is_submitted_though_its_stream_is_reset() {
             tokio::spawn(connection);
             let submit = submit.header("content-type", media_type).body(Full::<bytes::Bytes>::from(body));
             let answer = tokio::spawn(sender.send_request(submit.unwrap()));
-            while received() < expected {
+            while server.received_bytes() < expected {
                 assert!(!answer.is_finished(), "{tag}");
             }
             answer.abort();

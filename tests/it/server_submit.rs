@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use minilab::queue::FeedItem;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -340,27 +341,38 @@ fn a_full_queue_refuses_before_the_body() {
 fn a_client_that_hangs_up_has_still_submitted() {
     let server = TestServer::start();
     let image = large();
-    let mut stream = connect(&server.url);
-    let head = format!(
-        "POST /v1/jobs?width=8&tag=lost HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n",
-        server.address,
-        image.len()
-    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut feed = server.queue.feed(None);
-    // It is gone before anything is written.
-    let hold = server.hold_files();
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&image).unwrap();
-    drop(stream);
-    assert_eq!(server.get("/health/live").status, 200);
-    drop(hold);
-    let news = runtime.block_on(async {
-        tokio::time::timeout(std::time::Duration::from_secs(20), feed.next()).await.expect("news of the job")
-    });
-    assert!(
-        matches!(news, Some(minilab::queue::FeedItem::Job { job, .. }) if job.spec.tag.as_deref() == Some("lost"))
-    );
+    for (tag, resets) in [("closed", false), ("reset", true)] {
+        let mut stream = connect(&server.url);
+        let head = format!(
+            "POST /v1/jobs?width=8&tag={tag} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n",
+            server.address,
+            image.len()
+        );
+        let mut feed = server.queue.feed(None);
+        let expected = server.received_bytes() + image.len();
+        // It is gone before anything is written.
+        let hold = server.hold_files();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&image).unwrap();
+        while server.received_bytes() < expected {}
+        if resets {
+            rustix::net::sockopt::set_socket_linger(&stream, Some(std::time::Duration::ZERO)).unwrap();
+        }
+        drop(stream);
+        assert_eq!(server.get("/health/live").status, 200);
+        drop(hold);
+        let submitted = async {
+            loop {
+                let news = feed.next().await.expect("news");
+                if matches!(news, FeedItem::Job { job, .. } if job.spec.tag.as_deref() == Some(tag)) {
+                    return;
+                }
+            }
+        };
+        let submitted = async { tokio::time::timeout(std::time::Duration::from_secs(20), submitted).await };
+        runtime.block_on(submitted).expect(tag);
+    }
 }
 
 #[test]

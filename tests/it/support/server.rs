@@ -103,6 +103,13 @@ impl TestServer {
         hold
     }
 
+    /// Bytes of bodies that have arrived.
+    pub(crate) fn received_bytes(&self) -> usize {
+        let metrics = String::from_utf8(self.get("/metrics").body).unwrap();
+        let line = metrics.lines().find(|line| line.starts_with("minilab_received_bytes_total")).unwrap();
+        line.split(' ').next_back().unwrap().parse::<f64>().unwrap() as usize
+    }
+
     /// One request on a connection of its own.
     pub(crate) fn request(
         &self,
