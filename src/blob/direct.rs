@@ -2,7 +2,7 @@
 //!
 //! An upload is written once and read once, soon after: a copy of it in the page cache costs a copy and fresh pages, and drives out what
 //! others need. With `O_DIRECT` the device takes the bytes from our buffer and brings them back into one. Owns the file systems that don't have
-//! it (they are written and read as usual). Never decides durability: callers sync. Called by the spool and by `worker` for sources.
+//! it (they are written and read as usual). Called by the spool and by `worker` for sources.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::directories;
 use super::part::{Aligned, BLOCK_BYTES, Part};
 
 /// Bytes that a [`Reader`] looks at through its window.
@@ -51,10 +52,10 @@ fn give_up_on(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// A new file that is written from its start to its end.
+/// A new file that is written from its start to its end. It is made by the first write, and removed when dropped unless it was kept.
 #[derive(Debug)]
 pub(super) struct Writer {
-    file: File,
+    file: Option<File>,
     path: PathBuf,
     /// Bytes in the file: whole blocks.
     written: u64,
@@ -65,19 +66,29 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Makes the file, which its owner alone may read.
-    pub(super) fn create(path: &Path) -> io::Result<Writer> {
+    /// Of a file that is not there yet.
+    pub(super) fn new(path: PathBuf) -> Writer {
+        Writer { file: None, path, written: 0, head: Bytes::new(), tail: Bytes::new() }
+    }
+
+    /// The file, made now if it isn't there; its owner alone may read it.
+    fn file(&mut self) -> io::Result<&File> {
         use std::os::unix::fs::OpenOptionsExt;
-        let mut options = File::options();
-        options.read(true).write(true).create_new(true).mode(0o600);
-        let file = match open(&mut options, path) {
-            // Some file systems make the file before they refuse.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                options.create_new(false).open(path)?
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mut options = File::options();
+                options.read(true).write(true).create_new(true).mode(0o600);
+                match open(&mut options, &self.path) {
+                    // Some file systems make the file before they refuse.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        options.create_new(false).open(&self.path)?
+                    }
+                    opened => opened?,
+                }
             }
-            opened => opened?,
         };
-        Ok(Writer { file, path: path.to_owned(), written: 0, head: Bytes::new(), tail: Bytes::new() })
+        Ok(self.file.insert(file))
     }
 
     /// Appends the whole blocks of a part, and nothing else of it.
@@ -87,7 +98,17 @@ impl Writer {
             let head = (blocks.len() / HEAD_SHARE).next_multiple_of(BLOCK_BYTES).min(WINDOW_BYTES);
             self.head = Bytes::copy_from_slice(&blocks[..head.min(blocks.len())]);
         }
-        self.put(blocks)
+        let at = self.written;
+        let file = self.file()?;
+        match file.write_all_at(blocks, at) {
+            Err(error) if is_refused(&error) => {
+                give_up_on(file)?;
+                file.write_all_at(blocks, at)?;
+            }
+            result => result?,
+        }
+        self.written += blocks.len() as u64;
+        Ok(())
     }
 
     /// Appends the last part.
@@ -97,35 +118,53 @@ impl Writer {
         Ok(())
     }
 
-    fn put(&mut self, blocks: &[u8]) -> io::Result<()> {
-        match self.file.write_all_at(blocks, self.written) {
-            Err(error) if is_refused(&error) => {
-                give_up_on(&self.file)?;
-                self.file.write_all_at(blocks, self.written)?;
-            }
-            result => result?,
+    /// Writes what is left and puts the file on stable storage.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        let (at, tail) = (self.written, std::mem::take(&mut self.tail));
+        let file = self.file()?;
+        if !tail.is_empty() {
+            // Through the page cache: a whole block would have to be cut afterwards, for which the system reads it again.
+            give_up_on(file)?;
+            file.write_all_at(&tail, at)?;
         }
-        self.written += blocks.len() as u64;
-        Ok(())
+        file.sync_all()
     }
 
-    /// Writes what is left, cuts the file to its length and puts it on stable storage.
-    pub(super) fn finish(mut self) -> io::Result<()> {
-        if !self.tail.is_empty() {
-            let length = self.written + self.tail.len() as u64;
-            let mut block = Aligned::zeros(BLOCK_BYTES);
-            block.bytes_mut()[..self.tail.len()].copy_from_slice(&self.tail);
-            self.put(block.bytes())?;
-            self.file.set_len(length)?;
+    /// Puts the file on stable storage under another name.
+    pub(super) fn keep(mut self, path: &Path) -> io::Result<()> {
+        self.finish()?;
+        match std::fs::rename(&self.path, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                directories::make_above(path)?;
+                std::fs::rename(&self.path, path)?;
+            }
+            renamed => renamed?,
         }
-        self.file.sync_all()
+        // From here on this is the name to remove, unless it is there to stay.
+        path.clone_into(&mut self.path);
+        directories::sync_above(path)?;
+        self.file = None;
+        Ok(())
     }
 
     /// Reads what was written so far.
     pub(super) fn reader(&self) -> io::Result<Reader> {
-        let file = Some((self.file.try_clone()?, Some(self.path.clone())));
+        let file = match &self.file {
+            Some(file) => Some((file.try_clone()?, Some(self.path.clone()))),
+            None => None,
+        };
         let (head, tail) = (self.head.clone(), self.tail.clone());
         Ok(Reader { head, ..Reader::new(file, self.written, tail) })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.file.is_some()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, "the file of an upload could not be removed; the next start or the sweep will");
+        }
     }
 }
 
@@ -352,7 +391,7 @@ mod tests {
             .enumerate()
         {
             let (path, expected) = (directory.path().join(number.to_string()), content(length));
-            let mut writer = Writer::create(&path).unwrap();
+            let mut writer = Writer::new(path.clone());
             let (first, last) = expected.split_at(length / 3 / BLOCK_BYTES * BLOCK_BYTES);
             for bytes in first.chunks(7 * BLOCK_BYTES) {
                 writer.write(&part(bytes)).unwrap();
@@ -385,7 +424,7 @@ mod tests {
     fn a_reader_jumps_about_within_and_beyond_its_window() {
         let directory = tempfile::tempdir().unwrap();
         let expected = content(PART + 5000);
-        let mut writer = Writer::create(&directory.path().join("x")).unwrap();
+        let mut writer = Writer::new(directory.path().join("x"));
         writer.end(&part(&expected)).unwrap();
         let mut reader = writer.reader().unwrap();
         for at in [0, WINDOW_BYTES - 3, PART - 2, PART + 4990, 17, 3 * WINDOW_BYTES] {
@@ -406,7 +445,7 @@ mod tests {
     fn another_process_would_read_the_same_and_can_not_write() {
         let directory = tempfile::tempdir().unwrap();
         let (path, expected) = (directory.path().join("x"), content(PART + 5000));
-        let mut writer = Writer::create(&path).unwrap();
+        let mut writer = Writer::new(path.clone());
         writer.end(&part(&expected)).unwrap();
         let read = |mut reader: Reader| {
             let mut seen = Vec::new();
@@ -434,8 +473,8 @@ mod tests {
     fn what_refuses_direct_access_is_used_as_usual() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x");
-        let mut writer = Writer::create(&path).unwrap();
-        give_up_on(&writer.file).unwrap();
+        let mut writer = Writer::new(path.clone());
+        give_up_on(writer.file().unwrap()).unwrap();
         writer.end(&part(&content(100_000))).unwrap();
         writer.finish().unwrap();
         assert!(std::fs::read(&path).unwrap() == content(100_000));

@@ -5,6 +5,7 @@
 //! (uploads, downloads), `worker` (sources, outputs) and `queue` (removal).
 
 mod direct;
+mod directories;
 mod key;
 mod part;
 mod received;
@@ -115,7 +116,7 @@ impl Blobs {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => std::fs::create_dir_all(&spool)?,
         }
-        make_shards(root)?;
+        directories::make_shards(root)?;
         let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
         Ok(Blobs { store: wrap(Arc::new(store)), root: root.canonicalize()?.into() })
     }
@@ -127,8 +128,8 @@ impl Blobs {
     }
 
     /// A private temporary file, removed when dropped unless it became a blob.
-    pub async fn create_spool(&self) -> Result<SpoolFile, BlobError> {
-        SpoolFile::create(Arc::clone(&self.root)).await
+    pub fn spool(&self) -> SpoolFile {
+        SpoolFile::new(&self.root)
     }
 
     /// Stores bytes durably.
@@ -139,10 +140,7 @@ impl Blobs {
 
     /// Makes a spooled file a blob: synced, then renamed into its place, then the directory synced.
     pub async fn put_spool(&self, key: &BlobKey, spool: SpoolFile) -> Result<(), BlobError> {
-        let kept = spool.sync().await?;
-        self.store.rename(kept.object_path(), &key.path()).await?;
-        kept.renamed();
-        Ok(())
+        spool.keep(self.local_path(key)).await
     }
 
     /// Reads a blob or a part of it.
@@ -213,12 +211,11 @@ impl Blobs {
 
     /// Writes, syncs and removes a small file: whether bytes can be stored at all.
     pub async fn check(&self) -> Result<(), BlobError> {
-        let mut spool = self.create_spool().await?;
+        let mut spool = self.spool();
         let mut part = Part::default();
         part.extend(b"ready?", 0);
         spool.complete(part).await?;
-        drop(spool.sync().await?);
-        Ok(())
+        spool.try_out().await
     }
 }
 
@@ -233,34 +230,6 @@ impl Probe for Blobs {
             Ok(()) => Readiness::Ready,
             Err(error) => Readiness::NotReady(error.to_string()),
         }
-    }
-}
-
-/// Makes the directories that will be needed, so that the first jobs need not make and sync one each. What a full disk has no room for is
-/// made later, when it is needed.
-fn make_shards(root: &Path) -> std::io::Result<()> {
-    for directory in key::USUAL_DIRECTORIES.map(|name| root.join(name)) {
-        if !make_directory(&directory)? {
-            break;
-        }
-        for shard in key::shards() {
-            if !make_directory(&directory.join(shard))? {
-                break;
-            }
-        }
-        // Even if all were there: whoever made them may not have got this far.
-        // Whatever the reason, a failure ends the start: nobody would sync these names again, and what is put under them could be lost.
-        std::fs::File::open(&directory)?.sync_all()?;
-    }
-    std::fs::File::open(root)?.sync_all()
-}
-
-/// Whether the directory is there now; not if the disk is full.
-fn make_directory(path: &Path) -> std::io::Result<bool> {
-    match std::fs::create_dir(path) {
-        Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => Ok(false),
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(true),
     }
 }
 
@@ -316,7 +285,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(directory.path()).unwrap();
         let body: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
-        let mut spool = blobs.create_spool().await.unwrap();
+        let mut spool = blobs.spool();
         let mut part = Part::default();
         for bytes in body.chunks(70_000) {
             part.extend(bytes, 0);
@@ -355,16 +324,78 @@ mod tests {
     #[test]
     fn a_dropped_spool_and_one_left_by_a_dead_process_leave_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let spool_directory = directory.path().join(spool::DIRECTORY);
         let blobs = Blobs::open(directory.path()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let spool = runtime.block_on(blobs.create_spool()).unwrap();
-        assert_eq!(std::fs::read_dir(&spool_directory).unwrap().count(), 1);
+        let spool = runtime.block_on(complete(&blobs, b"half"));
+        assert_eq!(spooled(directory.path()), 1);
         drop(spool);
-        assert_eq!(std::fs::read_dir(&spool_directory).unwrap().count(), 0);
-        std::fs::write(spool_directory.join("left"), b"behind").unwrap();
+        assert_eq!(spooled(directory.path()), 0);
+        std::fs::write(directory.path().join(spool::DIRECTORY).join("left"), b"behind").unwrap();
         Blobs::open(directory.path()).unwrap();
-        assert_eq!(std::fs::read_dir(&spool_directory).unwrap().count(), 0);
+        assert_eq!(spooled(directory.path()), 0);
+    }
+
+    fn spooled(directory: &Path) -> usize {
+        std::fs::read_dir(directory.join(spool::DIRECTORY)).unwrap().count()
+    }
+
+    async fn complete(blobs: &Blobs, bytes: &[u8]) -> SpoolFile {
+        let (mut spool, mut part) = (blobs.spool(), Part::default());
+        part.extend(bytes, 0);
+        spool.complete(part).await.unwrap();
+        spool
+    }
+
+    #[test]
+    fn a_spool_that_is_dropped_before_its_first_part_is_written_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (go, gone) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || gone.recv());
+            let (mut spool, mut part) = (blobs.spool(), Part::default());
+            part.extend(&[1; 8192], 0);
+            spool.write(&mut part).await.unwrap();
+            let root = directory.path().to_owned();
+            let seen = tokio::task::spawn_blocking(move || spooled(&root));
+            drop(spool);
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            assert_eq!(seen.await.unwrap(), 1);
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        });
+        assert_eq!(spooled(directory.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn a_spool_that_gets_no_name_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let (sources, away) = (directory.path().join("sources"), directory.path().join("away"));
+        std::fs::rename(&sources, &away).unwrap();
+        std::fs::write(&sources, b"no directory").unwrap();
+        let key = BlobKey::Source(JobId::new());
+        let refused = blobs.put_spool(&key, complete(&blobs, b"image").await).await;
+        assert!(matches!(refused, Err(BlobError::Io(_))), "{refused:?}");
+        assert_eq!(spooled(directory.path()), 0);
+        std::fs::remove_file(&sources).unwrap();
+        std::fs::rename(&away, &sources).unwrap();
+        blobs.put_spool(&key, complete(&blobs, b"image").await).await.unwrap();
+        assert_eq!(read_all(blobs.read(&key, None).await.unwrap()).await, b"image");
+    }
+
+    #[tokio::test]
+    async fn directories_that_are_missing_are_made_for_a_spool() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        std::fs::remove_dir_all(directory.path().join("sources")).unwrap();
+        for key in
+            [BlobKey::Source(JobId::new()), BlobKey::Asset { job: JobId::new(), name: "logo".to_owned() }]
+        {
+            blobs.put_spool(&key, complete(&blobs, b"image").await).await.unwrap();
+            assert_eq!(read_all(blobs.read(&key, None).await.unwrap()).await, b"image");
+        }
     }
 
     #[tokio::test]

@@ -43,7 +43,7 @@ impl Receiving {
         let share = share.max(INLINE_BYTES_MAX);
         let length = self.part.len() + bytes.len();
         if length > share && !self.part.is_empty() {
-            spooled(&self.blobs, &mut self.spool).await?.write(&mut self.part).await?;
+            self.spool.get_or_insert_with(|| self.blobs.spool()).write(&mut self.part).await?;
             // The share was larger when this memory was new.
             self.part.shrink_to(share);
         }
@@ -53,28 +53,14 @@ impl Receiving {
     }
 
     /// The image is complete.
-    pub async fn finish(mut self) -> Result<Received, BlobError> {
+    pub async fn finish(self) -> Result<Received, BlobError> {
         if self.spool.is_none() && self.part.len() <= INLINE_BYTES_MAX {
             return Ok(Received::Inline(self.part.into_bytes()));
         }
-        let mut spool = match self.spool.take() {
-            Some(spool) => spool,
-            None => self.blobs.create_spool().await?,
-        };
+        let mut spool = self.spool.unwrap_or_else(|| self.blobs.spool());
         spool.complete(self.part).await?;
         Ok(Received::Spooled(spool))
     }
-}
-
-/// The file, made now if there is none.
-async fn spooled<'a>(
-    blobs: &Blobs,
-    spool: &'a mut Option<SpoolFile>,
-) -> Result<&'a mut SpoolFile, BlobError> {
-    Ok(match spool {
-        Some(spool) => spool,
-        None => spool.insert(blobs.create_spool().await?),
-    })
 }
 
 #[cfg(test)]

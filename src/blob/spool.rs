@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -14,11 +13,9 @@ use super::{BlobError, joined, off_loop};
 /// Directory under the blobs' root, emptied at every start.
 pub(super) const DIRECTORY: &str = "spool";
 
-/// A private temporary file that hashes what is written to it. Removed when dropped.
+/// A private temporary file that hashes what is written to it. Removed when dropped, unless it was kept.
 #[derive(Debug)]
 pub struct SpoolFile {
-    name: String,
-    path: Option<PathBuf>,
     state: State,
     length: u64,
 }
@@ -47,12 +44,11 @@ enum State {
 }
 
 impl SpoolFile {
-    pub(super) async fn create(root: Arc<Path>) -> Result<SpoolFile, BlobError> {
+    /// An empty one, whose file is made by the first write.
+    pub(super) fn new(root: &Path) -> SpoolFile {
         let name = uuid::Uuid::new_v4().as_simple().to_string();
-        let path = root.join(DIRECTORY).join(&name);
-        let (writer, path) = off_loop(move || Ok((Writer::create(&path)?, path))).await?;
-        let state = State::Written(Written::of(writer));
-        Ok(SpoolFile { name, path: Some(path), state, length: 0 })
+        let writer = Writer::new(root.join(DIRECTORY).join(name));
+        SpoolFile { state: State::Written(Written::of(writer)), length: 0 }
     }
 
     /// Appends the whole blocks of `part`, in which only what comes after them is left: waits for the part before to be written, and leaves this
@@ -128,47 +124,30 @@ impl SpoolFile {
         off_loop(move || Ok(work(reader))).await
     }
 
-    /// Puts the bytes on stable storage.
-    pub(super) async fn sync(mut self) -> Result<Synced, BlobError> {
+    /// Puts the file, which must be complete, on stable storage, and removes it.
+    pub(super) async fn try_out(mut self) -> Result<(), BlobError> {
+        let mut written = self.take_written().await?;
+        off_loop(move || written.writer.finish()).await
+    }
+
+    /// Puts the file, which must be complete, on stable storage under another name.
+    pub(super) async fn keep(mut self, path: PathBuf) -> Result<(), BlobError> {
         let written = self.take_written().await?;
-        off_loop(move || written.writer.finish()).await?;
-        let object_path = object_store::path::Path::from(format!("{DIRECTORY}/{}", self.name));
-        Ok(Synced { spool: self, object_path })
+        off_loop(move || written.writer.keep(&path)).await
     }
 }
 
 impl Drop for SpoolFile {
     fn drop(&mut self) {
-        // The file may be large and the drop may happen on the event loop: closing and unlinking go elsewhere, unless no runtime is left.
+        // The file may be large and the drop may happen on the event loop: closing and removing go elsewhere, unless no runtime is left. Where a
+        // part is being written, whoever writes it finds that nobody waits for it, and removes the file.
         let state = std::mem::replace(&mut self.state, State::Broken);
-        let Some(path) = self.path.take() else { return };
-        let remove = move || {
-            drop(state);
-            if let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(%error, "a spooled file could not be removed; the next start will");
-            }
-        };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
+            Ok(runtime) if !matches!(state, State::Broken) => {
+                drop(runtime.spawn_blocking(move || drop(state)))
+            }
+            _ => drop(state),
         }
-    }
-}
-
-/// A spooled file that is on stable storage and waits for its name.
-pub(super) struct Synced {
-    spool: SpoolFile,
-    object_path: object_store::path::Path,
-}
-
-impl Synced {
-    pub(super) fn object_path(&self) -> &object_store::path::Path {
-        &self.object_path
-    }
-
-    /// It has a name of its own now: nothing is left to remove.
-    pub(super) fn renamed(mut self) {
-        self.spool.path = None;
     }
 }
 
@@ -195,10 +174,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_fails_is_told_by_the_next_call_and_by_all_after_it() {
-        // A disk without room. No path: it is not for us to remove.
-        let writer = Writer::create(Path::new("/dev/full")).unwrap();
-        let state = State::Written(Written::of(writer));
-        let mut spool = SpoolFile { name: String::new(), path: None, state, length: 0 };
+        // No such directory.
+        let mut spool = SpoolFile::new(Path::new("/dev/null"));
         let mut part = Part::default();
         part.extend(&[7; 8192], 0);
         spool.write(&mut part).await.unwrap();

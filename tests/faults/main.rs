@@ -185,6 +185,43 @@ fn after_a_failed_fsync_nothing_is_acknowledged_that_is_not_there() {
     assert!(refused_in_all + starts_refused > 0, "no fault has struck");
 }
 
+/// Files in a directory and those under it.
+fn files(directory: &Path) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn an_image_that_gets_no_name_is_refused_and_leaves_nothing() {
+    if !can_trace("an_image_that_gets_no_name_is_refused_and_leaves_nothing") {
+        return;
+    }
+    for (error, refusal) in [("ENOSPC", 507), ("EIO", 503)] {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data");
+        let Start::Listening(server) = Server::start(&data, None) else { panic!("it does not start") };
+        server.kill(&data);
+        // Every second time that a thread wants to rename a file, it fails.
+        let rule = format!("rename,renameat,renameat2:error={error}:when=1+2");
+        let Start::Listening(server) = Server::start(&data, Some(&rule)) else { panic!("it does not start") };
+        let (mut acknowledged, mut refused) = (Vec::new(), 0);
+        for _ in 0..SUBMITS {
+            match server.submit(&images::large()) {
+                (202, id) => acknowledged.extend(id),
+                (status, _) => {
+                    assert_eq!(status, refusal, "after {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "no rename has failed");
+        let blobs = data.join("blobs");
+        assert_eq!((files(&blobs.join("sources")), files(&blobs.join("spool"))), (acknowledged.len(), 0));
+        server.kill(&data);
+        check(&data, &acknowledged);
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_and_the_server_recovers_by_itself() {
     if !can_trace("a_full_disk_refuses_and_the_server_recovers_by_itself") {

@@ -117,7 +117,7 @@ pub(crate) async fn submit(
     let bytes = if is_inline {
         SourceBytes::Inline(Bytes::copy_from_slice(image))
     } else {
-        let mut spool = blobs.create_spool().await.map_err(|error| error.to_string())?;
+        let mut spool = blobs.spool();
         let mut part = Part::default();
         part.extend(image, 0);
         spool.complete(part).await.map_err(|error| error.to_string())?;
