@@ -70,7 +70,7 @@ fn load<const COLUMNS: usize>(values: &[i16], from: usize) -> [int16x8_t; 2] {
 fn pass<const N: usize>(rows: &[int16x8_t; 8], lanes: usize, round: i32) -> [Lanes; 8] {
     let mut out = [[vdupq_n_s32(0); 2]; 8];
     for sample in 0..samples(N).div_ceil(2) {
-        for half in 0..lanes.div_ceil(4) {
+        for half in [0, 1].into_iter().take(lanes.div_ceil(4)) {
             let mut sums = [vdupq_n_s32(round), vdupq_n_s32(0)];
             for (index, pair) in PAIRS.into_iter().enumerate() {
                 for (side, row) in pair.into_iter().enumerate().filter(|(_, row)| *row < coefficients(N)) {
