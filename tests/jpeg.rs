@@ -192,6 +192,19 @@ fn every_sampling_and_every_restart_interval_of_a_larger_picture() {
 }
 
 #[test]
+fn a_picture_of_more_than_32_mib_is_the_reference_decoders() {
+    // From there on its memory comes from the system, full of zeros and of its whole length.
+    let (width, height) = (4099, 2731);
+    assert!(width * height * 3 > 32 << 20);
+    let mut pixels = scene(width, 61, 0).repeat(height.div_ceil(61));
+    pixels.truncate(width * height * 3);
+    let source = encoder(&pixels, width, height).quality(60).subsampling(Subsampling::S420).encode().unwrap();
+    let full = (width as u32, height as u32);
+    let found = decode(&source, full, 8, Instructions::Best, || Ok::<_, ()>(())).unwrap();
+    assert!(found.pixels == theirs(&source, PixelFormat::Rgb));
+}
+
+#[test]
 fn every_scale_is_its_definition() {
     // Large enough for the tables that skip values, and small enough for those without.
     for (width, height) in [(520, 411), (61, 47)] {
