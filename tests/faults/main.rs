@@ -223,6 +223,28 @@ fn an_image_that_gets_no_name_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn directories_that_a_start_had_no_room_for_are_made_when_they_are_needed() {
+    if !can_trace("directories_that_a_start_had_no_room_for_are_made_when_they_are_needed") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    // Who makes those for all blobs finds the disk full before it has half of them; others make too few to notice.
+    let rule = "mkdir,mkdirat:error=ENOSPC:when=100+";
+    let Start::Listening(server) = Server::start(&data, Some(rule)) else { panic!("it does not start") };
+    assert!(std::fs::read_dir(data.join("blobs/sources")).unwrap().count() < 100, "no fault has struck");
+    let acknowledged: Vec<_> = (0..SUBMITS)
+        .map(|_| match server.submit(&images::large()) {
+            (202, Some(id)) => id,
+            (status, _) => panic!("{status}, though there is room now"),
+        })
+        .collect();
+    server.kill(&data);
+    check(&data, &acknowledged);
+    assert_eq!(std::fs::read_dir(data.join("blobs/sources")).unwrap().count(), 256);
+}
+
+#[test]
 fn a_full_disk_refuses_and_the_server_recovers_by_itself() {
     if !can_trace("a_full_disk_refuses_and_the_server_recovers_by_itself") {
         return;
