@@ -8,7 +8,7 @@ use super::key;
 /// Makes the directories that will be needed, so that the first jobs need not make and sync one each. What a full disk has no room for is
 /// made later, when it is needed.
 pub(super) fn make_shards(root: &Path) -> io::Result<()> {
-    for directory in key::USUAL_DIRECTORIES.map(|name| root.join(name)) {
+    for directory in key::DIRECTORIES.map(|name| root.join(name)) {
         if !make_directory(&directory)? {
             break;
         }
@@ -21,7 +21,8 @@ pub(super) fn make_shards(root: &Path) -> io::Result<()> {
         // Whatever the reason, a failure ends the start: nobody would sync these names again, and what is put under them could be lost.
         std::fs::File::open(&directory)?.sync_all()?;
     }
-    std::fs::File::open(root)?.sync_all()
+    std::fs::File::open(root)?.sync_all()?;
+    sync_above(root)
 }
 
 /// Whether the directory is there now; not if the disk is full.
@@ -52,5 +53,7 @@ pub(super) fn make_above(blob: &Path) -> io::Result<()> {
 
 /// Puts the name of a file or directory, or its absence, on stable storage.
 pub(super) fn sync_above(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |directory| std::fs::File::open(directory)?.sync_all())
+    let here = Path::new(".");
+    let directory = path.parent().map(|parent| if parent.as_os_str().is_empty() { here } else { parent });
+    directory.map_or(Ok(()), |directory| std::fs::File::open(directory)?.sync_all())
 }

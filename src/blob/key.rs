@@ -10,9 +10,6 @@ use crate::job::JobId;
 /// The directories of blobs under the root.
 pub(super) const DIRECTORIES: [&str; 3] = ["sources", "assets", "results"];
 
-/// Those that most jobs have a blob in.
-pub(super) const USUAL_DIRECTORIES: [&str; 2] = ["sources", "results"];
-
 /// The names of a directory's shards.
 pub(super) fn shards() -> impl Iterator<Item = String> {
     (0..=u8::MAX).map(|shard| format!("{shard:02x}"))

@@ -1,4 +1,4 @@
-//! Sources and outputs as bytes under keys, over `object_store`.
+//! Sources and outputs as bytes under keys, over `object_store`; what was spooled gets its name as a file.
 //!
 //! Owns the spelling of keys (nobody else knows it), durability of what it is given (when a put returns, data and directory entries are
 //! on stable storage) and the spool where bodies wait for their job. Never decides what is kept: `queue` does. Called by `server`
@@ -105,7 +105,7 @@ impl Blobs {
         Blobs::open_with(root, |store| store)
     }
 
-    /// The same with something around the local store, such as one that fails on purpose.
+    /// The same with something around the local store, such as one that fails on purpose; spooled files pass it by.
     pub fn open_with(
         root: &Path,
         wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
@@ -312,11 +312,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for _ in 0..2 {
             Blobs::open(directory.path()).unwrap();
-            for usual in key::USUAL_DIRECTORIES.map(|name| directory.path().join(name)) {
-                assert_eq!(std::fs::read_dir(&usual).unwrap().count(), 256);
+            for kind in key::DIRECTORIES.map(|name| directory.path().join(name)) {
+                assert_eq!(std::fs::read_dir(&kind).unwrap().count(), 256);
                 let path = BlobKey::Source(JobId::new()).path();
-                assert!(usual.join(path.parts().nth(1).unwrap().as_ref()).is_dir());
-                std::fs::remove_dir(usual.join("5f")).unwrap();
+                assert!(kind.join(path.parts().nth(1).unwrap().as_ref()).is_dir());
+                std::fs::remove_dir(kind.join("5f")).unwrap();
             }
         }
     }

@@ -19,6 +19,8 @@ const FILE: &str = "lock";
 /// How long a server that is gone may still seem to hold the lock: a process that it was starting when it was killed has a copy of the
 /// descriptor until it is another program, or dead as well. A busy machine takes its time for that.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// How long anybody's lock is waited for: a server that was just killed is there until its memory is given back.
+const GRACE: Duration = Duration::from_millis(250);
 /// Between two looks at it.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -36,7 +38,7 @@ impl Drop for DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock, or says who has it. Waits only for what a dead server has left; blocking.
+    /// Takes the lock, or says who has it. Hardly waits but for what a dead server has left; blocking.
     pub(super) fn take(directory: &Path) -> Result<DirectoryLock> {
         let path = directory.join(FILE);
         let mut file = OpenOptions::new()
@@ -52,8 +54,10 @@ impl DirectoryLock {
                 Ok(()) => break,
                 Err(Errno::WOULDBLOCK) => {
                     let holder = holder(&mut file);
-                    if !holder.is_some_and(is_gone) || began.elapsed() > AFTERMATH {
-                        return Err(in_use(directory, holder));
+                    let living = holder.filter(|process| !is_dead(*process));
+                    let patience = if holder.is_some() && living.is_none() { AFTERMATH } else { GRACE };
+                    if began.elapsed() > patience {
+                        return Err(in_use(directory, living));
                     }
                     std::thread::sleep(LOOK_EVERY);
                 }
@@ -82,9 +86,16 @@ fn holder(file: &mut File) -> Option<Pid> {
     Pid::from_raw(number.parse::<u32>().ok()?.try_into().ok()?)
 }
 
-/// Whether there is no such process; one that we may not signal is there.
-fn is_gone(process: Pid) -> bool {
-    test_kill_process(process) == Err(Errno::SRCH)
+/// Whether there is no such process, or nothing but its exit code; one that we may not signal is there.
+fn is_dead(process: Pid) -> bool {
+    if test_kill_process(process) == Err(Errno::SRCH) {
+        return true;
+    }
+    // PID (NAME) STATE …; the name may be anything. Only Linux has it.
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    let state =
+        status.ok().and_then(|status| status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()));
+    matches!(state, Some('Z' | 'X'))
 }
 
 fn in_use(directory: &Path, holder: Option<Pid>) -> StoreError {
@@ -124,16 +135,27 @@ mod tests {
             drop(unknown);
         }
 
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        let left = held(directory.path(), child.id());
-        std::thread::scope(|scope| {
-            let taking = scope.spawn(|| DirectoryLock::take(directory.path()));
-            std::thread::sleep(LOOK_EVERY * 10);
-            assert!(!taking.is_finished(), "it was taken from who has it");
-            drop(left);
-            taking.join().unwrap().unwrap();
-        });
+        let [mut gone, mut zombie] = ["gone", "zombie"]
+            .map(|name| std::process::Command::new("sh").args(["-c", "exit", name]).spawn().unwrap());
+        gone.wait().unwrap();
+        while cfg!(target_os = "linux") && !is_dead(Pid::from_child(&zombie)) {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let dying = std::process::id();
+        for (process, wait) in [(gone.id(), GRACE * 2), (zombie.id(), GRACE * 2), (dying, GRACE / 5)] {
+            if process == zombie.id() && !cfg!(target_os = "linux") {
+                continue;
+            }
+            let left = held(directory.path(), process);
+            std::thread::scope(|scope| {
+                let taking = scope.spawn(|| DirectoryLock::take(directory.path()));
+                std::thread::sleep(wait);
+                assert!(!taking.is_finished(), "it was taken from who has it");
+                drop(left);
+                taking.join().unwrap().unwrap();
+            });
+        }
+        zombie.wait().unwrap();
         assert_eq!(
             std::fs::read_to_string(directory.path().join(FILE)).unwrap(),
             std::process::id().to_string()
