@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::farewell::{Farewell, Seat};
+use super::limits::STREAMS_MAX;
 
 /// No such moment.
 const NEVER: u64 = u64::MAX;
@@ -58,6 +60,8 @@ pub(super) struct Activity {
     body_unread: AtomicBool,
     /// This side has dropped the connection.
     cut: AtomicBool,
+    /// Places for HTTP/2 submits, which go on when their streams are reset.
+    submits: Arc<Semaphore>,
 }
 
 impl Activity {
@@ -73,6 +77,7 @@ impl Activity {
             blocked_since: AtomicU64::new(NEVER),
             body_unread: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            submits: Arc::new(Semaphore::new(STREAMS_MAX as usize)),
         })
     }
 
@@ -108,6 +113,11 @@ impl Activity {
     /// Whether this side has dropped the connection.
     pub(super) fn is_cut(&self) -> bool {
         self.cut.load(Acquire)
+    }
+
+    /// A place for an HTTP/2 submit; none if as many are under way as there may be streams, which only happens where streams are reset.
+    pub(super) fn begin_submit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.submits).try_acquire_owned().ok()
     }
 
     /// Whether no request is under way and no answer waits to be taken.

@@ -9,7 +9,7 @@ use hyper_util::server::conn::auto;
 
 use super::activity::{Activity, Patience, Verdict, Watched};
 use super::farewell::Seat;
-use super::limits::{HEADERS_READ_MAX, READ_BUFFER_BYTES_MIN};
+use super::limits::{HEADERS_READ_MAX, READ_BUFFER_BYTES_MIN, STREAMS_MAX};
 use super::phase::Phase;
 use super::service::{self, Door, Ends};
 use super::state::State;
@@ -18,8 +18,6 @@ use super::state::State;
 const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
-/// Requests under way at once on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 128;
 /// How often a silent HTTP/2 peer is asked whether it still lives, and how long its answer may take.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -12,6 +12,9 @@ pub(super) const HEADERS_READ_MAX: usize = 2048;
 /// hyper's smallest read buffer.
 pub(super) const READ_BUFFER_BYTES_MIN: usize = 8 * 1024;
 
+/// Requests under way at once on one HTTP/2 connection; submits whose streams were reset are under way until they are done.
+pub(super) const STREAMS_MAX: u32 = 128;
+
 /// Longest target of a request in bytes.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
@@ -56,6 +56,11 @@ impl Arriving {
         }
     }
 
+    /// What the connection that brings it is doing.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
     /// The next bytes; `None` at the end.
     async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         self.waits = false;
@@ -71,6 +76,9 @@ impl Arriving {
                     return Some(Err(error));
                 }
                 None => {
+                    // hyper takes a stream that was reset without an error for one that has ended.
+                    let is_ended = self.body.as_ref().is_none_or(Body::is_end_stream);
+                    self.broken = self.http2 && !is_ended;
                     self.body = None;
                     return None;
                 }
@@ -141,8 +149,15 @@ impl Upload {
             let detail = format!("No byte of the body arrived for {} s.", self.idle.as_secs_f32());
             return Err(ApiError::new(Code::RequestTimeout, detail));
         };
-        let Some(bytes) = next else { return Ok(None) };
-        let bytes = bytes.map_err(|error| ended_early().because(error))?;
+        let is_whole = self.announced == Some(self.received);
+        let bytes = match next {
+            Some(Ok(bytes)) => bytes,
+            // That nothing follows was on its way, too, when the stream was reset or the connection ended.
+            Some(Err(_)) if self.arriving.http2 && is_whole => return Ok(None),
+            Some(Err(error)) => return Err(ended_early().because(error)),
+            None if self.arriving.broken && !is_whole => return Err(ended_early()),
+            None => return Ok(None),
+        };
         self.received += bytes.len() as u64;
         if !self.pace.is_kept(asked.elapsed(), bytes.len() as u64) {
             self.arriving.broken = true;

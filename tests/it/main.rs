@@ -32,6 +32,7 @@ mod origins;
 mod presets;
 mod readme;
 mod server_http;
+mod server_http2;
 mod server_read;
 mod server_submit;
 mod siege;

@@ -4,11 +4,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use minilab::queue::FeedItem;
-
-use crate::support::images::{large, small};
+use crate::support::images::small;
 use crate::support::raw::{RawAnswer, connect, read_answer};
 use crate::support::server::TestServer;
 
@@ -91,75 +87,6 @@ fn foreign_hosts_and_pages_are_kept_out() {
     assert_eq!(ask("POST", "localhost", "sec-fetch-site: cross-site\r\n"), forbidden);
     assert_eq!(ask("POST", "localhost", "origin: http://localhost\r\n").0, 400);
     assert_eq!(ask("GET", "a b", "").0, 400);
-}
-
-#[test]
-fn http_2_is_spoken_on_the_same_port() {
-    let server = TestServer::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let submit = hyper::Request::post(format!("{}/v1/jobs?width=8&wait=30", server.url));
-        let answer =
-            sender.send_request(submit.body(Full::<bytes::Bytes>::from(small())).unwrap()).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.version()), (200, hyper::Version::HTTP_2));
-        let job = answer.into_body().collect().await.unwrap().to_bytes();
-        assert!(String::from_utf8_lossy(&job).contains("\"succeeded\""));
-        let head = hyper::Request::head(format!("{}/health/live", server.url));
-        let answer =
-            sender.send_request(head.body(Full::<bytes::Bytes>::from(Vec::new())).unwrap()).await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
-    });
-}
-
-#[test]
-fn what_came_over_http_2_is_submitted_though_its_stream_is_reset() {
-    let server = TestServer::start();
-    let image = large();
-    let boundary = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n";
-    let form = [boundary.as_bytes(), &image, b"\r\n--x--\r\n"].concat();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    for (tag, media_type, body) in
-        [("raw", "image/png", image.clone()), ("form", "multipart/form-data; boundary=x", form)]
-    {
-        let mut feed = server.queue.feed(None);
-        let submit = hyper::Request::post(format!("{}/v1/jobs?width=8&tag={tag}", server.url));
-        let expected = server.received_bytes() + body.len();
-        // Nothing can be written while the stream is reset.
-        let hold = server.hold_files();
-        runtime.block_on(async {
-            let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
-            let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                    .await
-                    .unwrap();
-            tokio::spawn(connection);
-            let submit = submit.header("content-type", media_type).body(Full::<bytes::Bytes>::from(body));
-            let answer = tokio::spawn(sender.send_request(submit.unwrap()));
-            while server.received_bytes() < expected {
-                assert!(!answer.is_finished(), "{tag}");
-            }
-            answer.abort();
-            assert!(answer.await.is_err());
-            // Answered after the reset was read.
-            let head = hyper::Request::head(format!("{}/health/live", server.url));
-            sender.send_request(head.body(Full::from(Vec::new())).unwrap()).await.unwrap();
-            drop(hold);
-            let submitted = async {
-                loop {
-                    let news = feed.next().await;
-                    if matches!(&news, Some(FeedItem::Job { job, .. }) if job.spec.tag.as_deref() == Some(tag)) {
-                        return;
-                    }
-                    assert!(news.is_some(), "{tag}");
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(20), submitted).await.expect(tag);
-        });
-    }
 }
 
 #[test]

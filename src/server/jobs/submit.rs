@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode, Version};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use super::super::body::Body;
 use super::super::call::{Call, gone_job};
 use super::super::error::{ApiError, Code};
+use super::super::limits::STREAMS_MAX;
 use super::super::respond;
 use super::super::state::State;
 use super::super::trace;
@@ -49,7 +51,8 @@ pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, 
     let preferred = preferred_wait(&call);
     let task = if call.head.version == Version::HTTP_2 {
         // hyper drops this future as soon as the client resets its stream, even if the whole body is here by then.
-        tokio::spawn(receive_and_take(call, form, intent, key).in_current_span())
+        let Some(place) = call.body.activity().begin_submit() else { return Err(too_many()) };
+        tokio::spawn(receive_and_take(call, form, intent, key, place).in_current_span())
     } else {
         // In the connection's own task, so that no part of the body has to wake another one; hyper stays with it when the client hangs up.
         let request = receive::receive(&mut call, form, intent).await?;
@@ -71,12 +74,13 @@ pub(in crate::server) async fn submit(mut call: Call) -> Result<Response<Body>, 
     Ok(response)
 }
 
-/// Receives the body, too.
+/// Receives the body, too; its connection has a place less until it is done.
 async fn receive_and_take(
     mut call: Call,
     form: Form,
     intent: Intent,
     key: Option<Key>,
+    _place: OwnedSemaphorePermit,
 ) -> Result<(Call, Outcome), ApiError> {
     let request = receive::receive(&mut call, form, intent).await?;
     take(call, request, key).await
@@ -103,6 +107,13 @@ fn admit(call: &Call) -> Result<(), ApiError> {
         return Err(error.retry_after(Duration::from_secs(5)));
     }
     Ok(call.state.services.queue.admit(&call.caller.owner())?)
+}
+
+fn too_many() -> ApiError {
+    let detail = format!(
+        "{STREAMS_MAX} submits of this connection are under way, and streams of theirs were reset; wait until they are done."
+    );
+    ApiError::new(Code::RateLimited, detail).retry_after(Duration::from_secs(1))
 }
 
 /// `Prefer: wait=N` (RFC 7240); more than we wait is cut, what can't be read is ignored.
