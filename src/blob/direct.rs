@@ -130,9 +130,12 @@ impl Writer {
         file.sync_all()
     }
 
-    /// Puts the file on stable storage under another name.
-    pub(super) fn keep(mut self, path: &Path) -> io::Result<()> {
+    /// Puts the file on stable storage, and under another name if it `is_wanted` then.
+    pub(super) fn keep(mut self, path: &Path, is_wanted: impl FnOnce() -> bool) -> io::Result<()> {
         self.finish()?;
+        if !is_wanted() {
+            return Ok(());
+        }
         match std::fs::rename(&self.path, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 directories::make_above(path)?;

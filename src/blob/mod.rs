@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spool_that_is_dropped_before_its_first_part_is_written_leaves_nothing() {
+    fn a_part_of_a_spool_that_is_dropped_is_not_written_any_more() {
         let directory = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(directory.path()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
@@ -362,8 +362,29 @@ mod tests {
             drop(spool);
             go.send(()).unwrap();
             busy.await.unwrap().unwrap();
-            assert_eq!(seen.await.unwrap(), 1);
+            assert_eq!(seen.await.unwrap(), 0);
             tokio::task::spawn_blocking(|| ()).await.unwrap();
+        });
+        assert_eq!(spooled(directory.path()), 0);
+    }
+
+    #[test]
+    fn a_spool_that_nobody_waits_for_gets_no_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(directory.path()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let key = BlobKey::Source(JobId::new());
+        runtime.block_on(async {
+            let spool = complete(&blobs, b"image").await;
+            let (go, gone) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || gone.recv());
+            let mut put = Box::pin(blobs.put_spool(&key, spool));
+            assert!(futures_util::FutureExt::now_or_never(&mut put).is_none());
+            drop(put);
+            go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            assert!(matches!(blobs.read(&key, None).await, Err(BlobError::NotFound)));
         });
         assert_eq!(spooled(directory.path()), 0);
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -84,11 +85,16 @@ impl SpoolFile {
         Ok(())
     }
 
+    /// Whoever stops waiting for this leaves the state as it is, and what to do with it to [`Drop`].
     async fn take_written(&mut self) -> Result<Box<Written>, BlobError> {
-        match std::mem::replace(&mut self.state, State::Broken) {
-            State::Written(written) => Ok(written),
-            State::Writing(task) => joined(task.await),
-            State::Broken => Err(broken()),
+        let ended = match &mut self.state {
+            State::Writing(task) => Some(task.await),
+            State::Written(_) | State::Broken => None,
+        };
+        match (ended, std::mem::replace(&mut self.state, State::Broken)) {
+            (Some(ended), _) => joined(ended),
+            (None, State::Written(written)) => Ok(written),
+            (None, _) => Err(broken()),
         }
     }
 
@@ -130,18 +136,26 @@ impl SpoolFile {
         off_loop(move || written.writer.finish()).await
     }
 
-    /// Puts the file, which must be complete, on stable storage under another name.
+    /// Puts the file, which must be complete, on stable storage under another name; not if nobody waits for it any more.
     pub(super) async fn keep(mut self, path: PathBuf) -> Result<(), BlobError> {
         let written = self.take_written().await?;
-        off_loop(move || written.writer.keep(&path)).await
+        let waits = Arc::new(());
+        let waiting = Arc::downgrade(&waits);
+        let kept = off_loop(move || written.writer.keep(&path, || waiting.strong_count() > 0)).await;
+        drop(waits);
+        kept
     }
 }
 
 impl Drop for SpoolFile {
     fn drop(&mut self) {
-        // The file may be large and the drop may happen on the event loop: closing and removing go elsewhere, unless no runtime is left. Where a
-        // part is being written, whoever writes it finds that nobody waits for it, and removes the file.
+        // The file may be large and the drop may happen on the event loop: closing and removing go elsewhere, unless no runtime is left. A part
+        // whose turn has not come is not written any more; where one is being written, whoever writes it finds that nobody waits, and removes the
+        // file.
         let state = std::mem::replace(&mut self.state, State::Broken);
+        if let State::Writing(task) = &state {
+            task.abort();
+        }
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !matches!(state, State::Broken) => {
                 drop(runtime.spawn_blocking(move || drop(state)))
