@@ -3,7 +3,7 @@
 //! Finds and fetches them; knows their headers for a plan and hands their bytes to a pool thread. Assets of the settings are in memory
 //! already and pass by here.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -22,6 +22,8 @@ use crate::queue::{InlineKey, Turn};
 /// One image that is there.
 pub(super) struct Given {
     input: Input,
+    /// Where the specification names it.
+    pointer: String,
     bytes: u64,
     held: Held,
 }
@@ -41,18 +43,22 @@ pub(super) fn bytes(given: &[Given]) -> u64 {
 /// Finds the parts of a job, and fetches what its operations name by URL, each once. The caller's deadline cuts it off by dropping this
 /// future.
 pub(super) async fn gather(rooms: &Rooms, job: &Job) -> Result<Vec<Given>, WorkError> {
-    let inputs: BTreeSet<&Input> = job.spec.pipeline.inputs().map(|(_, input)| input).collect();
+    // Each once, with the first place that names it.
+    let mut inputs = BTreeMap::new();
+    for (pointer, input) in job.spec.pipeline.inputs() {
+        inputs.entry(input).or_insert(pointer);
+    }
     let mut given = Vec::with_capacity(inputs.len());
-    for input in inputs {
+    for (input, pointer) in inputs {
         let (bytes, held) = match input {
             Input::Named(name) => match job.assets.iter().find(|asset| asset.name == *name) {
                 Some(asset) => (asset.bytes, stored(rooms, job, asset).await?),
                 // Of the settings; the run says so if it is there no more.
                 None => continue,
             },
-            Input::Url(url) => fetched(rooms, url).await?,
+            Input::Url(url) => fetched(rooms, url).await.map_err(|error| error.of_input(&pointer))?,
         };
-        given.push(Given { input: input.clone(), bytes, held });
+        given.push(Given { input: input.clone(), pointer, bytes, held });
     }
     Ok(given)
 }
@@ -104,7 +110,7 @@ pub(super) async fn look(rooms: &Rooms, given: &[Given]) -> Result<Assets, WorkE
                 rooms.look_into(spool, move |turn, reader| turn.look(reader, &limits)).await?
             }
         };
-        let header = header.map_err(not_seen)?;
+        let header = header.map_err(|error| not_seen(error).of_input(&one.pointer))?;
         assets.insert(one.input.clone(), Asset::planned(header));
     }
     Ok(assets)

@@ -22,6 +22,17 @@ pub(super) enum WorkError {
     Lost,
 }
 
+impl WorkError {
+    /// The same of an image that an operation asks for, by its place in the specification.
+    pub(super) fn of_input(mut self, pointer: &str) -> WorkError {
+        if let WorkError::Retry(failure) | WorkError::Discard(failure) = &mut self {
+            *failure =
+                Failure::new(failure.code, format!("{pointer}: {}", failure.detail), failure.retryable);
+        }
+        self
+    }
+}
+
 /// Tells what is to become of an error.
 pub(super) trait Judge<T> {
     /// The cause may pass: `storage_error`.

@@ -280,6 +280,8 @@ fn an_image_behind_a_url_is_fetched_in_every_attempt_under_the_rules_of_sources(
     let id = answer.json()["id"].as_str().unwrap().to_owned();
     let failed = server.ended(&id);
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("source_not_found")));
+    let detail = failed["error"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("/operations/1/input: ") && detail.contains("404"), "{detail}");
     // The part is still there for the retry, the URL is fetched anew: too large for memory this time, so that it goes through the spool.
     assert_eq!(server.post(&format!("/v1/jobs/{id}/retry"), b"").status, 202);
     let ended = server.ended(&id);
