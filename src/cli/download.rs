@@ -3,7 +3,7 @@
 use anyhow::bail;
 use clap::Args;
 
-use super::exit::{Exit, JobFailed, UsageError};
+use super::exit::{Exit, JobFailed, NotThere};
 use super::jobs::about;
 use super::screen::{Screen, clean, size};
 use super::target::{self, Target};
@@ -41,7 +41,7 @@ pub(super) async fn run(args: &DownloadArgs, client: &Client, screen: &Screen) -
     let outputs: Vec<OutputView> = job.outputs.iter().filter(is_wanted).cloned().collect();
     if let (Some(name), []) = (&args.name, outputs.as_slice()) {
         let known: Vec<&str> = job.outputs.iter().map(|output| output.name.as_str()).collect();
-        bail!(UsageError(format!("job {} has no output {name:?}; it has {}", job.id, known.join(", "))));
+        bail!(NotThere(format!("job {} has no output {name:?}; it has {}", job.id, known.join(", "))));
     }
     let paths = target.save(client, &job, &outputs, &job.id).await?;
     for (output, path) in outputs.iter().zip(&paths) {

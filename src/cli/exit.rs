@@ -48,6 +48,11 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub(super) struct UsageError(pub(super) String);
 
+/// What was asked for is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NotThere(pub(super) String);
+
 /// A job that was to be seen through did not succeed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -62,6 +67,9 @@ impl Exit {
             let is_preset = matches!(cause.downcast_ref::<AppError>(), Some(AppError::Presets(_)));
             if is_preset || cause.is::<UsageError>() || cause.is::<ConfigError>() {
                 return Exit::Usage;
+            }
+            if cause.is::<NotThere>() {
+                return Exit::NotFound;
             }
         }
         Exit::Failed
@@ -126,6 +134,7 @@ mod tests {
         assert_eq!(of(refused(422)), Exit::Refused);
         assert_eq!(of(away), Exit::Unreachable);
         assert_eq!(Exit::of(&UsageError(String::new()).into()), Exit::Usage);
+        assert_eq!(Exit::of(&NotThere(String::new()).into()), Exit::NotFound);
         assert_eq!(Exit::of(&JobFailed(String::new()).into()), Exit::Failed);
         assert_eq!(Exit::Ok.and(Exit::Refused).and(Exit::Failed), Exit::Refused);
     }

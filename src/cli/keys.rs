@@ -196,10 +196,11 @@ fn revoke(args: &RevokeArgs, screen: &Screen) -> anyhow::Result<Exit> {
     } else {
         screen.line(&line(&record))?;
     }
-    screen.hint(RELOAD);
+    // It still opens a server that is running, which whoever revokes it must not miss.
+    screen.complain(RELOAD);
     if is_last {
         screen.complain(
-            "that was the last key: the server lets nobody in now. Make another with `minilab keys add NAME`; to ask nobody for a key \
+            "that was the last key: the server lets nobody in from then on. Make another with `minilab keys add NAME`; to ask nobody for a key \
              again, remove the [[keys]] from keys.toml and start the server anew",
         );
     }

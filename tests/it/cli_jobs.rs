@@ -68,6 +68,7 @@ fn submit_alone_gives_a_ticket_and_the_ticket_leads_to_the_result() {
     let name = downloaded.split_whitespace().next().unwrap();
     assert_eq!(bench.size_of(name), (32, 24));
     bench.run(&["download", id, "output", "--out", "sub/dir/small.png"]).expect(0);
+    bench.run(&["download", id, "large"]).expect(5);
     assert_eq!(bench.size_of("sub/dir/small.png"), (32, 24));
     let events = bench.run(&["events", id]).expect(0).text();
     assert!(events.lines().last().unwrap().starts_with(&format!("{id}  succeeded")), "{events}");
