@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::spec::{FIELDS, Rejected};
 use crate::pipeline::output::OUTPUT_PARAMS;
 use crate::pipeline::params::{self, Kind, Param};
-use crate::pipeline::{Problem, ops};
+use crate::pipeline::{Problem, Warning, ops};
 
 /// Longest `wait` in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
@@ -48,6 +48,8 @@ pub struct Query {
     pub wait_seconds: Option<u64>,
     /// Mistakes of names and types.
     pub problems: Vec<Problem>,
+    /// What is no mistake, and does nothing.
+    pub warnings: Vec<Warning>,
 }
 
 /// Every parameter of the raw form, each once.
@@ -91,6 +93,14 @@ pub fn read_raw(query: &str) -> Query {
         let mut resize = pick(&flat, |name| RESIZE.contains(&name));
         resize.insert("op".to_owned(), Value::from("resize"));
         output.insert("operations".to_owned(), json!([resize]));
+    } else {
+        // The colour is also laid behind what is transparent.
+        let idle = pick(&flat, |name| RESIZE.contains(&name) && name != "background");
+        read.warnings.extend(idle.into_iter().map(|(name, _)| Warning {
+            code: "option_ignored",
+            detail: format!("{name} says how to scale, and neither width nor height is given"),
+            output: None,
+        }));
     }
     // A preset's outputs stay unless the query says something about its own; who only wants to know gets none.
     let needs_none = document.contains_key("preset") || document.contains_key("analyze");

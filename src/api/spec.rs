@@ -46,7 +46,12 @@ pub const FIELDS: &[Param] = &[
     field("outputs", Kind::Any, None, "What is made: 1 to 20 results, all from one decode."),
     field("analyze", Kind::Any, None, "What is told of the source; with it, outputs may be left out."),
     field("auto_orient", Kind::Boolean, Some("true"), "Whether the EXIF orientation is applied at decode."),
-    field("preset", Kind::Text { bytes_max: 128 }, None, "Fields to start from; given ones replace them."),
+    field(
+        "preset",
+        Kind::Text { bytes_max: 128 },
+        None,
+        "Fields to start from; given ones replace them, outputs all at once.",
+    ),
     field("webhook", Kind::Any, None, "Whom to tell when the job has ended."),
     field("priority", Kind::Integer { min: -100, max: 100 }, Some("0"), "Higher first, then oldest first."),
     field("run_at", Kind::Any, None, "Not before this moment (RFC 3339), at most 366 days ahead."),
@@ -200,6 +205,13 @@ pub fn check_preset(name: &str, fields: &Value, rules: &Rules<'_>) -> Vec<Proble
         problems.extend(rejected.problems);
     }
     problems
+}
+
+/// The preset whose outputs a specification replaces with its own.
+pub fn replaced_outputs<'a>(given: &'a Value, rules: &Rules<'_>) -> Option<&'a str> {
+    let name = given.get("preset")?.as_str()?;
+    let preset = rules.presets.get(name)?;
+    (given.get("outputs").is_some() && preset.get("outputs").is_some()).then_some(name)
 }
 
 /// The fields as given, over those of the preset they name. A `null` counts as left out.

@@ -218,7 +218,9 @@ impl Job {
         self.version += LIVE_VERSIONS;
         self.timings = Timings { queued: self.timings.queued, ..attempt.timings };
         if !attempt.warnings.is_empty() {
-            self.warnings = attempt.warnings;
+            // What the submit told beside the plan's own stays.
+            self.warnings.retain(|known| !attempt.warnings.contains(known));
+            self.warnings.extend(attempt.warnings);
         }
         let cancel_requested = std::mem::take(&mut self.cancel_requested);
         let is_survived = match &outcome {

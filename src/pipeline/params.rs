@@ -335,7 +335,8 @@ fn length_schema(min: i64, max: i64) -> Value {
     ]})
 }
 
-/// A value from a query string as JSON of the parameter's kind: `800`, `true` or `1`, `50%`, `north`, `0.5,0.3` (a focal point). What does not
+/// A value from a query string as JSON of the parameter's kind: `800`, `true` or `1`, `50%`, `north`, `0.5,0.3` or `{"x":0.5,"y":0.3}` (a focal
+/// point). What does not
 /// parse stays text, so that [`check`] reports it.
 pub fn from_text(param: &Param, text: &str) -> Value {
     let number = || text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
@@ -348,6 +349,7 @@ pub fn from_text(param: &Param, text: &str) -> Value {
             "false" | "0" => Some(Value::Bool(false)),
             _ => None,
         },
+        Kind::Gravity if text.starts_with('{') => serde_json::from_str(text).ok(),
         Kind::Gravity => text.split_once(',').and_then(|(x, y)| {
             Some(json!({"x": x.trim().parse::<f64>().ok()?, "y": y.trim().parse::<f64>().ok()?}))
         }),
@@ -436,6 +438,8 @@ mod tests {
         assert_eq!(read("dpr", "1.5"), json!(1.5));
         assert_eq!(read("enlarge", "1"), json!(true));
         assert_eq!(read("gravity", "0.5,0.25"), json!({"x": 0.5, "y": 0.25}));
+        assert_eq!(read("gravity", r#"{"x": 0.5, "y": 0.25}"#), json!({"x": 0.5, "y": 0.25}));
+        assert_eq!(read("gravity", "{x}"), json!("{x}"));
         assert_eq!(read("left", "50%"), json!("50%"));
         assert_eq!(read("background", "#fff"), json!("#fff"));
     }

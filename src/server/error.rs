@@ -242,6 +242,13 @@ impl ApiError {
         self
     }
 
+    /// Adds a sentence.
+    pub(super) fn and_also(mut self, sentence: &str) -> ApiError {
+        let detail = self.0.detail.trim_end_matches('.');
+        self.0.detail = format!("{detail}. {sentence}");
+        self
+    }
+
     /// Adds `Retry-After`.
     pub(super) fn retry_after(mut self, wait: Duration) -> ApiError {
         self.0.retry_after = Some(wait);

@@ -83,6 +83,30 @@ fn a_preset_may_ask_for_all_that_a_job_may() {
     assert_eq!(moving.windows(4).filter(|four| four == b"ANMF").count(), 3);
 }
 
+#[test]
+fn what_a_query_takes_from_its_preset_is_told() {
+    let server = TestServer::with(|settings| {
+        let avatar = json!({"outputs": [{"format": "webp", "operations": [{"op": "resize", "width": 8, "height": 8}]}]});
+        settings.server.presets.insert("avatar".to_owned(), avatar);
+        settings.server.presets.insert("quiet".to_owned(), json!({"tag": "quiet"}));
+    });
+    for (query, codes) in [
+        ("preset=avatar", vec![]),
+        ("preset=avatar&tag=mine", vec![]),
+        ("preset=avatar&format=jpeg&quality=30", vec!["preset_outputs_replaced"]),
+        ("preset=avatar&fit=cover", vec!["option_ignored"]),
+        ("preset=quiet&format=jpeg&quality=30", vec![]),
+        ("fit=cover&gravity=0.5,0.3", vec!["option_ignored"; 2]),
+        ("dpr=2&width=8", vec![]),
+        // One of the query, one of the plan.
+        ("fit=cover&quality=30", vec!["option_ignored"; 2]),
+    ] {
+        let dry = server.post(&format!("/v1/jobs?dry_run=true&{query}"), &small());
+        assert_eq!((dry.status, warnings(&dry.json())), (200, codes.clone()), "{query}");
+        assert_eq!(warnings(&server.succeeded(query, &small())), codes, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn every_mistake_of_a_preset_is_told_at_start_with_its_place() {
     let (files, directory) = (files(), tempfile::tempdir().unwrap());

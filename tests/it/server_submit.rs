@@ -45,6 +45,25 @@ fn header(answer: &RawAnswer, name: &str) -> Option<String> {
 }
 
 #[test]
+fn who_sends_an_image_with_curl_d_is_told() {
+    let server = TestServer::start();
+    let stripped: Vec<u8> = small().into_iter().filter(|byte| !b"\r\n".contains(byte)).collect();
+    for (media_type, is_told) in [("application/x-www-form-urlencoded", true), ("image/png", false)] {
+        for query in ["width=8", "width=8&dry_run=true"] {
+            let answer = server.request(
+                "POST",
+                &format!("/v1/jobs?{query}"),
+                &[("content-type", media_type)],
+                &stripped,
+            );
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert_eq!((answer.status, answer.code()), (415, "unsupported_format".to_owned()), "{detail}");
+            assert_eq!(detail.contains("curl --data-binary"), is_told, "{detail}");
+        }
+    }
+}
+
+#[test]
 fn the_raw_form_takes_any_content_type_or_none() {
     let server = TestServer::start();
     for headers in

@@ -25,7 +25,7 @@ pub(super) struct PictureOptions {
     /// How the image fits into width and height: inside, cover, contain, fill or outside
     #[arg(long)]
     fit: Option<String>,
-    /// What to keep when cropping: center, north … southwest
+    /// What to keep when cropping: center, north … southwest, smart, entropy, or a point as shares of width and height: 0.5,0.3
     #[arg(long)]
     gravity: Option<String>,
     /// Scale up where the image is smaller

@@ -78,6 +78,9 @@ fn frame<R: BufRead + Seek>(
     header.width = u32::from(u16::from_be_bytes([w1, w0]));
     header.channels = components;
     header.progressive = marker & 0x03 == 2;
+    if !matches!(depth, 2..=16) {
+        return Err(Flaw::invalid(format!("{depth} bits per channel do not exist")));
+    }
     if depth != 8 {
         return Err(Flaw::Unsupported(format!(
             "this JPEG has {depth} bits per channel, and only 8 are read"

@@ -22,7 +22,7 @@ use crate::blob::Received;
 use crate::clock::Timestamp;
 use crate::egress::{self, Egress, Refused, RefusedKind};
 use crate::job::JobSpec;
-use crate::pipeline::Assets;
+use crate::pipeline::{Assets, Warning};
 
 /// How a submit spells its specification and its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(super) struct Request {
     pub(super) spec: JobSpec,
     pub(super) received: Option<Received>,
     pub(super) assets: Vec<(String, Received)>,
+    /// Of the query; those of the plan come later.
+    pub(super) warnings: Vec<Warning>,
     pub(super) dry_run: bool,
     pub(super) wait: Option<Duration>,
 }
@@ -83,10 +85,11 @@ pub(super) async fn receive(call: &mut Call, form: Form, intent: Intent) -> Resu
     let wait = intent.query.wait_seconds.map(Duration::from_secs);
     let dry_run = intent.dry_run;
     let upload = Upload::begin(&state, &call.head, arriving)?;
-    let mut assets = Vec::new();
+    let (mut assets, mut warnings) = (Vec::new(), Vec::new());
     let (spec, received) = match form {
         Form::Raw => {
-            let spec = of_query(&state, intent.query)?;
+            let spec;
+            (spec, warnings) = of_query(&state, intent.query)?;
             (spec, Some(raw(&state, upload).await?))
         }
         Form::Multipart => {
@@ -95,7 +98,11 @@ pub(super) async fn receive(call: &mut Call, form: Form, intent: Intent) -> Resu
             let form = multipart::read(&state, &call.head, upload, read_job).await?;
             let spec = match form.job {
                 Some(spec) => spec,
-                None => of_query(&state, intent.query)?,
+                None => {
+                    let spec;
+                    (spec, warnings) = of_query(&state, intent.query)?;
+                    spec
+                }
             };
             assets = form.assets;
             (spec, Some(form.file))
@@ -106,7 +113,7 @@ pub(super) async fn receive(call: &mut Call, form: Form, intent: Intent) -> Resu
         }
     };
     inputs::check(&state, &spec, &assets)?;
-    Ok(Request { spec, received, assets, dry_run, wait })
+    Ok(Request { spec, received, assets, warnings, dry_run, wait })
 }
 
 /// The image as the body.
@@ -142,10 +149,22 @@ async fn whole(mut upload: Upload) -> Result<BytesMut, ApiError> {
     Ok(bytes)
 }
 
-fn of_query(state: &State, query: Query) -> Result<JobSpec, ApiError> {
-    let judged = with_rules(state, |rules| spec::read(&query.document, spec::Form::Upload, rules));
+/// The specification, and what a person may want to know of its query.
+fn of_query(state: &State, mut query: Query) -> Result<(JobSpec, Vec<Warning>), ApiError> {
+    let (judged, replaced) = with_rules(state, |rules| {
+        let judged = spec::read(&query.document, spec::Form::Upload, rules);
+        (judged, spec::replaced_outputs(&query.document, rules).map(str::to_owned))
+    });
+    query.warnings.extend(replaced.map(|preset| Warning {
+        code: "preset_outputs_replaced",
+        detail: format!(
+            "the query says what to make, in place of all that the preset {preset:?} would; leave its options of outputs out to get that, or \
+             write the outputs in JSON"
+        ),
+        output: None,
+    }));
     match (judged, query.problems) {
-        (Ok(spec), problems) if problems.is_empty() => Ok(spec),
+        (Ok(spec), problems) if problems.is_empty() => Ok((spec, query.warnings)),
         (judged, problems) => Err(match query::merged(problems, judged.err()) {
             Some(rejected) => rejected.into(),
             None => ApiError::internal("a specification was rejected without a reason"),

@@ -89,14 +89,29 @@ async fn receive_and_take(
 /// Does what a request asks for, whoever waits for it.
 async fn take(call: Call, request: Request, key: Option<Key>) -> Result<(Call, Outcome), ApiError> {
     let outcome = if request.dry_run {
-        Outcome::Planned(plan(&call.state, request).await?)
+        Outcome::Planned(plan(&call.state, request).await.map_err(|error| hinted(&call, error))?)
     } else {
         let wait = request.wait;
         let trace_parent = passed_on(trace::parent(call.headers()));
-        let (job, replayed) = complete(&call.state, call.caller.owner(), request, key, trace_parent).await?;
+        let (job, replayed) = complete(&call.state, call.caller.owner(), request, key, trace_parent)
+            .await
+            .map_err(|error| hinted(&call, error))?;
         Outcome::Entered { job, replayed, wait }
     };
     Ok((call, outcome))
+}
+
+/// Adds what `curl -d` does to an image, where it may be the reason.
+fn hinted(call: &Call, error: ApiError) -> ApiError {
+    let is_form = call
+        .header(header::CONTENT_TYPE.as_str())
+        .is_some_and(|form| form.starts_with("application/x-www-form-urlencoded"));
+    match error.code() {
+        Code::UnsupportedFormat | Code::CorruptImage if is_form => error.and_also(
+            "If `curl -d` has sent it, try `curl --data-binary`: the other leaves out bytes of the image.",
+        ),
+        _ => error,
+    }
 }
 
 /// Whether a submission would be taken now.
@@ -132,7 +147,8 @@ async fn plan(state: &Arc<State>, request: Request) -> Result<PlanView, ApiError
     Ok(match request.received {
         None => PlanView::of_spec(&request.spec),
         Some(received) => {
-            let inspected = inspect::inspect(state, received, request.assets, request.spec).await?;
+            let mut inspected = inspect::inspect(state, received, request.assets, request.spec).await?;
+            inspected.plan.warnings.splice(0..0, request.warnings);
             PlanView::of_image(&inspected.source, inspected.plan)
         }
     })
@@ -162,7 +178,7 @@ async fn complete(
             source: Some((source, bytes)),
             assets: Vec::with_capacity(assets.len()),
             memory_bytes,
-            warnings: plan.warnings.into_iter().map(Warning::from).collect(),
+            warnings: request.warnings.into_iter().chain(plan.warnings).map(Warning::from).collect(),
             trace_parent,
             idempotency_key: None,
         },
