@@ -6,6 +6,7 @@ use super::exit::{Exit, report};
 use super::screen::{Screen, Tone, clean, failure, millis, moment, size};
 use crate::api::JobView;
 use crate::client::{Client, ClientError};
+use crate::clock::Clock;
 use crate::job::Status;
 
 /// The jobs to act on.
@@ -146,6 +147,8 @@ fn block(job: &JobView, screen: &Screen) -> String {
     }
     if waits_for_retry {
         say("next try", moment(&job.run_at));
+    } else if is_scheduled(job) {
+        say("starts", moment(&job.run_at));
     }
     if let Some(webhook) = &job.webhook {
         let status = webhook.status.as_deref().unwrap_or("waiting for the end");
@@ -165,6 +168,11 @@ fn block(job: &JobView, screen: &Screen) -> String {
         say("expires", moment(expires));
     }
     lines.join("\n")
+}
+
+/// Whether the job waits for its time to come, by this machine's clock.
+pub(super) fn is_scheduled(job: &JobView) -> bool {
+    job.status == Status::Queued && job.run_at > Clock::System.now().to_string()
 }
 
 fn timings(job: &JobView) -> String {

@@ -5,6 +5,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser;
 
 use super::exit::Exit;
+use super::jobs::is_scheduled;
 use super::number::number;
 use super::screen::{Screen, Tone, clean, moment, size};
 use crate::api::JobView;
@@ -165,6 +166,7 @@ fn result(job: &JobView) -> String {
             format!("retry {} {}", due.get(11..).unwrap_or(&due), error.code)
         }
         ([], Some(error)) => error.code.clone(),
+        ([], None) if is_scheduled(job) => format!("starts {}", moment(&job.run_at)),
         ([], None) if job.status == Status::Running => format!("{:.0} %", job.progress * 100.0),
         ([], None) => String::new(),
         ([output], _) => {

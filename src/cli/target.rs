@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use anyhow::{Context, bail};
 
 use super::exit::UsageError;
+use super::screen::clean;
 use crate::api::{JobView, OutputView};
 use crate::client::Client;
 use crate::pipeline::Format;
@@ -103,7 +104,7 @@ impl Target {
                 continue;
             }
             let path = self.path(job, output, stem, outputs.len() == 1);
-            self.take(&path)?;
+            self.take(&path, &job.id)?;
             if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
                 tokio::fs::create_dir_all(directory)
                     .await
@@ -130,7 +131,7 @@ impl Target {
         }
     }
 
-    fn take(&self, path: &Path) -> anyhow::Result<()> {
+    fn take(&self, path: &Path, job: &str) -> anyhow::Result<()> {
         let shown = path.display();
         if path.canonicalize().is_ok_and(|path| self.sources.contains(&path)) {
             bail!(UsageError(format!("the result would overwrite its source {shown}; choose another --out")));
@@ -139,7 +140,8 @@ impl Target {
             self.taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(path.to_owned());
         if !is_new {
             bail!(UsageError(format!(
-                "two results would be saved as {shown}; tell them apart with {{id}}, {{file}} or {{name}} in --out"
+                "two results would be saved as {shown}; tell results of one job apart with {{name}} in --out, those of several with {{id}}; this one is there still: minilab download {}",
+                clean(job)
             )));
         }
         Ok(())
@@ -248,8 +250,8 @@ mod tests {
         let photo = directory.path().join("photo.jpg");
         std::fs::write(&photo, "x").unwrap();
         let target = Target::parse("{file}.{ext}", std::slice::from_ref(&photo), 2).unwrap();
-        assert!(target.take(&photo).unwrap_err().to_string().contains("overwrite"));
-        target.take(Path::new("a.jpg")).unwrap();
-        assert!(target.take(Path::new("a.jpg")).unwrap_err().to_string().contains("{id}"));
+        assert!(target.take(&photo, "1").unwrap_err().to_string().contains("overwrite"));
+        target.take(Path::new("a.jpg"), "1").unwrap();
+        assert!(target.take(Path::new("a.jpg"), "1").unwrap_err().to_string().contains("{id}"));
     }
 }

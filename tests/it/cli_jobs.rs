@@ -192,6 +192,11 @@ fn a_waiting_job_is_cancelled_retried_and_deleted() {
     let tomorrow = Clock::System.now().plus(Duration::from_secs(86_400)).to_string();
     let arguments = ["submit", "photo.png", "--run-at", &tomorrow, "--json"];
     let id = bench.run(&arguments).expect(0).documents()[0]["id"].as_str().unwrap().to_owned();
+    let starts = format!("starts {}", tomorrow[..19].replace('T', " "));
+    for command in [&["status", &id][..], &["list"]] {
+        let shown = bench.run(command).expect(0).text().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(shown.contains(&starts), "{shown}");
+    }
     bench.run(&["wait", &id, "--timeout", "1"]).expect(6);
     bench.run(&["download", &id]).expect(6);
     let cancelled = bench.run(&["cancel", &id]).expect(0);
