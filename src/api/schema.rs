@@ -6,9 +6,12 @@ use super::fields::{SOURCE, WEBHOOK};
 use super::spec::{FIELDS, METADATA_PAIRS_MAX};
 use crate::job::Event;
 use crate::pipeline::output::{OUTPUT_PARAMS, destination_schema};
+use crate::pipeline::params::Param;
 use crate::pipeline::{ANALYSES, ops, params};
 
 const DURATION_PATTERN: &str = "^[0-9]+(ms|s|m|h|d)$";
+/// Shares of width and height.
+const FOCAL_POINT_PATTERN: &str = r"^(0(\.[0-9]+)?|1(\.0+)?),(0(\.[0-9]+)?|1(\.0+)?)$";
 
 /// Schema of a job specification; `operations_max` and `outputs_max` are the server's settings.
 pub fn spec(operations_max: usize, outputs_max: usize) -> Value {
@@ -28,6 +31,21 @@ pub fn spec(operations_max: usize, outputs_max: usize) -> Value {
     put(&mut fields["timeout"], json!({"type": "string", "pattern": DURATION_PATTERN}));
     put(&mut fields["expires_in"], json!({"type": "string", "pattern": DURATION_PATTERN}));
     put(&mut fields["metadata"], text_map(METADATA_PAIRS_MAX));
+    schema
+}
+
+/// Schema of a parameter of the raw form, where an object of the specification is text.
+pub fn in_query(param: &Param) -> Value {
+    let mut schema = params::schema(&[*param])["properties"][param.name].take();
+    match param.name {
+        "analyze" => put(&mut schema, analyze()),
+        "webhook" => put(&mut schema, json!({"type": "string", "format": "uri"})),
+        "run_at" => put(&mut schema, json!({"type": "string", "format": "date-time"})),
+        "timeout" | "expires_in" => put(&mut schema, json!({"type": "string", "pattern": DURATION_PATTERN})),
+        // After the words.
+        "gravity" => schema["oneOf"][1] = json!({"type": "string", "pattern": FOCAL_POINT_PATTERN}),
+        _ => {}
+    }
     schema
 }
 

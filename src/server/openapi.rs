@@ -148,6 +148,19 @@ mod tests {
     }
 
     #[test]
+    fn every_parameter_of_a_query_has_a_type() {
+        let document = document(&Config::default(), "", false);
+        let parameters = document["paths"]["/v1/jobs"]["post"]["parameters"].as_array().unwrap();
+        for parameter in parameters {
+            let schema = &parameter["schema"];
+            assert!(schema["type"].is_string() || schema["oneOf"].is_array(), "{parameter}");
+            assert_ne!(schema["type"], "object", "{parameter}");
+        }
+        let analyze = parameters.iter().find(|parameter| parameter["name"] == "analyze").unwrap();
+        assert_eq!(analyze["explode"], false, "words between commas");
+    }
+
+    #[test]
     fn the_specification_is_documented_from_its_tables() {
         let document = document(&Config::default(), "", false);
         let spec = &document["components"]["schemas"]["JobSpec"]["properties"];

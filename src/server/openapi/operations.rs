@@ -3,9 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::reference;
-use crate::api::query;
+use crate::api::{query, schema};
 use crate::job::{Event, Status};
-use crate::pipeline::params;
 
 /// Every path with its methods.
 pub(super) fn paths() -> Value {
@@ -162,9 +161,15 @@ fn submit() -> Value {
     let mut parameters: Vec<Value> = query::raw_params()
         .iter()
         .map(|param| {
-            let mut schema = params::schema(&[*param])["properties"][param.name].take();
+            let mut schema = schema::in_query(param);
             let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-            json!({"name": param.name, "in": "query", "description": description, "schema": schema})
+            let is_list = schema["type"] == "array";
+            let mut described =
+                json!({"name": param.name, "in": "query", "description": description, "schema": schema});
+            if is_list {
+                described["explode"] = json!(false);
+            }
+            described
         })
         .collect();
     let mut idempotency =
