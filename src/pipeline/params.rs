@@ -336,8 +336,7 @@ fn length_schema(min: i64, max: i64) -> Value {
 }
 
 /// A value from a query string as JSON of the parameter's kind: `800`, `true` or `1`, `50%`, `north`, `0.5,0.3` or `{"x":0.5,"y":0.3}` (a focal
-/// point). What does not
-/// parse stays text, so that [`check`] reports it.
+/// point). What does not parse stays text, so that [`check`] reports it.
 pub fn from_text(param: &Param, text: &str) -> Value {
     let number = || text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number);
     let integer = || text.parse::<i64>().ok().map(Value::from);

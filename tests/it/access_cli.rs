@@ -109,7 +109,8 @@ fn keys_are_managed_beside_a_running_server() {
     std::fs::write(at.join("data/keys.toml"), sound).unwrap();
 
     keys(at, &["revoke", "nobody"]).expect(2);
-    keys(at, &["revoke", "shop"]).expect(0);
+    let revoked = keys(at, &["revoke", "shop"]).expect(0);
+    assert!(revoked.errors.contains("SIGHUP"), "{}", revoked.errors);
     server.hang_up();
     eventually(at, &server.url, &first_key, &["list"], 4);
     let last = keys(at, &["revoke", "phone"]).expect(0);

@@ -282,6 +282,11 @@ fn an_image_behind_a_url_is_fetched_in_every_attempt_under_the_rules_of_sources(
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("source_not_found")));
     let detail = failed["error"]["detail"].as_str().unwrap();
     assert!(detail.starts_with("/operations/1/input: ") && detail.contains("404"), "{detail}");
+    let page = serve(vec![Some(b"<!doctype html><title>no image</title>".to_vec())]);
+    let unread = submit(json!({"url": page})).json();
+    let unread = server.ended(unread["id"].as_str().unwrap());
+    let detail = unread["error"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("/operations/1/input: "), "{detail}");
     // The part is still there for the retry, the URL is fetched anew: too large for memory this time, so that it goes through the spool.
     assert_eq!(server.post(&format!("/v1/jobs/{id}/retry"), b"").status, 202);
     let ended = server.ended(&id);

@@ -70,7 +70,7 @@ async fn what_is_running_ends_and_what_waits_is_kept() {
     let (server, long, waiting) = busy(directory.path(), "60s").await;
     server.signal(Signal::TERM);
     let closed_after = wait_until_closed(&server);
-    assert!(closed_after < Duration::from_secs(2), "{closed_after:?}");
+    assert!(closed_after < Duration::from_secs(1), "{closed_after:?}");
     assert_eq!(server.end().0, Some(0));
     assert_eq!(ends(directory.path(), &long, &waiting).await, ["succeeded"]);
 }

@@ -45,6 +45,22 @@ fn header(answer: &RawAnswer, name: &str) -> Option<String> {
 }
 
 #[test]
+fn an_image_that_can_not_be_stored_is_refused_and_leaves_nothing() {
+    let server = TestServer::start();
+    let blobs = server.directory().join("blobs");
+    let (sources, away) = (blobs.join("sources"), blobs.join("away"));
+    std::fs::rename(&sources, &away).unwrap();
+    std::fs::write(&sources, b"no directory").unwrap();
+    let refused = server.post("/v1/jobs?width=8", &large());
+    assert_eq!((refused.status, refused.code()), (503, "store_unavailable".to_owned()));
+    assert_eq!(server.get("/v1/jobs").json()["jobs"], json!([]));
+    assert_eq!(std::fs::read_dir(blobs.join("spool")).unwrap().count(), 0);
+    std::fs::remove_file(&sources).unwrap();
+    std::fs::rename(&away, &sources).unwrap();
+    server.succeeded("width=8", &large());
+}
+
+#[test]
 fn who_sends_an_image_with_curl_d_is_told() {
     let server = TestServer::start();
     let stripped: Vec<u8> = small().into_iter().filter(|byte| !b"\r\n".contains(byte)).collect();
